@@ -94,6 +94,60 @@ def test_a_question_is_projected_once_however_many_candidates_there_are(candidat
     assert calls == [3]
 
 
+@pytest.mark.parametrize("first_token", ["once", "twice"])
+@pytest.mark.parametrize("chunk", [3, 40, 256])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_candidates_share_changes_no_score(seed, chunk, first_token):
+    """Against each candidate read alone, among many that share words, end early, are empty or are there twice."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, 8, (60,), generator=generator)  # [CLS] and [SEP] included
+    ids = torch.randint(5, 8, (60, 7), generator=generator)
+    ids[:, 0], ids[-1] = CLS, ids[0]
+    lengths[-1] = lengths[0]
+    mask = torch.arange(7) < lengths[:, None]
+    ids = ids.scatter(1, lengths[:, None] - 1, SEP).masked_fill(~mask, 0)
+    decoder, (states, sees) = tiny_decoder(first_position=2), questions()
+    made = rank_answers(decoder, states, sees, ids, mask, k=40, first_token=first_token, chunk=chunk)
+    for row in range(3):
+        memory = decoder.project(states[row : row + 1])
+        chosen = made.ids[row]
+        assert len(set(chosen.tolist())) == 40
+        costs = torch.cat([decoder.costs(ids[c][None], mask[c][None], memory, sees[row : row + 1]) for c in chosen])
+        first = next_words(decoder, states[row], sees[row], [CLS])[ids[chosen, 1]]
+        expected = first - costs if first_token == "twice" else -costs
+        torch.testing.assert_close(made.scores[row], expected, atol=1e-5, rtol=1e-5)
+        assert (made.scores[row].diff() <= 0).all()
+
+
+def test_a_beginning_is_read_and_scored_once_for_each_question(candidates, monkeypatch):
+    decoder, (states, sees), read, scored = tiny_decoder(), questions(), [], []
+    embeddings, score = decoder.embeddings.forward, decoder.score
+    monkeypatch.setattr(decoder.embeddings, "forward", lambda ids, *at: read.append(ids.shape) or embeddings(ids, *at))
+    monkeypatch.setattr(decoder, "score", lambda hidden: scored.append(hidden.shape[:-1].numel()) or score(hidden))
+    rank_answers(decoder, states, sees, *candidates, k=7)
+    distinct = 10  # 7, 8, 8 9, 7 9, 10, 10 11, 10 11 12, 7 7, 7 7 7, 13
+    assert read == [(3, 1), (3, distinct)]
+    assert scored == [3, 3 * distinct]
+
+
+def test_candidates_without_words_are_ranked_by_their_end():
+    decoder, (states, sees) = tiny_decoder(), questions()
+    ids = torch.tensor([[CLS, SEP], [CLS, SEP]])
+    made = rank_answers(decoder, states, sees, ids, ids != 0)
+    for row in range(3):
+        expected = next_words(decoder, states[row], sees[row], [CLS])[SEP].expand(2)
+        torch.testing.assert_close(made.scores[row], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_candidates_that_are_too_long_are_told():
+    decoder, (states, sees) = tiny_decoder(max_positions=3), questions()
+    ids = torch.tensor([[CLS, 7, 8, SEP], [CLS, 7, SEP, 0], [CLS, 7, 8, SEP]])
+    assert rank_answers(decoder, states, sees, ids, ids != 0).ids.shape == (3, 3)
+    longer = torch.tensor([[CLS, 7, 8, 9, SEP]])
+    with pytest.raises(ValueError, match="4 tokens is too long: the decoder has 3 positions"):
+        rank_answers(decoder, states, sees, longer, longer != 0)
+
+
 def test_greedy_writing_takes_the_likeliest_word_until_the_end():
     decoder, (states, sees) = tiny_decoder(), questions()
     with torch.no_grad():

@@ -45,6 +45,16 @@ def test_the_loss_is_the_weighted_sum_over_answers_by_the_number_of_questions():
     torch.testing.assert_close(model(batch)["loss_answer"], naive_loss(model, batch, states))
 
 
+def test_a_question_is_projected_once_however_many_answers_it_has(monkeypatch):
+    model, batch, projected = answering(), with_answers(image_batch(4)), []
+    decoder = model.objectives["answer"].decoder
+    project = decoder.project
+    monkeypatch.setattr(decoder, "project", lambda states: projected.append(len(states)) or project(states))
+    batch.answer_owner = torch.tensor([0, 0, 0, 0])
+    model(batch)
+    assert projected == [4]
+
+
 def test_questions_about_clips_and_about_nothing_are_answered_too():
     model, clips, nothing = answering(), with_answers(image_batch(4)), with_answers(Batch(**random_texts(4)))
     clips.pixels = clips.pixels[:, None].repeat(1, 3, 1, 1, 1) + torch.arange(3).view(1, 3, 1, 1, 1)

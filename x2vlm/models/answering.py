@@ -3,13 +3,17 @@
 Shape letters: Q questions, S tokens of a question, C candidates, k of them, L tokens, D width, V words, K beams.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from x2vlm.building import suggestion
 from x2vlm.models.decoder import AnswerDecoder
+from x2vlm.models.fusion import KeyValue
+from x2vlm.models.prefixes import distinct_prefixes
 
 FIRST_TOKENS = ("once", "twice")
 
@@ -41,6 +45,8 @@ def rank_answers(
 ) -> Ranking:
     """Choose among candidates in two stages, as published: by their first token, then the ``k`` likeliest as a whole.
 
+    [CLS] is read once per question, and so is whatever several of its candidates begin with.
+
     Args:
         decoder: What scores answers.
         states: ``[Q, S, D]`` states of the questions.
@@ -66,22 +72,56 @@ def rank_answers(
     k = min(k, len(candidate_ids))
     memory = decoder.project(states)
     start = candidate_ids[:1, :1].expand(len(states), 1)  # every candidate begins with [CLS]
-    first = decoder.score(decoder(start, memory, sees)[:, 0]).float().log_softmax(dim=-1)[:, candidate_ids[:, 1]]
+    begun, past = decoder.advance(start, memory, sees, ())
+    first = decoder.score(begun[:, 0]).float().log_softmax(dim=-1)[:, candidate_ids[:, 1]]
     if first_token == "twice":
         nearest = first.exp().topk(k, dim=1).indices
     else:
         nearest = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
+    few = max(1, chunk // k)  # questions at once
     costs = []
-    for some in nearest.split(max(1, chunk // max(1, len(states))), dim=1):
-        ids, mask = candidate_ids[some.flatten()], candidate_mask[some.flatten()]
-        longest = int(mask.sum(dim=1).max()) if len(mask) else ids.shape[1]
-        costs.append(decoder.costs(ids[:, :longest], mask[:, :longest], memory, sees).view(some.shape))
+    for some in (slice(q, q + few) for q in range(0, len(states), few)):
+        asked = Asked(_rows(memory, some), sees[some], _rows(past, some))
+        parts = nearest[some].split(chunk, dim=1)
+        costs.append(torch.cat([_rest(decoder, asked, candidate_ids[c], candidate_mask[c]) for c in parts], dim=1))
     # Differs from the published code, unless "twice": see docs/differences.md#first-token.
-    scores = -torch.cat(costs, dim=1)
+    first = first.gather(1, nearest)
+    scores = first * candidate_mask[nearest, 1] - torch.cat(costs)
     if first_token == "twice":
-        scores = first.gather(1, nearest) + scores
+        scores = first + scores
     scores, order = scores.sort(dim=1, descending=True, stable=True)
     return Ranking(nearest.gather(1, order), scores.softmax(dim=1), scores)
+
+
+class Asked(NamedTuple):
+    """Questions as the decoder looks at them: ``memory``, ``sees`` and, of their [CLS], ``past``."""
+
+    memory: list[KeyValue]
+    sees: Tensor
+    past: list[KeyValue]
+
+
+def _rows(memory: Sequence[KeyValue], some: slice) -> list[KeyValue]:
+    return [(key[some], value[some]) for key, value in memory]
+
+
+def _rest(decoder: AnswerDecoder, asked: Asked, ids: Tensor, mask: Tensor) -> Tensor:
+    """What answers cost after their first word: ``[Q, k, L]`` ids and mask -> ``[Q, k]``.
+
+    What several answers to a question begin with is read once, and the next words are scored once behind it.
+    """
+    real = mask[..., 2:]
+    if not real.any():
+        return asked.sees.new_zeros(real.shape[:2], dtype=torch.float32)
+    decoder.embeddings.check_room(ids.shape[2] - 1)
+    shared = distinct_prefixes(ids[..., 1:-1], real)
+    looks = nn.functional.pad(shared.above, (1, 0), value=True)  # at [CLS] too
+    hidden, _ = decoder.read(shared.ids, 1 + shared.depth, looks, asked.memory, asked.sees, asked.past)
+    # Not by logsumexp, which torch computes several times more slowly on CPUs.
+    log_probs = decoder.score(hidden).float().log_softmax(dim=-1)  # [Q, N, V]
+    words = shared.place * log_probs.shape[2] + ids[..., 2:]
+    each = log_probs.flatten(1).gather(1, words.flatten(1)).view(words.shape)
+    return -each.masked_fill(~real, 0.0).sum(dim=2)
 
 
 @dataclass(frozen=True)

@@ -111,19 +111,45 @@ class AnswerDecoder(nn.Module):
         Returns:
             ``[A, L, D]``, and keys and values of all tokens so far for every layer.
         """
+        before = past[0][0].shape[2] if past else 0
+        self.embeddings.check_room(before + ids.shape[1])
+        order = torch.arange(before + ids.shape[1], device=ids.device)
+        back = order[None] <= order[before:, None]
+        return self.read(ids, order[None, before:], back[None], memory, sees, past)
+
+    def read(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        looks: Tensor,
+        memory: Sequence[KeyValue],
+        sees: Tensor,
+        past: Sequence[KeyValue] = (),
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """Read tokens in any order, of which several may be the next one of the same beginning.
+
+        Args:
+            ids: ``[A, L]``; the rows of a question are neighbours.
+            positions: ``[A, L]`` or ``[1, L]``, of each token in its answer, counted from 0.
+            looks: ``[A, L, P + L]`` bool (or ``[1, L, P + L]``), True where a token looks: at the ``P`` tokens that
+                were read before, and at these.
+            memory: As in :meth:`forward`.
+            sees: As in :meth:`forward`.
+            past: Keys and values of the ``P`` tokens for every layer; empty where there are none.
+
+        Returns:
+            ``[A, L, D]``, and keys and values of all tokens so far for every layer.
+        """
         if len(ids) % max(1, len(sees)):
             raise ValueError(f"{len(ids)} answers to {len(sees)} questions: expected equally many to each.")
-        before = past[0][0].shape[2] if past else 0
-        hidden, seen = self.embeddings(ids, before), []
-        length = ids.shape[1]
-        order = torch.arange(before + length, device=ids.device)
-        back = (order[None] <= order[before:, None]).expand(len(ids), -1, -1)  # [A, L, before + L]
+        hidden, seen = self.embeddings(ids, positions), []
+        looks = looks.expand(len(ids), -1, -1)
         for i, layer in enumerate(self.layer):
             own = layer.attention.keys_values(hidden)
             if past:
                 own = tuple(torch.cat(both, dim=2) for both in zip(past[i], own, strict=True))
             seen.append(own)
-            hidden = layer.attention(hidden, own, back)
+            hidden = layer.attention(hidden, own, looks)
             # The answers to a question ask it together, as one row of tokens: nothing of it is copied.
             asked = hidden.reshape(len(sees), -1, hidden.shape[-1])
             hidden = layer.ffn(layer.crossattention(asked, memory[i], sees).view_as(hidden))
@@ -174,16 +200,22 @@ class AnswerEmbeddings(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.first_position = first_position
 
-    def forward(self, ids: Tensor, before: int = 0) -> Tensor:
-        """``[A, L]`` ids, with ``before`` tokens in front of them -> ``[A, L, D]``."""
-        start = self.first_position + before
-        if start + ids.shape[1] > self.position_embeddings.num_embeddings:
+    def check_room(self, tokens: int) -> None:
+        """Say it where an answer of so many tokens is too long for the table of positions.
+
+        Raises:
+            ValueError: If it is.
+        """
+        if self.first_position + tokens > self.position_embeddings.num_embeddings:
             raise ValueError(
-                f"an answer of {before + ids.shape[1]} tokens is too long: the decoder has "
+                f"an answer of {tokens} tokens is too long: the decoder has "
                 f"{self.position_embeddings.num_embeddings} positions from {self.first_position}. Raise max_positions, "
                 "or cut answers (PairCollate.max_answer_tokens)."
             )
-        positions = self.position_embeddings.weight[start : start + ids.shape[1]]
-        return self.dropout(
-            self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
-        )
+
+    def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        """``[A, L]`` ids -> ``[A, L, D]``; positions ``[A, L]`` or ``[1, L]``, from 0 on where not given."""
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        placed = self.position_embeddings(positions + self.first_position)
+        return self.dropout(self.LayerNorm(self.word_embeddings(ids) + placed + self.token_type_embeddings.weight[0]))
