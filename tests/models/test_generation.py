@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from x2vlm.models.generation import BeamSearch, Limits, Sampling, completing, forbid, search_of
+from x2vlm.models.generation import UNLIKELY, BeamSearch, Limits, Sampling, forbid, search_of
 
 END = 0
 
@@ -156,11 +156,27 @@ def test_a_penalty_divides_by_the_length_and_can_prefer_longer_texts():
     assert long.score == pytest.approx(math.log(0.3) / (9 / 6))
 
 
-def test_only_words_that_repeat_a_run_are_forbidden():
-    assert completing([1, 2, 3, 1, 2], 3) == [3]
-    assert completing([1, 1, 1], 3) == [1]
-    assert completing([1, 2, 4, 1, 2, 3, 1, 2], 3) == [3, 4]
-    assert completing([1, 2], 3) == []
+@pytest.mark.parametrize(
+    ("words", "run", "forbidden"),
+    [
+        ([1, 2, 3, 1, 2], 3, {3}),
+        ([1, 1, 1], 3, {1}),
+        ([1, 2, 4, 1, 2, 3, 1, 2], 3, {3, 4}),
+        ([1, 2, 3, 1, 2, 3, 1, 2], 3, {3}),
+        ([1, 2, 3, 4, 1], 3, set()),
+        ([1, 2], 3, set()),
+        ([1, 2, 4], 1, {1, 2, 4}),
+        ([], 1, set()),
+    ],
+)
+def test_only_words_that_repeat_a_run_are_forbidden(words, run, forbidden):
+    log_probs = torch.arange(-5.0, 0.0)[None]
+    made = forbid(log_probs, torch.tensor([words], dtype=torch.long), Limits(END, 0, run))
+    expected = [one + UNLIKELY * (word in forbidden) for word, one in enumerate(log_probs[0].tolist())]
+    assert made[0].tolist() == expected
+
+
+def test_each_text_is_forbidden_its_own_runs():
     log_probs = forbid(torch.zeros(2, 5), torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 4, 1]]), Limits(END, 0, 3))
     assert log_probs.tolist() == [[0, 0, 0, -10000, 0], [0] * 5]
 

@@ -114,7 +114,8 @@ class BeamSearch:
             first = torch.arange(count, device=ids.device)[:, None] * (len(ids) // count)
             rows = (first + frames[-1].parents).flatten()
             ids = torch.cat([ids[rows], frames[-1].words.reshape(-1, 1)], dim=1)
-            if self._settled(frames, end, steps):
+            # Before texts may end there is nothing to ask, and no device to wait for.
+            if len(frames) > self.min_length and self._settled(frames, end, steps):
                 break
         told = [frame.told() for frame in frames]
         return [self._best([frame.of(b) for frame in told], end, len(frames) == steps) for b in range(count)]
@@ -285,19 +286,15 @@ def forbid(log_probs: Tensor, written: Tensor, limits: Limits) -> Tensor:
     """
     log_probs = log_probs.clone()
     if limits.no_repeat and written.shape[1] >= limits.no_repeat:
-        for row, words in enumerate(written.tolist()):
-            if again := completing(words, limits.no_repeat):
-                log_probs[row, again] += UNLIKELY
+        runs = written.unfold(1, limits.no_repeat, 1)  # [R, runs, no_repeat]
+        tail = written[:, written.shape[1] - limits.no_repeat + 1 :]
+        begun = (runs[..., :-1] == tail[:, None]).all(dim=2)
+        last = runs[..., -1]
+        lower = log_probs.gather(1, last) + UNLIKELY * begun
+        log_probs.scatter_reduce_(1, last, lower, "amin")  # a word that completes several runs counts once
     if written.shape[1] < limits.min_length:
         log_probs[:, limits.end] = UNLIKELY
     return log_probs
-
-
-def completing(words: Sequence[int], run: int) -> list[int]:
-    """Words that would make a run of ``run`` words come a second time."""
-    tail = list(words[len(words) - run + 1 :])
-    starts = range(len(words) - run + 1)
-    return sorted({words[i + run - 1] for i in starts if list(words[i : i + run - 1]) == tail})
 
 
 def _check_at_least(search: Any, **least: int) -> None:
