@@ -2,9 +2,13 @@ import pytest
 import torch
 
 from x2vlm.benchmark.all_works import WORKS
-from x2vlm.benchmark.sizes import SIZES
+from x2vlm.benchmark.plain import PlainPath
+from x2vlm.benchmark.plain_tasks import PlainCaptionReader
+from x2vlm.benchmark.sizes import SIZES, make_model, pixels
 from x2vlm.benchmark.works import Scale
 from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.data.batch import Batch
+from x2vlm.models.generation import BeamSearch
 
 SCALE = Scale(SIZES["tiny"], pairs=8, queries=2, dropout=0.0)
 
@@ -15,12 +19,36 @@ def test_both_sides_give_the_same(name):
         ours, theirs = work.library(), work.plain()
         if name == "caption":
             assert [one.ids for one in ours] == [one.ids for one in theirs]
-            assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-4)
+            assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5, rel=1e-5)
         elif name == "answer":
             assert torch.equal(ours.ids, theirs.ids)
             torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-5, rtol=1e-5)
         else:
             torch.testing.assert_close(ours.view(theirs.shape), theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        BeamSearch(beams=1, min_length=0, max_length=6),
+        BeamSearch(beams=4, min_length=1, max_length=8, length_penalty=1.0),
+        BeamSearch(beams=3, min_length=2, max_length=7, no_repeat=1),
+    ],
+)
+def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
+    size = SCALE.size
+    model = make_model(size, size.image, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}}).eval()
+    generator, head = torch.Generator().manual_seed(1), model.objectives["caption"]
+    with torch.inference_mode():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        images = pixels(3, size.image)
+        ours = head.generate(model.encode(Batch(None, None, images, torch.arange(3))), search)
+        plain = PlainPath(model)
+        reader = PlainCaptionReader(plain, plain.encode_pixels(images))
+        theirs = search(reader, torch.tensor([head.start_ids] * 3), head.end_id)
+    assert [one.ids for one in ours] == [one.ids for one in theirs]
+    assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["train-step", "video-step"])

@@ -6,7 +6,7 @@ from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.captioning import CaptionCollate
 from x2vlm.data.text import bert_vocab
 from x2vlm.models.encoded import View
-from x2vlm.models.generation import BeamSearch
+from x2vlm.models.generation import BeamSearch, Sampling
 from x2vlm.models.memory import Memory
 from x2vlm.objectives.caption import CaptionReader, smoothed_divergence
 
@@ -149,6 +149,94 @@ def test_what_is_remembered_changes_no_caption(seed, model_type, length_from):
     assert [one.ids for one in anew] == [one.ids for one in again]
     assert [one.score for one in anew] == pytest.approx([one.score for one in again], abs=1e-4)
     assert len({tuple(one.ids) for one in anew}) > 1
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        BeamSearch(beams=1, min_length=0, max_length=9),
+        BeamSearch(beams=2, min_length=0, max_length=6, length_penalty=1.0),
+        BeamSearch(beams=4, min_length=2, max_length=10, no_repeat=1),
+        BeamSearch(beams=5, min_length=9, max_length=9, no_repeat=2, length_penalty=0.5),
+        Sampling(min_length=1, max_length=9, seed=3),
+    ],
+)
+@pytest.mark.parametrize("prompt", ["", "a picture of", "the big red dog"])
+def test_however_captions_are_searched_they_are_those_that_are_read_anew(seed, search, prompt):
+    net = model_of(prompt=prompt)
+    with torch.no_grad():
+        net.objectives["caption"].bias[SEP] += 2.0  # captions of several lengths
+        encoded, head = net.encode(pictures(4)), net.objectives["caption"]
+        anew, again = (head.generate(encoded, search, remember=remember) for remember in (False, True))
+    assert [one.ids for one in anew] == [one.ids for one in again]
+    assert [one.score for one in anew] == pytest.approx([one.score for one in again], abs=1e-5, rel=1e-5)
+
+
+def parts_of_pictures():
+    """Five parts of two pictures, in no order."""
+    batch = pictures(2)
+    batch.owner, batch.ids = torch.tensor([1, 0, 0, 1, 0]), None
+    batch.patch_mask = torch.rand(5, 4, generator=torch.Generator().manual_seed(3)) < 0.5
+    batch.patch_mask[:, 1] = True
+    return batch
+
+
+@pytest.mark.parametrize("given", [parts_of_pictures(), pictures(3)], ids=["parts", "pictures"])
+def test_every_step_reads_what_reading_anew_does(net, given):
+    encoded, head = net.encode(given), net.objectives["caption"]
+    count, generator = len(given.owner), torch.Generator().manual_seed(0)
+    readers = CaptionReader(head, encoded, Memory()), CaptionReader(head, encoded, None)
+    ids, rows = torch.tensor([head.start_ids] * count), torch.arange(count)
+    for texts in (3, 2, 2, 1, 0):  # of each context; then in no order, and not equally many
+        with torch.no_grad():
+            remembered, anew = (reader(ids, rows) for reader in readers)
+        torch.testing.assert_close(remembered, anew, atol=1e-5, rtol=1e-5)
+        if texts:
+            rows = torch.arange(len(ids)).view(count, -1)[:, :1].expand(-1, texts).flatten()
+        else:
+            rows = torch.randint(len(ids), (7,), generator=generator)
+        ids = torch.cat([ids[rows], torch.randint(5, VOCAB, (len(rows), 1), generator=generator)], dim=1)
+    with torch.no_grad():
+        remembered, anew = (reader(ids, rows) for reader in readers)
+    torch.testing.assert_close(remembered, anew, atol=1e-5, rtol=1e-5)
+
+
+def test_a_picture_is_projected_once_and_the_last_layer_computes_the_mask_alone(net):
+    encoded, projected, asked, computed = net.encode(pictures(2)), [], [], []
+    first = net.fusion_encoder.layer[0].crossattention
+    first.register_forward_pre_hook(lambda _, given: asked.append((given[0].shape[:2], given[1][0].shape[0])))
+    for layer in net.fusion_encoder.layer:
+        layer.crossattention.key.register_forward_pre_hook(lambda _, given: projected.append(given[0].shape[:2]))
+    net.fusion_encoder.layer[-1].ffn.register_forward_pre_hook(lambda _, given: computed.append(given[0].shape[:2]))
+    with torch.no_grad():
+        net.objectives["caption"].generate(encoded, BeamSearch(min_length=4, max_length=4))
+    assert projected == [(2, 5), (2, 5)]  # two layers; summary and four patches of both pictures
+    assert asked == [((2, 5), 2), ((2, 6), 2), ((2, 6), 2), ((2, 6), 2)]  # three beams of a picture ask it together
+    assert computed == [(2, 1), (6, 1), (6, 1), (6, 1)]
+
+
+class Wrapped(torch.nn.Module):
+    """A fusion encoder of a plugin, which runs the published one."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def project(self, tokens):
+        return self.inner.project(tokens)
+
+    def forward(self, *given, **options):
+        return self.inner(*given, **options)
+
+
+def test_a_fusion_encoder_of_another_kind_writes_the_same_captions(net):
+    head = net.objectives["caption"]
+    search = BeamSearch(min_length=2, max_length=8)
+    with torch.no_grad():
+        expected = head.generate(net.encode(pictures(3)), search)
+        net.fusion_encoder = Wrapped(net.fusion_encoder)
+        made = head.generate(net.encode(pictures(3)), search)
+    assert [one.ids for one in made] == [one.ids for one in expected]
 
 
 def test_a_memory_reads_only_what_is_new(net):

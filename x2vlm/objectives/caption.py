@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from x2vlm.data.captioning import PROMPT, causal_mask, prompt_ids
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.encoded import EncodedBatch, View
+from x2vlm.models.fusion import CrossAttentionFusion, KeyValue
 from x2vlm.models.generation import Search, Written
+from x2vlm.models.looking import fuse_on, look_at
 from x2vlm.models.memory import Memory
 from x2vlm.objectives.mlm import IGNORE, MLM
 from x2vlm.registry import OBJECTIVES
@@ -87,6 +89,9 @@ class CaptionGeneration(MLM):
 class CaptionReader:
     """The next word of captions under way: what stands at a [MASK] behind them, as in training.
 
+    With a memory, each word goes through the towers once. Where the fusion encoder is the published one, keys and
+    values of a picture are projected once for all words and beams, and its last layer computes the [MASK] alone.
+
     Args:
         objective: Whose head scores words.
         encoded: Contexts and towers.
@@ -96,31 +101,48 @@ class CaptionReader:
 
     def __init__(self, objective: CaptionGeneration, encoded: EncodedBatch, memory: Memory | None) -> None:
         self.objective, self.encoded, self.memory = objective, encoded, memory
-        self.context = encoded.context
+        self.owner = torch.arange(len(encoded.context), device=encoded.context.tokens.device)
+        self.looked_at: tuple[list[KeyValue], Tensor] | None = None
+        if memory is not None and isinstance(encoded.fusion, CrossAttentionFusion):
+            self.looked_at = look_at(encoded.fusion, encoded.context)
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.Reader`."""
-        self.context = self.context.select(rows)
+        self.owner = self.owner[rows]
         asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        hidden = self._hidden(asked, 0) if self.memory is None else self._read_on(asked, rows)
-        return self.objective.score(hidden[:, -1], self.encoded.word_embeddings).float().log_softmax(dim=-1)
+        hidden = self._anew(asked) if self.memory is None else self._read_on(asked, rows)
+        return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
+
+    def _anew(self, asked: Tensor) -> Tensor:
+        return self.encoded.fuse(self.encoded.context.select(self.owner), self._text(asked, 0))[:, -1]
 
     def _read_on(self, asked: Tensor, rows: Tensor) -> Tensor:
         if self.memory.length:
             self.memory.select(rows)
         with self.memory.used():
-            hidden = self._hidden(asked, self.memory.length)
+            text = self._text(asked, self.memory.length)
+            if self.looked_at is None:
+                hidden = self.encoded.fuse(self.encoded.context.select(self.owner), text)[:, -1]
+            else:
+                hidden = fuse_on(self.encoded.fusion, text, *self._grouped(*self.looked_at))
         self.memory.keep(asked.shape[1] - 1)  # the [MASK] gives way to the word
         if not _both_remember(self.memory, self.encoded.fusion):
             self.memory = None
         return hidden
 
-    def _hidden(self, ids: Tensor, known: int) -> Tensor:
-        """``[R, T - known, D]``, the fused tokens after the first ``known``, which are remembered."""
+    def _text(self, ids: Tensor, known: int) -> View:
+        """The tokens after the first ``known``, which are remembered, through the text encoder."""
         mask = causal_mask(torch.ones_like(ids, dtype=torch.bool))[:, known:]
         positions = torch.arange(known, ids.shape[1], device=ids.device)[None] if known else None
-        text = self.encoded.encode_text(ids[:, known:], mask, positions)
-        return self.encoded.fuse(self.context, text)
+        return self.encoded.encode_text(ids[:, known:], mask, positions)
+
+    def _grouped(self, memory: list[KeyValue], sees: Tensor) -> tuple[list[KeyValue], Tensor]:
+        """What is looked at, as it is where the texts of a context are neighbours, as beams are; else one by one."""
+        every, rest = divmod(len(self.owner), len(sees))
+        in_order = torch.arange(len(sees), device=sees.device).repeat_interleave(every)
+        if not rest and torch.equal(self.owner, in_order):
+            return memory, sees
+        return [(key[self.owner], value[self.owner]) for key, value in memory], sees[self.owner]
 
 
 def _both_remember(memory: Memory, fusion: Any) -> bool:
