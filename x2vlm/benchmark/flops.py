@@ -100,7 +100,7 @@ def _try_backends(device: str) -> None:
     """Let attention find out what runs here now: it cannot while it is traced."""
     for name, masked, biased in product(("auto", *ATTENTION_BACKENDS.module_dict), (True, False), (True, False)):
         with suppress(ValueError):  # this one cannot, so nobody is going to call it
-            resolve(name, device, torch.float32, masked, biased)
+            resolve(name, device, torch.float32, masked, biased, False)
 
 
 def attention_flops(inputs: Sequence[Any], _: Sequence[Any]) -> int:

@@ -1,0 +1,167 @@
+"""Backends of attention, all with one signature: query, key, value, mask, bias, dropout. Asked for by name only.
+
+What a backend cannot do it refuses with an error, which ``x2vlm.models.attention`` finds in a small run and passes on.
+
+Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from x2vlm.models.learned_bias import attention_with_learned_bias
+from x2vlm.registry import ATTENTION_BACKENDS
+
+
+@ATTENTION_BACKENDS.register_module(name="eager")
+def eager(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """The definition, written out; the reference the others are compared with."""
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if bias is not None:
+        logits = logits + bias
+    if mask is not None:
+        logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
+    return F.dropout(logits.softmax(dim=-1), dropout, training=dropout > 0) @ value
+
+
+@ATTENTION_BACKENDS.register_module(name="sdpa")
+def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float) -> Tensor:
+    """The scaled_dot_product_attention of torch, which picks its own kernel."""
+    return _sdpa(query, key, value, mask, bias, dropout, kernel=None)
+
+
+@ATTENTION_BACKENDS.register_module(name="flash")
+def flash(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """scaled_dot_product_attention held to its flash kernel, which takes no mask on CUDA and no learned bias."""
+    return _sdpa(query, key, value, mask, bias, dropout, kernel=SDPBackend.FLASH_ATTENTION)
+
+
+@ATTENTION_BACKENDS.register_module(name="xformers")
+def xformers(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """The memory-efficient attention of xformers."""
+    from xformers.ops import memory_efficient_attention  # only where asked for: importing it is slow and may warn
+
+    merged = _merge(mask, bias, query.dtype)
+    if merged is not None:
+        # Its kernels want the bias in full, in rows that start at multiples of 8 elements.
+        shape = (*query.shape[:3], key.shape[2])
+        width = -(-shape[3] // 8) * 8
+        merged = F.pad(merged.expand(shape), (0, width - shape[3]))[..., : shape[3]]
+    by_token = (x.transpose(1, 2) for x in (query, key, value))
+    return memory_efficient_attention(*by_token, attn_bias=merged, p=dropout).transpose(1, 2)
+
+
+@ATTENTION_BACKENDS.register_module(name="flash_bias")
+def flash_bias(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """The fused kernel of CPUs with a gradient for the bias too; without dropout."""
+    if query.device.type != "cpu":
+        raise NotImplementedError("it is for CPUs; on a GPU 'sdpa' and 'xformers' give the bias its gradient")
+    if dropout:
+        raise NotImplementedError("it has no dropout of attention weights")
+    if bias is None or not (torch.is_grad_enabled() and bias.requires_grad):
+        return _sdpa(query, key, value, mask, bias, dropout, kernel=None)
+    return attention_with_learned_bias(query, key, value, bias, mask)
+
+
+@ATTENTION_BACKENDS.register_module(name="flex")
+def flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float) -> Tensor:
+    """The compiled flex_attention of torch, which reads mask and bias where they are; on a CPU without gradients."""
+    if dropout:
+        raise NotImplementedError("it has no dropout of attention weights")
+    learns = any(x is not None and x.requires_grad for x in (query, key, value, bias))
+    if query.device.type == "cpu" and learns and torch.is_grad_enabled():
+        raise NotImplementedError("flex_attention has no backward pass on a CPU")
+    return _compiled_flex()(query, key, value, score_mod=score_change(mask, bias, torch.finfo(query.dtype).min))
+
+
+@ATTENTION_BACKENDS.register_module(name="varlen")
+def varlen(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """Only the keys that may be seen, packed one batch row after the other; for masks of padding, without a bias."""
+    if bias is not None:
+        raise NotImplementedError("rows of different lengths take no bias")
+    batch, heads, queries, width = query.shape
+    seen = key.new_ones(batch, key.shape[2], dtype=torch.bool)
+    if mask is not None:
+        if mask.dim() != 4 or mask.shape[1:3] != (1, 1):
+            raise NotImplementedError(f"its masks are [B, 1, 1, K], the same for all queries; this is {[*mask.shape]}")
+        seen = mask[:, 0, 0].expand_as(seen)
+    ends = F.pad(seen.sum(dim=1).cumsum(dim=0), (1, 0))
+    starts = torch.arange(batch + 1, device=query.device) * queries
+    every = query.transpose(1, 2).reshape(-1, heads, width)
+    packed = [_jagged(every, starts)] + [_jagged(x.transpose(1, 2)[seen], ends) for x in (key, value)]
+    mixed = F.scaled_dot_product_attention(*packed, dropout_p=dropout).transpose(1, 2).values()
+    return mixed.view(batch, queries, heads, width).transpose(1, 2)
+
+
+def _sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    dropout: float,
+    kernel: SDPBackend | None,
+) -> Tensor:
+    merged = mask if bias is None else _merge(mask, bias, query.dtype)
+    with nullcontext() if kernel is None else sdpa_kernel(kernel):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=merged, dropout_p=dropout)
+
+
+def _merge(mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Mask and bias as one additive term."""
+    if mask is None:
+        return None if bias is None else bias.to(dtype)
+    forbidden = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return forbidden if bias is None else bias.to(dtype) + forbidden
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention  # only where asked for: it brings the compiler
+
+    return torch.compile(flex_attention)
+
+
+def score_change(mask: Tensor | None, bias: Tensor | None, least: float) -> Callable[..., Tensor] | None:
+    """What flex_attention calls with each logit and its place: the bias is added, and what is hidden made ``least``."""
+    if mask is None and bias is None:
+        return None
+    mask_at, bias_at = (None if x is None else _reader(x) for x in (mask, bias))
+
+    def change(score: Tensor, batch: Tensor, head: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        if bias_at is not None:
+            score = score + bias_at(batch, head, row, column)
+        return score if mask_at is None else torch.where(mask_at(batch, head, row, column), score, least)
+
+    return change
+
+
+def _reader(x: Tensor) -> Callable[..., Tensor]:
+    """``x[..., H, Q, K]`` as a function of four indices, which are ignored where ``x`` is the same for all."""
+    x = x[(None,) * (4 - x.dim())]
+    varies = [size > 1 for size in x.shape]
+
+    def read(*places: Tensor) -> Tensor:
+        return x[tuple(place if here else place * 0 for place, here in zip(places, varies, strict=True))]
+
+    return read
+
+
+def _jagged(rows: Tensor, ends: Tensor) -> Tensor:
+    """``[T, H, d]`` rows as a batch of sequences that end where ``ends`` says, ``[B, H, (lengths), d]``."""
+    return torch.nested.nested_tensor_from_jagged(rows, ends).transpose(1, 2)
