@@ -153,6 +153,12 @@ def test_an_empty_loader_is_an_error(model):
         RetrievalMetric().evaluate(model, [])
 
 
+def test_pictures_without_texts_are_an_error(model, images):
+    images[0].text_ids = images[0].text_mask = None
+    with pytest.raises(ValueError, match="needs texts"):
+        RetrievalMetric().evaluate(model, images[:1])
+
+
 def test_a_diverged_model_is_an_error_not_a_perfect_score(model, images):
     torch.nn.init.constant_(model.text_proj.weight, float("nan"))
     with pytest.raises(ValueError, match="NaN"):

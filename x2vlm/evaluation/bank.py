@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, rank
+from x2vlm.evaluation.words import Words, encode_words_together
 from x2vlm.models.encoded import Context, View
 
 
@@ -49,14 +50,14 @@ class Met:
     context_records: Tensor
     text_ids: Tensor
     text_records: Tensor
-    texts: View
+    words: Words
 
 
 def fill_bank(model: Any, loader: Iterable[Batch]) -> Bank:
     """Encode what the loaders of all processes yield, each its own share of the records.
 
     Pairs with equal ids share a context: two captions of one image, wherever they come from. It is encoded where it is
-    met first, and once in each process at most.
+    met first, and once in each process at most. Of equal texts one is encoded, and each process encodes its share.
 
     Raises:
         ValueError: If batches have no context or no ids, or the loaders yield nothing.
@@ -72,15 +73,13 @@ def fill_bank(model: Any, loader: Iterable[Batch]) -> Bank:
         new, ids = unseen(batch.ids, seen), batch.ids.cpu()
         numbers = records + _record_numbers(batch)
         records = int(numbers[-1]) + 1
-        batch = batch.to(model.device)
-        text = to_cpu(model.encode_text(batch.text_ids, batch.text_mask))
-        feats = text.feat[:0]
+        words, feats = Words.of(batch.text_ids, batch.text_mask), torch.zeros(0, 0)
         if len(new):
-            own.append(to_cpu(model.encode_context(only_pairs(batch, new.to(model.device)))))
+            own.append(to_cpu(model.encode_context(only_pairs(batch, new).to(model.device))))
             feats = own[-1].feat
-        met.append(Met(ids[new], feats, numbers[new], ids, numbers, text))
+        met.append(Met(ids[new], feats, numbers[new], ids, numbers, words))
     everywhere = [(number, one) for number, process in enumerate(all_gather_objects(met)) for one in process]
-    return _sort_out(everywhere, own, [one.context_ids for one in met])
+    return _sort_out(model, everywhere, own, [one.context_ids for one in met])
 
 
 def unseen(ids: Tensor, seen: set[int]) -> Tensor:
@@ -117,7 +116,7 @@ def join_texts(texts: Sequence[View]) -> View:
     )
 
 
-def _sort_out(everywhere: list[tuple[int, Met]], own: list[Context], own_ids: list[Tensor]) -> Bank:
+def _sort_out(model: Any, everywhere: list[tuple[int, Met]], own: list[Context], own_ids: list[Tensor]) -> Bank:
     """One order for all processes: by record, then by process, which is the data set's where processes take turns."""
     if not everywhere:
         raise ValueError("there is nothing to search: the loader yielded no pairs.")
@@ -131,9 +130,9 @@ def _sort_out(everywhere: list[tuple[int, Met]], own: list[Context], own_ids: li
     text_order = _by_record([one.text_records for one in met])
     return Bank(
         context_ids=context_ids,
-        context_feats=torch.cat([one.context_feats for one in met])[order],
+        context_feats=torch.cat([one.context_feats for one in met if len(one.context_ids)])[order],
         text_ids=torch.cat([one.text_ids for one in met])[text_order],
-        texts=join_texts([one.texts for one in met]).select(text_order),
+        texts=encode_words_together(model, Words.join([one.words for one in met]).select(text_order)),
         own=own,
         columns=[torch.tensor([column[int(i)] for i in ids]) for ids in own_ids if len(ids)],
     )
@@ -154,6 +153,8 @@ def _record_numbers(batch: Batch) -> Tensor:
 def _check(batch: Batch) -> None:
     if batch.owner is None:
         raise ValueError("retrieval needs contexts (images, regions, videos), but this evaluation yields plain text.")
+    if batch.text_ids is None:
+        raise ValueError("retrieval needs texts, but this evaluation yields pictures alone.")
     if batch.ids is None:
         raise ValueError("retrieval needs Batch.ids, which say which texts belong to which context.")
 

@@ -1,6 +1,7 @@
 """Does this text match this context? The matching objective, asked of chosen pairs.
 
-The keys and values of a context are projected once and shared by every text that is scored against it.
+The keys and values of a context are projected once and shared by every text that is scored against it; texts of about
+the same length are scored together, so that little padding is computed.
 
 Shape letters: P pairs to score.
 """
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from x2vlm.evaluation.words import alike
 from x2vlm.models.encoded import Context, View
 
 
@@ -31,11 +33,12 @@ def matching_logits(
         ``[P, 2]``, float, in main memory: does not match, matches.
     """
     logits = torch.empty(len(which), 2)
-    owner = contexts.owner[which]
+    owner, lengths = contexts.owner[which], texts.mask.sum(dim=1)
     for images, pairs in _groups(owner, chunk):
         tokens = contexts.tokens[images].to(model.device)
         memory = model.fusion_encoder.project(tokens)
-        for some in pairs.split(chunk):
+        for places in alike(lengths[text_index[pairs]], chunk):
+            some = pairs[places]
             chosen = contexts.select(which[some])
             local = Context(
                 tokens,
