@@ -18,9 +18,9 @@ def by_formula(fusion_depth=2, vision_depth=2, text_depth=1):
     block = 3 * VISION**2 * n + attention(n, n, VISION) + VISION**2 * n + 2 * 4 * VISION**2 * n
     layer = 4 * TEXT**2 * L + attention(L, L, TEXT) + 2 * TEXT * MLP * L
     self_attention = 4 * TEXT**2 * L + attention(L, L, TEXT)
-    # Keys and values of the patches once for each picture, of the summary once for each pair.
-    cross = 2 * TEXT**2 * L + attention(L, n, TEXT) + 2 * VISION * TEXT
-    fused = B * (self_attention + cross + 2 * 4 * TEXT**2 * L) + U * PATCHES * 2 * VISION * TEXT
+    # Keys and values of the patches and of their mean once for each picture.
+    cross = 2 * TEXT**2 * L + attention(L, n, TEXT)
+    fused = B * (self_attention + cross + 2 * 4 * TEXT**2 * L) + U * n * 2 * VISION * TEXT
     head = 2 * TEXT**2
     return {
         "vision_encoder": U * (PATCHES * 3 * 64 * VISION + vision_depth * block),

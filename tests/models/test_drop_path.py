@@ -5,6 +5,7 @@ import torch
 
 from tests.models.conftest import image_batch, tiny_model
 from x2vlm.models.drop_path import DropPath, linear_rates
+from x2vlm.models.encoded import View
 from x2vlm.models.fusion import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
 
@@ -90,12 +91,11 @@ def test_in_evaluation_it_changes_nothing_and_adds_no_weights(rate):
 
 def test_a_layer_whose_branches_are_all_dropped_only_normalises():
     fusion = CrossAttentionFusion(width=8, context_width=8, depth=1, num_heads=2, dropout=0.0)
-    layer = fusion.layer[0].train()
-    layer.set_drop_path(1 - 1e-7, "samples")
+    fusion.train().layer[0].set_drop_path(1 - 1e-7, "samples")
     hidden = torch.randn(2, 3, 8)
     norm = torch.nn.functional.layer_norm
     expected = norm(norm(hidden, (8,), eps=1e-12), (8,), eps=1e-12)  # self-attention and feed-forward, no context
-    out = layer(hidden, torch.ones(2, 3, dtype=torch.bool), None, None)
+    out = fusion(View(hidden, torch.ones(2, 3, dtype=torch.bool)), None)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 

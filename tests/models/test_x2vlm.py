@@ -194,8 +194,15 @@ def test_texts_that_nobody_reads_unmasked_are_not_encoded(model):
     model(batch, objectives=("mlm",))
     assert len(calls) == 1
     assert torch.equal(calls[0], batch.masked_ids)
-    model(region_batch(), objectives=("itc", "itm", "bbox", "mlm"))
-    assert len(calls) == 3
+
+
+def test_plain_and_masked_texts_are_encoded_in_one_pass(model):
+    calls = []
+    model.text_encoder.register_forward_pre_hook(lambda _, given: calls.append(given[0]))
+    batch = region_batch()
+    model(batch, objectives=("itc", "itm", "bbox", "mlm"))
+    assert len(calls) == 1
+    assert torch.equal(calls[0], torch.cat([batch.text_ids, batch.masked_ids]))
 
 
 def test_texts_are_encoded_once_whoever_asks(model):

@@ -161,4 +161,4 @@ def _check(batch: Batch) -> None:
 
 def to_cpu(encoded: Any) -> Any:
     """A context or texts with every tensor in main memory."""
-    return replace(encoded, **{name: value.cpu() for name, value in vars(encoded).items() if value is not None})
+    return replace(encoded, **{name: value.cpu() for name, value in vars(encoded).items() if isinstance(value, Tensor)})

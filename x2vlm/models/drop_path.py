@@ -37,6 +37,22 @@ class DropPath(nn.Module):
         kept = branch.new_empty(self.mask_shape(branch)).bernoulli_(1 - self.rate)
         return branch * kept / (1 - self.rate)
 
+    def packed(self, branch: Tensor, row: Tensor, position: Tensor, rows: int, positions: int) -> Tensor:
+        """``[T, D]``, what the branch would add to the real tokens of texts, with the numbers drawn for ``[B, L, D]``.
+
+        Args:
+            branch: What it would add.
+            row: ``[T]`` long, the text of each token.
+            position: ``[T]`` long, its position.
+            rows: B.
+            positions: L.
+        """
+        if not self.training or self.rate == 0:
+            return branch
+        by_rows = self.unit == "samples"
+        kept = branch.new_empty(rows if by_rows else positions).bernoulli_(1 - self.rate)
+        return branch * kept[row if by_rows else position, None] / (1 - self.rate)
+
     def mask_shape(self, branch: Tensor) -> tuple[int, ...]:
         """Shape of what is drawn: ``(B, 1, 1)`` for samples, ``(1, L, 1)`` for positions."""
         return (len(branch), 1, 1) if self.unit == "samples" else (1, branch.shape[1], 1)

@@ -1,17 +1,18 @@
-"""What travels from the encoders to the objectives: contexts, texts, and the batch that holds both.
+"""What travels from the encoders to the objectives: contexts, texts, the batch that holds both, and who reads them.
 
 Shape letters: B pairs, U distinct contexts, N patches (or tokens) of a context, L tokens, D width, E embed_dim.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
+from x2vlm.models.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Context:
         feat: ``[B, E]``, L2-normalised; None where nobody needs it.
         summaries: ``[U, D]``, what plays [CLS] for each of the ``U`` as a whole; None: the mean of its patches.
         whole_owner: ``[B]`` long, which of the ``U`` is all of a pair's image; None: ``owner``.
+        sees_whole: Every pair looks at all of what it owns: its summary is that of the whole, its mask that of ``masks``.
+        masks: ``[U, N]`` bool, what there is to see of each of the ``U``; None: everything.
     """
 
     tokens: Tensor
@@ -58,6 +61,8 @@ class Context:
     feat: Tensor | None = None
     summaries: Tensor | None = None
     whole_owner: Tensor | None = None
+    sees_whole: bool = False
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -75,11 +80,53 @@ class Context:
         return Context(
             self.tokens,
             owner,
-            torch.ones_like(self.mask),
+            torch.ones_like(self.mask) if self.masks is None else self.masks[owner],
             summaries[owner],
-            summaries=self.summaries,
+            summaries=summaries,
             whole_owner=owner,
+            sees_whole=True,
+            masks=self.masks,
         )
+
+
+class Reader:
+    """Gathers what is to be read with contexts, and has it read in one pass when the first of it is needed.
+
+    Args:
+        fusion: The fusion encoder. One that can ``read`` several readings at once does; any other is called for each.
+    """
+
+    def __init__(self, fusion: Any) -> None:
+        self.fusion = fusion
+        self._asked: list[Reading] = []
+        self._states: list[Tensor] = []
+        self._memory: dict[int, tuple[Tensor, Any]] = {}
+
+    def ask(self, reading: Reading) -> Callable[[], Tensor]:
+        """Have something read later; call what is returned for its states."""
+        number = len(self._states) + len(self._asked)
+        self._asked.append(reading)
+        return partial(self._answer, number)
+
+    def read(self, reading: Reading) -> Tensor:
+        """The states that a reading wants, now. Keys and values of its contexts are kept for the next call."""
+        text, context = reading.chosen()
+        memory = None if context is None else self._projected(context.tokens)
+        if hasattr(self.fusion, "read"):
+            return self.fusion.read([reading], [memory])[0]
+        return reading.wanted(self.fusion(text, context, memory))
+
+    def _answer(self, number: int) -> Tensor:
+        if number >= len(self._states):
+            asked, self._asked = self._asked, []
+            together = hasattr(self.fusion, "read") and not self._memory
+            self._states += self.fusion.read(asked) if together else [self.read(reading) for reading in asked]
+        return self._states[number]
+
+    def _projected(self, tokens: Tensor) -> Any:
+        if id(tokens) not in self._memory:
+            self._memory[id(tokens)] = tokens, self.fusion.project(tokens)  # held, or its id could become another's
+        return self._memory[id(tokens)][1]
 
 
 class WhenAsked:
@@ -108,23 +155,24 @@ class EncodedBatch:
         batch: The batch it was made from: labels, boxes, identities.
         text: The unmasked texts; None where there are only pictures. May be given as a function: what nobody reads (in
             plain text, where only masked words are guessed) is then never encoded.
+        masked_text: The masked texts, likewise; None where nothing is masked.
         context: What they are paired with; None for plain text.
         temperature: Scalar, softness of the contrastive similarities (divide by it); None without contrast.
         word_embeddings: ``[V, D]``, the text encoder's input embeddings, for tied decoders.
         encode_text: ``(ids, mask, positions=None) -> View`` through the text encoder.
-        fusion: The fusion encoder: ``fusion(text, context, memory)`` and ``fusion.project(tokens)``.
+        reader: Reads texts with contexts through the fusion encoder.
         encode_pixels: ``(pixels, masked_patches=None) -> (tokens, summary)`` through the vision encoder.
     """
 
     batch: Batch
     text: View | None = WhenAsked()
+    masked_text: View | None = WhenAsked()
     context: Context | None
     temperature: Tensor | None
     word_embeddings: Tensor
     encode_text: Callable[..., View]
-    fusion: Any
+    reader: Reader
     encode_pixels: Callable[..., tuple[Tensor, Tensor]] | None = None
-    _memory: dict[int, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def paired_text(self) -> View:
@@ -137,39 +185,58 @@ class EncodedBatch:
         return self.context.whole()
 
     @cached_property
-    def masked_text(self) -> View:
-        """The masked texts through the text encoder; encoded once, whoever asks."""
-        batch = self.batch
-        if batch.masked_mask is not None:
-            return self.encode_text(batch.masked_ids, batch.masked_mask, batch.masked_text_positions)
-        mask = batch.context_text_mask[batch.owner] if self._is_parallel else batch.text_mask
-        return self.encode_text(batch.masked_ids, mask)
-
-    @cached_property
     def masked_context(self) -> Context | None:
         """What masked texts look at: the context. In parallel text the text, as it is the context that is masked."""
         if not self._is_parallel:
             return self.context
         embeds, mask = self.text.embeds, self.text.mask
         own = torch.arange(len(embeds), device=embeds.device)
-        return Context(embeds[:, 1:], own, mask[:, 1:], embeds[:, 0], summaries=embeds[:, 0])
+        summaries, masks = embeds[:, 0], mask[:, 1:]
+        return Context(embeds[:, 1:], own, masks, summaries, summaries=summaries, sees_whole=True, masks=masks)
 
     @property
     def _is_parallel(self) -> bool:
         return self.batch.context_ids is not None and self.batch.pixels is None
 
-    def fuse(self, context: Context | None, text: View) -> Tensor:
-        """``[B, L, D]``: each text after attending to its context, or only to itself where there is none.
+    @property
+    def fusion(self) -> Any:
+        """The fusion encoder."""
+        return self.reader.fusion
 
-        Keys and values of a context's tokens are projected at the first call and reused by every later one of the step:
-        positives, negatives, masked words, boxes.
+    def fuse(self, context: Context | None, text: View, at: Tensor | int | None = None) -> Tensor:
+        """Each text after attending to its context, or only to itself where there is none, now.
+
+        Keys and values of a context's tokens are projected at the first call and reused by later ones. What a whole step
+        reads goes through :meth:`ask`, which reads it all in one pass.
+
+        Returns:
+            ``[B, L, D]``; by ``at`` ``[B, D]`` (a position for all) or ``[B, M, D]`` (positions ``[B, M]``).
         """
-        if context is None:
-            return self.fusion(text, None, None)
-        if id(context.tokens) not in self._memory:
-            self._memory[id(context.tokens)] = self.fusion.project(context.tokens)
-        return self.fusion(text, context, self._memory[id(context.tokens)])
+        return self.reader.read(Reading(text, context, at=at))
+
+    def ask(
+        self,
+        context: Context | None,
+        text: View,
+        contexts: Tensor | None = None,
+        texts: Tensor | None = None,
+        at: Tensor | int | None = None,
+    ) -> Callable[[], Tensor]:
+        """Have texts read with contexts, together with everything else that is asked for before the first answer.
+
+        Args:
+            context: What rows choose contexts from; None for plain text.
+            text: What rows choose texts from.
+            contexts: ``[R]`` long, the context of each row; None: row r has context r.
+            texts: ``[R]`` long, the text of each row; None: row r reads text r.
+            at: Which states are wanted; see :class:`~x2vlm.models.reading.Reading`.
+
+        Returns:
+            What gives the states, as from :meth:`fuse`, when it is called.
+        """
+        return self.reader.ask(Reading(text, context, texts, contexts, at))
 
     def replace(self, **changes: Any) -> "EncodedBatch":
-        """A copy with some fields changed; nothing computed so far is carried over."""
-        return replace(self, _memory={}, **changes)
+        """A copy with some fields changed; nothing that was read so far is carried over."""
+        kept = {"text": vars(self)["_text"], "masked_text": vars(self)["_masked_text"], "reader": Reader(self.fusion)}
+        return replace(self, **(kept | changes))

@@ -6,7 +6,9 @@ layer; every text that looks at the image, in whatever role, reuses them.
 Shape letters: B pairs, U distinct contexts, N tokens of a context, L tokens of a text, D width, H heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -17,11 +19,13 @@ from x2vlm.models.attention import attend
 from x2vlm.models.drop_path import DropPath, linear_rates
 from x2vlm.models.encoded import Context, View
 from x2vlm.models.memory import remembered
+from x2vlm.models.packing import Layout
+from x2vlm.models.reading import Asked, KeyValue, Plan, Reading, Source, Step
 from x2vlm.registry import FUSION_ENCODERS
 from x2vlm.weights.files import CheckpointError
 from x2vlm.weights.towers import choose_layers, fusion_tensors, read_bert
 
-KeyValue = tuple[Tensor, Tensor]
+Drop = Callable[[Tensor, nn.Module], Tensor]
 
 
 @FUSION_ENCODERS.register_module()
@@ -100,27 +104,44 @@ class CrossAttentionFusion(nn.Module):
         """Keys and values of ``[U, N, context_width]`` tokens for every layer, ``[U, H, N, d]`` each."""
         return [layer.crossattention.keys_values(tokens) for layer in self.layer]
 
-    def forward(self, text: View, context: Context | None, memory: Sequence[KeyValue] | None = None) -> Tensor:
+    def forward(
+        self,
+        text: View,
+        context: Context | None,
+        memory: Sequence[KeyValue] | None = None,
+        at: Tensor | int | None = None,
+    ) -> Tensor:
         """Fuse each text with its context.
 
         Args:
             text: ``B`` texts of width ``width``.
             context: ``B`` contexts; None runs the layers without cross-attention (plain text).
             memory: ``project(context.tokens)``, if it is at hand.
+            at: The tokens that are wanted, as in :class:`~x2vlm.models.reading.Reading`.
 
         Returns:
-            ``[B, L, width]``.
+            ``[B, L, width]``, 0 at padding; by ``at`` ``[B, M, width]`` or ``[B, width]``.
         """
-        if context is not None and memory is None:
-            memory = self.project(context.tokens)
-        hidden = text.embeds.detach() if self.detach_text else text.embeds
-        for i, layer in enumerate(self.layer):
-            layer_memory = None if memory is None else memory[i]
+        return self.read([Reading(text, context, at=at)], [memory])[0]
+
+    def read(self, readings: Sequence[Reading], memories: Sequence[Any] | None = None) -> list[Tensor]:
+        """Read texts with contexts, all in one pass: real tokens only, keys and values once per distinct context.
+
+        Args:
+            readings: What is to be read.
+            memories: For each reading ``project(context.tokens)``, or None where that is not at hand.
+
+        Returns:
+            What each reading wants, as from :meth:`forward`.
+        """
+        plan = Plan(readings, memories or [None] * len(readings), shares_first=not self.training)
+        hidden = plan.tokens.detach() if self.detach_text else plan.tokens
+        for number, (layer, step) in enumerate(zip(self.layer, plan.steps(len(self.layer)), strict=True)):
             if self.activation_checkpointing and self.training:
-                hidden = checkpoint(layer, hidden, text.mask, context, layer_memory, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, step, number, use_reentrant=False)
             else:
-                hidden = layer(hidden, text.mask, context, layer_memory)
-        return hidden
+                hidden = layer(hidden, step, number)
+        return plan.answers(hidden)
 
 
 class FusionLayer(nn.Module):
@@ -146,17 +167,45 @@ class FusionLayer(nn.Module):
         for part in (self.attention, self.crossattention, self.ffn):
             part.hidden_dropout = DropPath(rate, unit)
 
-    def forward(self, hidden: Tensor, mask: Tensor, context: Context | None, memory: KeyValue | None) -> Tensor:
-        own = remembered(self.attention, self.attention.keys_values(hidden))
-        hidden = self.attention(hidden, own, mask)
-        if context is not None:
-            summary = self.crossattention.keys_values(context.summary[:, None])
-            key, value = (torch.cat([s, t[context.owner]], dim=2) for s, t in zip(summary, memory, strict=True))
-            sees = torch.cat(
-                [context.mask.new_ones(len(context), 1), context.mask], dim=1
-            )  # the summary is always seen
-            hidden = self.crossattention(hidden, (key, value), sees)
-        return self.ffn(hidden)
+    def forward(self, hidden: Tensor, step: Step, number: int) -> Tensor:
+        """``[T, width]`` real tokens -> those that go on.
+
+        Args:
+            hidden: The tokens.
+            step: Who they are and where they may look.
+            number: Of this layer, to find its part of a memory.
+        """
+        drop = partial(dropped, step=step)
+        own = self.attention.keys_values(step.keys.pad(hidden))
+        hidden = hidden if step.keep is None else hidden.index_select(0, step.keep)
+        mixed = self.attention.mix(hidden, remembered(self.attention, own), step.mask, step.queries)
+        hidden = self.attention.add(hidden, mixed, drop)
+        hidden = hidden if step.repeat is None else hidden.index_select(0, step.repeat)
+        if step.sources:
+            parts = [self._ask(hidden[place], source, asked, number) for source, asked, place in step.sources]
+            count = step.sources[-1][2].stop
+            mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+            crossed = self.crossattention.add(hidden[:count], mixed, drop)
+            hidden = crossed if count == len(hidden) else torch.cat([crossed, hidden[count:]])
+        return self.ffn(hidden, drop)
+
+    def _ask(self, hidden: Tensor, source: Source, asked: Asked, number: int) -> Tensor:
+        key, value = source.keys_values(self.crossattention.keys_values, number)
+        if asked.pictures is not None:
+            key, value = key.index_select(0, asked.pictures), value.index_select(0, asked.pictures)
+        return self.crossattention.mix(hidden, (key, value), asked.mask, asked.layout)
+
+
+def dropped(branch: Tensor, dropout: nn.Module, step: Step) -> Tensor:
+    """What a part adds to ``[T, width]`` tokens, after dropout, or after stochastic depth by rows or positions."""
+    if isinstance(dropout, DropPath):
+        return dropout.packed(branch, step.rows[: len(branch)], step.positions[: len(branch)], *step.size)
+    return dropout(branch)
+
+
+def padded_dropped(branch: Tensor, dropout: nn.Module) -> Tensor:
+    """The same of ``[B, L, width]``."""
+    return dropout(branch)
 
 
 class Attention(nn.Module):
@@ -181,12 +230,29 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, keys_values: KeyValue, mask: Tensor) -> Tensor:
         """``[B, L, width]`` with a mask ``[B, N]``, or ``[B, L, N]`` where each token may look elsewhere."""
-        dropout = self.dropout if self.training else 0.0
-        query = self._split(self.query(hidden))
         mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
-        mixed = attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend)
-        mixed = self.dense(rearrange(mixed, "b h l d -> b l (h d)"))
-        return self.LayerNorm(hidden + self.hidden_dropout(mixed))
+        mixed = self._attend(self._split(self.query(hidden)), keys_values, mask)
+        return self.add(hidden, rearrange(mixed, "b h l d -> b l (h d)"))
+
+    def mix(self, hidden: Tensor, keys_values: KeyValue, mask: Tensor | None, layout: Layout) -> Tensor:
+        """Values that ``[T, width]`` tokens, in groups, gather from the keys and values of their group: the same shape.
+
+        Args:
+            hidden: The tokens.
+            keys_values: ``[G, H, N, d]`` twice.
+            mask: Bool, broadcastable to ``[G, 1, Q, N]``; None: everything.
+            layout: The groups.
+        """
+        query = self._split(layout.pad(self.query(hidden)))
+        return layout.pack(rearrange(self._attend(query, keys_values, mask), "g h q d -> g q (h d)"))
+
+    def add(self, hidden: Tensor, mixed: Tensor, drop: Drop = padded_dropped) -> Tensor:
+        """Project what was gathered, and add it to the tokens."""
+        return self.LayerNorm(hidden + drop(self.dense(mixed), self.hidden_dropout))
+
+    def _attend(self, query: Tensor, keys_values: KeyValue, mask: Tensor | None) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        return attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend)
 
     def _split(self, x: Tensor) -> Tensor:
         return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
@@ -202,9 +268,9 @@ class FeedForward(nn.Module):
         self.LayerNorm = nn.LayerNorm(width, eps=layer_norm_eps)
         self.hidden_dropout: nn.Module = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, drop: Drop = padded_dropped) -> Tensor:
         out = self.output(nn.functional.gelu(self.intermediate(hidden)))
-        return self.LayerNorm(hidden + self.hidden_dropout(out))
+        return self.LayerNorm(hidden + drop(out, self.hidden_dropout))
 
 
 def copy_upper_layers(fusion: nn.Module, bert: str, layers: Sequence[int] | None = None) -> set[str]:

@@ -69,3 +69,8 @@ def remembered(owner: Any, new: KeyValue) -> KeyValue:
     """
     memory = _CURRENT.get()
     return new if memory is None else memory.extend(owner, new)
+
+
+def is_remembering() -> bool:
+    """Whether a memory is used here."""
+    return _CURRENT.get() is not None

@@ -3,24 +3,27 @@
 Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D width, E embed_dim.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
-from x2vlm.models.encoded import Context, EncodedBatch, View
+from x2vlm.models.encoded import Context, EncodedBatch, Reader, View
 from x2vlm.models.pretrained import load_pretrained, save_pretrained
 from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
 
 Part = dict[str, Any] | nn.Module
+Objectives = Iterable[str] | Mapping[str, float] | None
+TextIds = tuple[Tensor, Tensor, Tensor | None]  # ids, mask, positions
 
 
 @MODELS.register_module()
@@ -153,56 +156,106 @@ class X2VLM(BaseModel):
             self.temperature.clamp_(*self.temperature_range)
 
     def forward(
-        self, batch: Batch, mode: str = "loss", objectives: Iterable[str] | Mapping[str, float] | None = None
-    ) -> dict[str, Tensor] | EncodedBatch:
+        self,
+        batch: Batch | Mapping[str, Batch],
+        mode: str = "loss",
+        objectives: Objectives | Mapping[str, Objectives] = None,
+    ) -> dict[str, Tensor] | EncodedBatch | dict[str, dict[str, Tensor]]:
         """Encode a batch and, in mode ``loss``, give the losses of the named objectives (all if none are named).
 
         Args:
-            batch: The batch.
+            batch: The batch; or several by stream, which then go through the towers together.
             mode: ``loss`` or ``encode``.
             objectives: Names, or a factor for each name: the losses of that objective are multiplied by it, beside its
-                own ``weight``.
+                own ``weight``. For several batches those of each, by stream.
+
+        Returns:
+            Losses by name, of several batches by stream; or the encoded batch (batches, by stream).
 
         Raises:
             ValueError: If an objective is unknown, or needs what the batch does not have.
         """
-        encoded = self.encode(batch)
-        if mode == "encode":
-            return encoded
-        if mode != "loss":
+        if mode not in ("loss", "encode"):
             raise ValueError(f"mode '{mode}' is not known. Accepted: encode, loss.")
-        losses: dict[str, Tensor] = {}
-        for name in self.objectives if objectives is None else objectives:
+        if not isinstance(batch, Mapping):
+            return self({"": batch}, mode, {"": objectives})[""]
+        used = {stream: self._chosen((objectives or {}).get(stream)) for stream in batch}
+        encoded = self.encode_together(batch, {} if mode == "encode" else used)
+        return encoded if mode == "encode" else self._losses(encoded, used)
+
+    def _chosen(self, objectives: Objectives) -> dict[str, float]:
+        """Factors of objectives by name."""
+        names = list(self.objectives if objectives is None else objectives)
+        for name in names:
             if name not in self.objectives:
-                known = ", ".join(self.objectives)
-                raise ValueError(f"'{name}' is not one of this model's objectives: {known}.")
-            objective = self.objectives[name]
-            _check_requirements(name, objective, encoded)
-            weight = getattr(objective, "weight", 1.0)  # of losses only: a metric never has "loss" in its name
-            weight *= objectives[name] if isinstance(objectives, Mapping) else 1.0
-            losses |= {key: weight * value if "loss" in key else value for key, value in objective(encoded).items()}
+                raise ValueError(f"'{name}' is not one of this model's objectives: {', '.join(self.objectives)}.")
+        return {name: objectives[name] if isinstance(objectives, Mapping) else 1.0 for name in names}
+
+    def _losses(
+        self, encoded: Mapping[str, EncodedBatch], used: Mapping[str, Mapping[str, float]]
+    ) -> dict[str, dict[str, Tensor]]:
+        """First every objective says what it wants read, then all of it is read at once, then the losses are taken."""
+        asked: dict[tuple[str, str], Any] = {}
+        for stream, names in used.items():
+            for name in names:
+                objective = self.objectives[name]
+                _check_requirements(name, objective, encoded[stream])
+                if hasattr(objective, "ask"):
+                    asked[stream, name] = objective.ask(encoded[stream])
+        losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in used}
+        for stream, names in used.items():
+            for name, factor in names.items():
+                objective = self.objectives[name]
+                given = (asked[stream, name],) if (stream, name) in asked else ()
+                weight = factor * getattr(objective, "weight", 1.0)  # of losses: a metric never has "loss" in its name
+                for key, value in objective(encoded[stream], *given).items():
+                    losses[stream][key] = weight * value if "loss" in key else value
         return losses
 
     def encode(self, batch: Batch) -> EncodedBatch:
         """Every tower but the fusion encoder, which the objectives call with what they pair.
 
-        The text encoder runs when ``text`` of what is returned is first read, and not at all where nobody does.
+        The text encoder runs when ``text`` or ``masked_text`` of what is returned is first read, and not at all where
+        nobody does.
         """
-        return EncodedBatch(
-            batch=batch,
-            text=partial(self._text, batch),
-            context=self.encode_context(batch),
-            temperature=self.temperature,
-            word_embeddings=None if self.text_encoder is None else self.text_encoder.word_embeddings,
-            encode_text=self.encode_text,
-            fusion=self.fusion_encoder,
-            encode_pixels=self.encode_pixels,
-        )
+        return self.encode_together({"": batch}, {})[""]
 
-    def _text(self, batch: Batch) -> View | None:
-        if self.text_encoder is None or batch.text_ids is None:
-            return None
-        return self.encode_text(batch.text_ids, batch.text_mask)
+    def encode_together(
+        self, batches: Mapping[str, Batch], used: Mapping[str, Iterable[str]]
+    ) -> dict[str, EncodedBatch]:
+        """Several batches through every tower but the fusion encoder: pictures of one size in one pass, texts too.
+
+        Args:
+            batches: By stream.
+            used: Names of the objectives of each, from which it follows what is going to be read: plain texts, masked
+                ones or both go through the text encoder in one pass. What is read unannounced is encoded by itself.
+        """
+        reader, texts = Reader(self.fusion_encoder), TextsTogether(self.encode_texts)
+        for stream, batch in batches.items():
+            needs = {path for name in used.get(stream, ()) for path in getattr(self.objectives[name], "requires", ())}
+            if any(path.startswith("text.") for path in needs):
+                texts.announce((stream, "text"), _plain_ids(batch))
+            if "batch.masked_ids" in needs:
+                texts.announce((stream, "masked"), _masked_ids(batch))
+        contexts = self._contexts_together(batches)
+        words = None if self.text_encoder is None else self.text_encoder.word_embeddings
+        return {
+            stream: EncodedBatch(
+                batch=batch,
+                text=partial(self._view, texts, (stream, "text"), _plain_ids(batch)),
+                masked_text=partial(self._view, texts, (stream, "masked"), _masked_ids(batch)),
+                context=contexts[stream],
+                temperature=self.temperature,
+                word_embeddings=words,
+                encode_text=self.encode_text,
+                reader=reader,
+                encode_pixels=self.encode_pixels,
+            )
+            for stream, batch in batches.items()
+        }
+
+    def _view(self, texts: "TextsTogether", key: tuple[str, str], ids: TextIds | None) -> View | None:
+        return None if self.text_encoder is None or ids is None else texts.view(key, ids)
 
     def encode_text(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> View:
         """``[B, L]`` ids and mask (or ``[B, L, L]``) -> embeddings and features in the shared space.
@@ -215,10 +268,45 @@ class X2VLM(BaseModel):
         )
         return View(embeds, text_mask, _feature(self.text_proj, embeds[:, 0]))
 
-    def encode_context(self, batch: Batch) -> Context | None:
-        """Pixels through the vision encoder, or the other language's sentence; None for plain text."""
+    def encode_texts(self, texts: Sequence[TextIds]) -> list[View]:
+        """Several batches of texts, in one pass where each token may look at all of its text."""
+        if len(texts) == 1 or any(mask.dim() == 3 or positions is not None for _, mask, positions in texts):
+            return [self.encode_text(*each) for each in texts]
+        lengths = [ids.shape[1] for ids, _, _ in texts]
+        pad = getattr(self.text_encoder, "pad_token_id", 0)
+        ids = [F.pad(one, (0, max(lengths) - one.shape[1]), value=pad) for one, _, _ in texts]
+        masks = [F.pad(mask, (0, max(lengths) - mask.shape[1]), value=False) for _, mask, _ in texts]
+        view = self.encode_text(torch.cat(ids), torch.cat(masks))
+        counts = [len(one) for one in ids]
+        feats = [None] * len(texts) if view.feat is None else view.feat.split(counts)
+        return [
+            View(embeds[:, :length], mask, feat)
+            for embeds, length, (_, mask, _), feat in zip(view.embeds.split(counts), lengths, texts, feats, strict=True)
+        ]
+
+    def _contexts_together(self, batches: Mapping[str, Batch]) -> dict[str, Context | None]:
+        """Pictures of several batches in one pass, where they have one size; anything else batch by batch."""
+        sizes: dict[tuple[int, ...], list[str]] = {}
+        for stream, batch in batches.items():
+            if batch.pixels is not None and batch.pixels.dim() == 4 and not self._reads_regions_alone(batch):
+                sizes.setdefault(batch.pixels.shape[1:], []).append(stream)
+        encoded: dict[str, tuple[Tensor, Tensor]] = {}
+        for streams in sizes.values():
+            if self.vision_encoder is not None and len(streams) > 1:
+                pixels = [batches[stream].pixels for stream in streams]
+                parts = (part.split([len(one) for one in pixels]) for part in self.encode_pixels(torch.cat(pixels)))
+                encoded |= dict(zip(streams, zip(*parts, strict=True), strict=True))
+        return {stream: self.encode_context(batch, encoded.get(stream)) for stream, batch in batches.items()}
+
+    def encode_context(self, batch: Batch, encoded: tuple[Tensor, Tensor] | None = None) -> Context | None:
+        """Pixels through the vision encoder, or the other language's sentence; None for plain text.
+
+        Args:
+            batch: The batch.
+            encoded: What :meth:`encode_pixels` gives for its pixels, if that is at hand.
+        """
         if batch.pixels is not None and self.vision_encoder is not None:
-            return self._visual_context(batch)
+            return self._visual_context(batch, encoded)
         if batch.context_ids is not None:
             return self._sentence_context(batch)
         return None
@@ -265,19 +353,27 @@ class X2VLM(BaseModel):
             )
         return self.vision_encoder(pixels, masked_patches=masked_patches)
 
-    def _visual_context(self, batch: Batch) -> Context:
+    def _reads_regions_alone(self, batch: Batch) -> bool:
+        has_parts = batch.patch_mask is not None or batch.boxes_xyxy is not None
+        return has_parts and batch.pixels.dim() == 4 and hasattr(self.vision_encoder, "encode_regions")
+
+    def _visual_context(self, batch: Batch, encoded: tuple[Tensor, Tensor] | None) -> Context:
         owner, mask = batch.owner, batch.patch_mask
         if mask is None and batch.boxes_xyxy is not None:
             mask = boxes_to_patch_mask(batch.boxes_xyxy, self.vision_encoder.grid)
-        if mask is not None and batch.pixels.dim() == 4 and hasattr(self.vision_encoder, "encode_regions"):
+        if self._reads_regions_alone(batch):
             return self._context_with_regions(batch.pixels, owner, mask)
-        tokens, summaries = self.encode_pixels(batch.pixels)
-        if mask is None:
-            mask, part = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool), summaries[owner]
+        tokens, summaries = self.encode_pixels(batch.pixels) if encoded is None else encoded
+        whole = mask is None
+        if whole:
+            mask = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool)
+            part, feat = summaries[owner], _feature(self.vision_proj, summaries)
+            feat = None if feat is None else feat[owner]
         else:
             sees_all = mask.all(dim=1, keepdim=True)
             part = torch.where(sees_all, summaries[owner], mean_of_parts(tokens, owner, mask))
-        return Context(tokens, owner, mask, part, _feature(self.vision_proj, part), summaries)
+            feat = _feature(self.vision_proj, part)
+        return Context(tokens, owner, mask, part, feat, summaries, sees_whole=whole)
 
     def _context_with_regions(self, pixels: Tensor, owner: Tensor, mask: Tensor) -> Context:
         """Parts of images have tokens of their own, behind those of the images; pairs that see all share the latter."""
@@ -294,7 +390,10 @@ class X2VLM(BaseModel):
         owner = batch.owner
         feat = None if view.feat is None else view.feat[owner]
         summaries = view.embeds[:, 0]
-        return Context(view.embeds[:, 1:], owner, view.mask[owner, 1:], summaries[owner], feat, summaries)
+        masks = view.mask[:, 1:]
+        return Context(
+            view.embeds[:, 1:], owner, masks[owner], summaries[owner], feat, summaries, sees_whole=True, masks=masks
+        )
 
 
 def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
@@ -311,6 +410,44 @@ def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(tokens.dtype) / mask.sum(dim=1, keepdim=True)
     belongs = nn.functional.one_hot(owner, len(tokens)).to(tokens.dtype)
     return torch.einsum("bu,bn->bun", belongs, weights).flatten(1) @ tokens.flatten(0, 1)
+
+
+class TextsTogether:
+    """Texts that are going to be read, encoded in one pass when the first of them is.
+
+    Args:
+        encode: ``[(ids, mask, positions), ...] -> [View, ...]``.
+    """
+
+    def __init__(self, encode: Callable[[Sequence[TextIds]], list[View]]) -> None:
+        self.encode = encode
+        self.announced: dict[Any, TextIds] = {}
+        self.views: dict[Any, View] = {}
+
+    def announce(self, key: Any, ids: TextIds | None) -> None:
+        """Say that these texts are going to be read."""
+        if ids is not None:
+            self.announced[key] = ids
+
+    def view(self, key: Any, ids: TextIds) -> View:
+        """The encoded texts, with all that were announced."""
+        if key not in self.views:
+            wanted = self.announced if key in self.announced else {key: ids}
+            self.views |= dict(zip(wanted, self.encode(list(wanted.values())), strict=True))
+        return self.views[key]
+
+
+def _plain_ids(batch: Batch) -> TextIds | None:
+    return None if batch.text_ids is None else (batch.text_ids, batch.text_mask, None)
+
+
+def _masked_ids(batch: Batch) -> TextIds | None:
+    if batch.masked_ids is None:
+        return None
+    if batch.masked_mask is not None:
+        return batch.masked_ids, batch.masked_mask, batch.masked_text_positions
+    is_parallel = batch.context_ids is not None and batch.pixels is None
+    return batch.masked_ids, batch.context_text_mask[batch.owner] if is_parallel else batch.text_mask, None
 
 
 def _feature(projection: nn.Module | None, summary: Tensor) -> Tensor | None:

@@ -1,5 +1,7 @@
 """Box prediction: where in the whole image is the thing this text describes?"""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -39,8 +41,9 @@ class BBox(nn.Module):
         self.l1_weight = l1_weight
         self.giou_weight = giou_weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
-        predicted, target_xyxy, has_box = self.predict(encoded), encoded.batch.boxes_xyxy, encoded.batch.has_box
+    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+        predicted = self.box((asked or self.ask(encoded))())
+        target_xyxy, has_box = encoded.batch.boxes_xyxy, encoded.batch.has_box
         if self.whole_images:
             has_box = torch.ones_like(has_box)
         l1 = (predicted - xyxy_to_cxcywh(target_xyxy)).abs().sum(dim=-1)  # [B]
@@ -55,8 +58,15 @@ class BBox(nn.Module):
 
     def predict(self, encoded: EncodedBatch) -> Tensor:
         """One box per text, ``[B, 4]``, normalised cxcywh."""
-        fused = encoded.fuse(encoded.full_context, encoded.text)  # [B, L, D]
-        return self.head(fused[:, 0]).sigmoid()  # Eq. (4)
+        return self.box(self.ask(encoded)())
+
+    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
+        """Have every text read with all of its image."""
+        return encoded.ask(encoded.full_context, encoded.text, at=0)
+
+    def box(self, fused_summary: Tensor) -> Tensor:
+        """``[B, D]`` fused summaries -> boxes ``[B, 4]``, normalised cxcywh."""
+        return self.head(fused_summary).sigmoid()  # Eq. (4)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Shape letters: B captions, M guessed tokens, R texts under way, T tokens so far, V words, D width.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,9 +69,9 @@ class CaptionGeneration(MLM):
         self.cls_id, self.end_id, self.mask_id = (getattr(tokenizer, f"{n}_token_id") for n in ("cls", "sep", "mask"))
         self.start_ids = [self.cls_id, *prompt_ids(tokenizer, prompt)]
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
+    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
         labels = encoded.batch.mlm_labels.flatten()
-        scores = self.logits(encoded).flatten(0, 1)
+        scores = self.score((asked or self.ask(encoded))(), encoded.word_embeddings).flatten(0, 1)
         return {self.loss_name: smoothed_divergence(scores, labels, self.smoothing, self.cls_id)}
 
     def generate(self, encoded: EncodedBatch, search: Search, remember: bool = True) -> list[Written]:

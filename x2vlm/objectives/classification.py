@@ -3,6 +3,8 @@
 Shape letters: B texts (or pictures), K contexts that one text reads together, C classes, A answers, D width.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
@@ -72,22 +74,25 @@ class Classification(nn.Module):
         self.requires = READS[reads]
         self.num_classes, self.reads, self.contexts, self.weight = num_classes, reads, contexts, weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
-        batch = encoded.batch
-        return {"loss_classification": self.loss(self.logits(encoded), batch.labels, batch.label_weights)}
+    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+        batch, logits = encoded.batch, self.logits(encoded, asked)
+        return {"loss_classification": self.loss(logits, batch.labels, batch.label_weights)}
 
-    def logits(self, encoded: EncodedBatch) -> Tensor:
+    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor] | None:
+        """Have texts read with their contexts, if that is what is classified."""
+        if self.reads != "fused":
+            return None
+        return encoded.ask(encoded.context, encoded.text, texts=encoded.batch.text_owner, at=0)
+
+    def logits(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> Tensor:
         """``[B, C]`` scores of the classes; ``[B, 1]`` predicted numbers in regression."""
-        return self.head(self.summary(encoded))
+        return self.head(self.summary(encoded, asked))
 
-    def summary(self, encoded: EncodedBatch) -> Tensor:
+    def summary(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> Tensor:
         """``[B, K * D]``, what the head reads."""
         if self.reads == "text":
             return encoded.text.embeds[:, 0]
-        if self.reads == "context":
-            pairs = encoded.context.summary
-        else:
-            pairs = encoded.fuse(encoded.context, encoded.paired_text)[:, 0]
+        pairs = encoded.context.summary if self.reads == "context" else (asked or self.ask(encoded))()
         count = len(pairs) // self.contexts if encoded.text is None else len(encoded.text.embeds)
         if len(pairs) != count * self.contexts:
             raise ValueError(

@@ -1,5 +1,7 @@
 """Matching: does this text describe this context? Asked of true pairs and of the most confusing false ones."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_th
 from x2vlm.registry import OBJECTIVES
 
 IGNORE = -100
+Asked = tuple[Callable[[], Tensor], Tensor]
 
 
 @OBJECTIVES.register_module()
@@ -32,9 +35,14 @@ class ITM(nn.Module):
         self.head = two_layer_head(width, out_dim=2)
         self.positives, self.weight = check_rule(positives), weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
+    def forward(self, encoded: EncodedBatch, asked: Asked | None = None) -> dict[str, Tensor]:
+        states, labels = asked or self.ask(encoded)
+        return self._loss(states(), labels)
+
+    def ask(self, encoded: EncodedBatch) -> Asked:
+        """Draw negatives, and have true and false pairs read; with their labels."""
         t2i, i2t = self.sampling_weights(encoded)
-        return self.loss(encoded, draw(t2i), draw(i2t))
+        return self._ask(encoded, draw(t2i), draw(i2t))
 
     @torch.no_grad()
     def sampling_weights(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
@@ -54,17 +62,23 @@ class ITM(nn.Module):
             context_negatives: ``[B]``, a wrong context for each text; negative where there is none.
             text_negatives: ``[B]``, a wrong text for each context; negative where there is none.
         """
-        logits, labels = self.logits(encoded, context_negatives, text_negatives)
-        return {"loss_itm": nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)}
+        states, labels = self._ask(encoded, context_negatives, text_negatives)
+        return self._loss(states(), labels)
 
     def logits(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> tuple[Tensor, Tensor]:
         """``[3B, 2]`` logits (true pairs, wrong contexts, wrong texts, in this order) and their ``[3B]`` labels."""
+        states, labels = self._ask(encoded, context_negatives, text_negatives)
+        return self.score(states()), labels
+
+    def _ask(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> Asked:
         own = torch.arange(len(encoded.batch), device=context_negatives.device)
         contexts = torch.cat([own, context_negatives.clamp(min=0), own])
         texts = torch.cat([own, own, text_negatives.clamp(min=0)])
-        fused = encoded.fuse(encoded.context.select(contexts), encoded.text.select(texts))
         labels = torch.cat([torch.ones_like(own), _label(context_negatives), _label(text_negatives)])
-        return self.score(fused[:, 0]), labels
+        return encoded.ask(encoded.context, encoded.text, contexts, texts, at=0), labels
+
+    def _loss(self, states: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"loss_itm": nn.functional.cross_entropy(self.score(states), labels, ignore_index=IGNORE)}
 
     def score(self, fused_summary: Tensor) -> Tensor:
         """``[B, D]`` fused summaries -> ``[B, 2]`` logits; class 1 means that text and context match."""

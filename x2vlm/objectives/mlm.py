@@ -1,6 +1,6 @@
 """Masked words: which word belongs here, given the rest of the text and the context?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -66,21 +66,19 @@ class MLM(nn.Module):
         self.load_state_dict(taken)
         return set(taken)
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
+    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
         labels = encoded.batch.mlm_labels.flatten()
-        scores = self.logits(encoded).flatten(0, 1)
+        scores = self.score((asked or self.ask(encoded))(), encoded.word_embeddings).flatten(0, 1)
         total = nn.functional.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum")
         return {self.loss_name: total / (labels != IGNORE).sum().clamp(min=1)}
 
     def logits(self, encoded: EncodedBatch) -> Tensor:
         """``[B, M, V]`` scores of every word at the positions to predict, padded positions included."""
-        hidden = self.hidden(encoded)
-        index = encoded.batch.mlm_positions[..., None].expand(-1, -1, hidden.shape[-1])
-        return self.score(hidden.gather(1, index), encoded.word_embeddings)
+        return self.score(self.ask(encoded)(), encoded.word_embeddings)
 
-    def hidden(self, encoded: EncodedBatch) -> Tensor:
-        """``[B, L, D]``, the masked texts as the head reads them."""
-        return encoded.fuse(encoded.masked_context, encoded.masked_text)
+    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
+        """Have the masked texts read; what gives the states at the positions to predict, ``[B, M, D]``."""
+        return encoded.ask(encoded.masked_context, encoded.masked_text, at=encoded.batch.mlm_positions)
 
     def score(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         """``[..., D]`` fused tokens -> ``[..., V]`` word scores."""

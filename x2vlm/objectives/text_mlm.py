@@ -1,5 +1,8 @@
 """Masked words guessed by the text encoder alone: what keeps X-FM's language encoder a language model."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor
 
 from x2vlm.models.encoded import EncodedBatch
@@ -33,6 +36,8 @@ class TextMLM(MLM):
     ) -> None:
         super().__init__(text_width, vocab_size, tied, layer_norm_eps, weight, init_from)
 
-    def hidden(self, encoded: EncodedBatch) -> Tensor:
-        """``[B, L, D]``, the masked texts after the text encoder."""
-        return encoded.masked_text.embeds
+    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
+        """The masked texts after the text encoder, at the positions to predict: ``[B, M, D]``."""
+        embeds = encoded.masked_text.embeds
+        index = encoded.batch.mlm_positions[..., None].expand(-1, -1, embeds.shape[-1])
+        return partial(embeds.gather, 1, index)

@@ -15,9 +15,13 @@ from transformers.masking_utils import sdpa_mask
 
 from x2vlm.models.attention import attend
 from x2vlm.models.drop_path import DropPath, linear_rates
-from x2vlm.models.memory import remembered
+from x2vlm.models.memory import is_remembering, remembered
+from x2vlm.models.packing import Layout
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.towers import choose_layers, fill, read_bert
+
+# Types in which a token's position is all that attention does not see: their texts can stand one behind the other.
+PACKED = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 @TEXT_ENCODERS.register_module()
@@ -84,6 +88,8 @@ class HFTextEncoder(nn.Module):
         self.vocab_size: int = settings.vocab_size
         self.pad_token_id: int = settings.pad_token_id
         self.source: str | None = path  # its word head is there too, if it has one
+        # Stochastic depth counts texts, or positions in them, which one long text has not.
+        self._packs = attention != "native" and not drop_path and settings.model_type in PACKED
 
     @property
     def word_embeddings(self) -> Tensor:
@@ -130,8 +136,26 @@ class HFTextEncoder(nn.Module):
             positions: ``[B, L]`` or ``[1, L]`` position of each token as the network counts them; its own count if not
                 given.
         """
+        if self._packs and text_mask.dim() == 2 and not is_remembering():
+            return self._packed(text_ids, text_mask, positions)
         mask = text_mask.long() if text_mask.dim() == 2 else text_mask[:, None]
         return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions).last_hidden_state
+
+    def _packed(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None) -> Tensor:
+        """Real tokens only, as one long text whose attention knows where each begins; 0 at padding."""
+        layout = Layout.of_mask(text_mask)
+        if positions is None:
+            positions = self._positions(text_ids)
+        ids, positions = (layout.pack(each.expand_as(text_ids)[..., None]).T for each in (text_ids, positions))
+        hidden = self.net(input_ids=ids, position_ids=positions, x2vlm_layout=layout).last_hidden_state
+        return layout.pad(hidden[0])
+
+    def _positions(self, text_ids: Tensor) -> Tensor:
+        """``[B, L]`` or ``[1, L]`` positions as the network counts them: RoBERTa and XLM-R leave out padding tokens."""
+        if self.first_position == 0:
+            return torch.arange(text_ids.shape[1], device=text_ids.device)[None]
+        real = text_ids != self.first_position - 1
+        return real.cumsum(dim=1) * real + self.first_position - 1
 
 
 def _settings(path: str | None, config: dict[str, Any] | None, vocab_size: int | None, pad_token_id: int | None) -> Any:
@@ -184,6 +208,7 @@ def register_attention(backend: str) -> str:
         value: Tensor,
         attention_mask: Tensor | None,
         dropout: float = 0.0,
+        x2vlm_layout: Layout | None = None,
         **_: Any,
     ) -> tuple[Tensor, None]:
         mask, bias = (
@@ -191,9 +216,20 @@ def register_attention(backend: str) -> str:
             if attention_mask is None or attention_mask.dtype == torch.bool
             else (None, attention_mask)
         )
+        if x2vlm_layout is not None:
+            return _attend_packed(query, key, value, x2vlm_layout, dropout, backend), None
         key, value = remembered(module, (key, value))
         return attend(query, key, value, mask, bias, dropout, backend).transpose(1, 2), None
 
     AttentionInterface.register(name, forward)
     AttentionMaskInterface.register(name, sdpa_mask)
     return name
+
+
+def _attend_packed(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str
+) -> Tensor:
+    """``[1, H, T, d]`` of all texts one behind the other -> ``[1, T, H, d]``, each text looking at itself alone."""
+    query, key, value = (layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
+    mask = None if layout.is_full else layout.filled[:, None, None]
+    return layout.pack(attend(query, key, value, mask, None, dropout, backend).transpose(1, 2))[None]
