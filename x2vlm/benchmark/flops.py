@@ -131,7 +131,9 @@ class _Text(_First):
 class _Fusion(_First):
     def forward(self, embeds: Tensor, text_mask: Tensor, tokens: Tensor, owner: Tensor) -> Tensor:
         seen = torch.ones(len(embeds), tokens.shape[1], dtype=torch.bool, device=embeds.device)
-        return self.net(View(embeds, text_mask), Context(tokens, owner, seen, tokens.mean(dim=1)[owner], sees_whole=True))
+        return self.net(
+            View(embeds, text_mask), Context(tokens, owner, seen, tokens.mean(dim=1)[owner], sees_whole=True)
+        )
 
 
 class _Words(_First):

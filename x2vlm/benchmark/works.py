@@ -247,13 +247,13 @@ def _training(name: str, model: X2VLM, streams: Sequence[tuple[Batch, list[str]]
 
 
 def _library_step(model: X2VLM, streams: Sequence[tuple[Batch, list[str]]], only: Sequence[str]) -> Tensor:
-    """As the training loop does it: a stream's activations are gone when the next one begins."""
-    total = 0.0
-    for batch, objectives in streams:
-        loss = sum(model(batch, objectives=[name for name in objectives if name in only]).values())
-        loss.backward()
-        total += loss.detach()
-    return total
+    """As the training loop does it: all streams together."""
+    batches = {str(number): batch for number, (batch, _) in enumerate(streams)}
+    used = {str(number): [name for name in names if name in only] for number, (_, names) in enumerate(streams)}
+    losses = model(batches, objectives=used)
+    total = sum(value for each in losses.values() for value in each.values())
+    total.backward()
+    return total.detach()
 
 
 def _plain_step(plain: PlainPath, streams: Sequence[tuple[Batch, list[str]]], only: Sequence[str]) -> Tensor:

@@ -14,7 +14,7 @@ from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import is_distributed, rank
 from x2vlm.engine.integrity import part_of
-from x2vlm.engine.losses import NotFiniteError, bad_losses, sum_of_losses
+from x2vlm.engine.losses import NotFiniteError, bad_losses, losses_of, named_scalars, sum_of_losses
 from x2vlm.engine.optim import autocast
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.files import read_checkpoint
@@ -172,14 +172,14 @@ def replay(dump: str | Path, cfg: Mapping[str, Any]) -> dict[str, float]:
     if device.type == "cuda":
         torch.cuda.set_rng_state(content["random"]["cuda"])
     total, scalars = torch.zeros((), device=device), {}
-    for name, objectives in content["update"].items():
-        batch = Batch(**content["batches"][name]).to(device)
+    for names in content["passes"]:
+        batches = {name: Batch(**content["batches"][name]).to(device) for name in names}
         with autocast(content["precision"], device):
-            outputs = model(batch, mode="loss", objectives=objectives)
-        loss = content["weights"][name] * sum_of_losses(outputs)
+            outputs = losses_of(model, batches, content["update"])
+        loss = sum(content["weights"][name] * sum_of_losses(outputs[name]) for name in names)
         (loss / content["accumulative_counts"]).backward()
         total = total + loss.detach()
-        scalars |= {f"{name}.{key}": float(torch.as_tensor(value).detach()) for key, value in outputs.items()}
+        scalars |= {name: float(value) for name, value in named_scalars(outputs).items()}
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return scalars | {"loss": float(total), "grad_norm": float(torch.nn.utils.get_total_norm(gradients))}
 

@@ -15,6 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
+from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.data.sampling import derive_seed
 from x2vlm.data.streams import EvaluationLoader, Stream
@@ -23,9 +24,9 @@ from x2vlm.engine.bad_numbers import BadNumbers, find_bad_numbers, random_states
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.length import check_global_batch, epoch_length
-from x2vlm.engine.losses import sum_of_losses
+from x2vlm.engine.losses import losses_of, named_scalars, sum_of_losses
 from x2vlm.engine.optim import autocast
-from x2vlm.engine.plan import Objectives, StepPlan
+from x2vlm.engine.plan import PASSES, Objectives, StepPlan, in_passes, is_video
 from x2vlm.engine.workers import WorkerWatch, saving_if_data_fail
 from x2vlm.registry import LOOPS
 
@@ -53,9 +54,9 @@ class LoaderFacade:
 
 @LOOPS.register_module()
 class MixedTrainLoop(BaseLoop):
-    """One batch of every stream in each step: a backward pass per stream, one update from the summed gradient.
+    """One batch of every stream in each step, and one update from the summed gradient.
 
-    The memory is that of the largest stream. Everything random in a step follows from (seed, iteration, rank), so a run
+    Everything random in a step follows from (seed, iteration, rank), so a run
     that is resumed makes the very steps that it would have made.
 
     Args:
@@ -71,6 +72,10 @@ class MixedTrainLoop(BaseLoop):
             ``dict(image=1024)``. A run that would have another number does not start.
         plan: ``turns``, ``until`` and ``updates`` of :class:`~x2vlm.engine.plan.StepPlan`: steps that differ from each
             other, objectives that are given up, several updates a step. None: all steps are alike, with one update.
+        passes: ``together``: all streams but videos go forward and backward as one, videos before them by themselves, as
+            published (arXiv:2211.12402v1, Sec. 3). ``by_stream``: each by itself, which is slower and needs the memory
+            of the largest stream only. The gradients are the same. A model that takes one batch at a time
+            (without ``encode_together``) gets one at a time.
         bad_numbers: What to do about NaN and infinity: arguments of :class:`~x2vlm.engine.bad_numbers.BadNumbers`.
     """
 
@@ -86,6 +91,7 @@ class MixedTrainLoop(BaseLoop):
         val_begin: int = 1,
         global_batch: Mapping[str, int] | None = None,
         plan: Mapping[str, Any] | None = None,
+        passes: str = "together",
         bad_numbers: Mapping[str, Any] | None = None,
     ) -> None:
         if (max_iters is None) == (max_epochs is None):
@@ -106,6 +112,9 @@ class MixedTrainLoop(BaseLoop):
         self.plan = StepPlan({n: self._objectives(s) for n, s in self.streams.items()}, **(plan or {}), absent=absent)
         if len(self.plan.updates) > 1 and counts > 1:
             raise ValueError(f"plan.updates are several a step, which cannot be accumulated over {counts} iterations.")
+        if passes not in PASSES:
+            raise ValueError(f"passes is {passes!r}.{suggestion(passes, PASSES)} Accepted: {', '.join(PASSES)}.")
+        self.passes = passes if hasattr(unwrapped(runner.model), "encode_together") else "by_stream"
         self._workers = WorkerWatch()
         self.bad_numbers = BadNumbers(**(bad_numbers or {}))
         self.max_iters, self.max_epochs = max_iters, 1
@@ -213,16 +222,17 @@ class MixedTrainLoop(BaseLoop):
     ) -> None:
         """Backward through the streams of one update; what they gave is added to ``scalars``."""
         model, wrapper, device = self.runner.model, self.runner.optim_wrapper, scalars["loss"].device
-        for name, objectives in update.items():
-            stream, batch = self.streams[name], batches[name].to(device, non_blocking=True)
-            last = name == list(update)[-1]
+        passes = in_passes(update, self.passes)
+        for names in passes:
+            moved = {name: batches[name].to(device, non_blocking=True) for name in names}
+            last = names is passes[-1]
             with exchanging_gradients(model, last and (wrapper.should_sync() or len(self.plan.updates) > 1)):
                 with autocast(wrapper.precision, device):
-                    outputs = model(batch, mode="loss", objectives=objectives)
-                loss = stream.weight * sum_of_losses(outputs)
+                    outputs = losses_of(model, moved, update)
+                loss = sum(self.streams[name].weight * sum_of_losses(outputs[name]) for name in names)
                 wrapper.add_gradients(loss)
             scalars["loss"] = scalars["loss"] + loss.detach()
-            scalars |= {f"{name}.{key}": torch.as_tensor(value).detach() for key, value in outputs.items()}
+            scalars |= named_scalars(outputs)
 
     def _dump(
         self,
@@ -245,6 +255,7 @@ class MixedTrainLoop(BaseLoop):
             "random": dict(random),
             "update": {n: dict(o) if isinstance(o, Mapping) else list(o) for n, o in update.items()},
             "weights": {name: self.streams[name].weight for name in update},
+            "passes": in_passes(update, self.passes),
             "precision": wrapper.precision,
             "accumulative_counts": accumulation(wrapper),
             "scalars": {name: float(value) for name, value in scalars.items()},
@@ -357,7 +368,7 @@ def evaluated_iterations(path: Path) -> set[int]:
 
 def in_order_of_backward(streams: Mapping[str, Stream]) -> dict[str, Stream]:
     """Streams of videos (``video``, ``video_...``) first, as published: their activations are the largest."""
-    return dict(sorted(streams.items(), key=lambda item: item[0].split("_")[0] != "video"))
+    return dict(sorted(streams.items(), key=lambda item: not is_video(item[0])))
 
 
 def accumulation(wrapper: Any) -> int:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch
 
@@ -21,6 +22,24 @@ def sum_of_losses(outputs: Mapping[str, Tensor]) -> Tensor:
     if not losses:
         raise ValueError(f"the objectives gave no loss, only: {', '.join(outputs) or 'nothing'}.")
     return torch.stack([loss.float() for loss in losses]).sum()
+
+
+def losses_of(
+    model: nn.Module, batches: Mapping[str, Batch], objectives: Mapping[str, Any]
+) -> dict[str, dict[str, Tensor]]:
+    """What the objectives of some streams give, by stream; several go through the model together."""
+    if len(batches) > 1:
+        return model(batches, mode="loss", objectives={name: objectives[name] for name in batches})
+    return {name: model(batch, mode="loss", objectives=objectives[name]) for name, batch in batches.items()}
+
+
+def named_scalars(outputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What the objectives of several streams gave, detached, as ``<stream>.<name>``."""
+    return {
+        f"{stream}.{key}": torch.as_tensor(value).detach()
+        for stream, own in outputs.items()
+        for key, value in own.items()
+    }
 
 
 def bad_losses(

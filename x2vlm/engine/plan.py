@@ -9,6 +9,26 @@ from x2vlm.data.sampling import derive_seed
 
 Objectives = Sequence[str] | Mapping[str, float]
 """Names of a stream's objectives, or their weights by name."""
+PASSES = ("together", "by_stream")
+
+
+def is_video(stream: str) -> bool:
+    """Whether a stream is one of videos, by its name: ``video``, ``video_...``."""
+    return stream.split("_")[0] == "video"
+
+
+def in_passes(streams: Iterable[str], passes: str) -> list[list[str]]:
+    """Which streams of an update go forward and backward together.
+
+    Args:
+        streams: Names, in the order of the backward passes.
+        passes: ``together`` (but videos, whose activations are the largest) or ``by_stream``.
+    """
+    names = list(streams)
+    if passes == "by_stream":
+        return [[name] for name in names]
+    rest = [name for name in names if not is_video(name)]
+    return [[name] for name in names if is_video(name)] + ([rest] if rest else [])
 
 
 class StepPlan:

@@ -268,7 +268,9 @@ class Texts:
             tables[name] = table.index_copy(0, layout.slot, numbers).view(layout.groups, layout.size)
             start += len(numbers)
         self.tokens = torch.cat(packed)
-        chosen = [tables[id(r.text.embeds)] if r.texts is None else tables[id(r.text.embeds)][r.texts] for r in readings]
+        chosen = [
+            tables[id(r.text.embeds)] if r.texts is None else tables[id(r.text.embeds)][r.texts] for r in readings
+        ]
         self.counts = [len(each) for each in chosen]
         size = max(each.shape[1] for each in chosen)
         numbers = torch.cat([F.pad(each, (0, size - each.shape[1]), value=-1) for each in chosen])  # [R, S]
@@ -304,7 +306,9 @@ class Texts:
         counts = [int(some.sum()) for some in real.split(self.counts)]
         if all(reading.at is None for reading in readings):
             return None, counts
-        numbers = torch.full(real.shape, -1, device=real.device).masked_scatter(real, torch.arange(sum(counts), device=real.device))
+        numbers = torch.full(real.shape, -1, device=real.device).masked_scatter(
+            real, torch.arange(sum(counts), device=real.device)
+        )
         keep = []
         for reading, own in zip(readings, numbers.split(self.counts), strict=True):
             if reading.at is None:

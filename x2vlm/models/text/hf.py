@@ -226,9 +226,7 @@ def register_attention(backend: str) -> str:
     return name
 
 
-def _attend_packed(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str
-) -> Tensor:
+def _attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str) -> Tensor:
     """``[1, H, T, d]`` of all texts one behind the other -> ``[1, T, H, d]``, each text looking at itself alone."""
     query, key, value = (layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
     mask = None if layout.is_full else layout.filled[:, None, None]
