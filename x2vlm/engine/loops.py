@@ -72,9 +72,8 @@ class MixedTrainLoop(BaseLoop):
             ``dict(image=1024)``. A run that would have another number does not start.
         plan: ``turns``, ``until`` and ``updates`` of :class:`~x2vlm.engine.plan.StepPlan`: steps that differ from each
             other, objectives that are given up, several updates a step. None: all steps are alike, with one update.
-        passes: ``together``: all streams but videos go forward and backward as one, videos before them by themselves, as
-            published (arXiv:2211.12402v1, Sec. 3). ``by_stream``: each by itself, which is slower and needs the memory
-            of the largest stream only. The gradients are the same. A model that takes one batch at a time
+        passes: ``together``: all streams but videos go forward and backward as one, videos before them by themselves,
+            as published. ``by_stream``: each by itself, slower and in the memory of the largest stream only. The gradients are the same. A model that takes one batch at a time
             (without ``encode_together``) gets one at a time.
         bad_numbers: What to do about NaN and infinity: arguments of :class:`~x2vlm.engine.bad_numbers.BadNumbers`.
     """

@@ -50,7 +50,7 @@ class Context:
         feat: ``[B, E]``, L2-normalised; None where nobody needs it.
         summaries: ``[U, D]``, what plays [CLS] for each of the ``U`` as a whole; None: the mean of its patches.
         whole_owner: ``[B]`` long, which of the ``U`` is all of a pair's image; None: ``owner``.
-        sees_whole: Every pair looks at all of what it owns: its summary is that of the whole, its mask that of ``masks``.
+        sees_whole: Every pair looks at all of what it owns: its summary is that of the whole, its mask from ``masks``.
         masks: ``[U, N]`` bool, what there is to see of each of the ``U``; None: everything.
     """
 
@@ -206,8 +206,8 @@ class EncodedBatch:
     def fuse(self, context: Context | None, text: View, at: Tensor | int | None = None) -> Tensor:
         """Each text after attending to its context, or only to itself where there is none, now.
 
-        Keys and values of a context's tokens are projected at the first call and reused by later ones. What a whole step
-        reads goes through :meth:`ask`, which reads it all in one pass.
+        Keys and values of a context's tokens are projected at the first call and reused by later ones. What a whole
+        step reads goes through :meth:`ask`, which reads it all in one pass.
 
         Returns:
             ``[B, L, D]``; by ``at`` ``[B, D]`` (a position for all) or ``[B, M, D]`` (positions ``[B, M]``).
