@@ -4,6 +4,7 @@ Shape letters: B captions, M guessed tokens, R texts under way, T tokens so far,
 """
 
 from collections.abc import Callable
+from math import log
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from x2vlm.models.fusion import CrossAttentionFusion, KeyValue
 from x2vlm.models.generation import Search, Written
 from x2vlm.models.looking import fuse_on, look_at
 from x2vlm.models.memory import Memory
+from x2vlm.models.word_cost import word_cost
 from x2vlm.objectives.mlm import IGNORE, MLM
 from x2vlm.registry import OBJECTIVES
 
@@ -70,9 +72,10 @@ class CaptionGeneration(MLM):
         self.start_ids = [self.cls_id, *prompt_ids(tokenizer, prompt)]
 
     def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        labels = encoded.batch.mlm_labels.flatten()
-        scores = self.score((asked or self.ask(encoded))(), encoded.word_embeddings).flatten(0, 1)
-        return {self.loss_name: smoothed_divergence(scores, labels, self.smoothing, self.cls_id)}
+        labels = encoded.batch.mlm_labels
+        guessed = (labels != IGNORE) & (labels != self.cls_id)
+        factors = self.scorer((asked or self.ask(encoded))()[guessed], encoded.word_embeddings)
+        return {self.loss_name: smoothed_divergence(*factors, labels[guessed], self.smoothing, self.cls_id)}
 
     def generate(self, encoded: EncodedBatch, search: Search, remember: bool = True) -> list[Written]:
         """Write a caption for each context of ``encoded``, with the words after the prompt only.
@@ -152,22 +155,23 @@ def _both_remember(memory: Memory, fusion: Any) -> bool:
     return {id(owner) in of_fusion for owner in memory.kept} == {True, False}
 
 
-def smoothed_divergence(scores: Tensor, labels: Tensor, smoothing: float, cls_id: int) -> Tensor:
+def smoothed_divergence(
+    hidden: Tensor, words: Tensor, bias: Tensor, labels: Tensor, smoothing: float, cls_id: int
+) -> Tensor:
     """Divergence of predictions from smoothed targets, per guess.
 
     Args:
-        scores: ``[N, V]`` scores of words.
-        labels: ``[N]`` true words; -100 and [CLS] are no guesses.
+        hidden: ``[N, D]``, what each guess is made from.
+        words: ``[V, D]``; a word's score is its product with ``hidden``, plus ``bias``.
+        bias: ``[V]``.
+        labels: ``[N]`` true words, none of them [CLS].
         smoothing: Spread over the ``V - 2`` words that are neither the true one nor [CLS].
         cls_id: [CLS], which gets no share.
 
     Returns:
         Scalar: the sum over guesses divided by their number plus 1e-5; 0 where there are none.
     """
-    guesses = (labels != IGNORE) & (labels != cls_id)
-    log_probs = scores[guesses].float().log_softmax(dim=-1)
-    target = torch.full_like(log_probs, smoothing / (log_probs.shape[1] - 2))
-    target[:, cls_id] = 0.0
-    target.scatter_(1, labels[guesses, None], 1 - smoothing)
-    total = torch.nn.functional.kl_div(log_probs, target, reduction="sum")
-    return total / (guesses.sum() + 1e-5)
+    shares = torch.tensor([1 - smoothing, smoothing], dtype=torch.float64)
+    least = torch.special.entr(shares).sum().item() + smoothing * log(len(words) - 2)  # what perfect guesses cost
+    total = word_cost(hidden, words, bias, labels, smoothing, cls_id) - least * len(labels)
+    return total / (len(labels) + 1e-5)

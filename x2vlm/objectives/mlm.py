@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.word_cost import word_cost
 from x2vlm.registry import OBJECTIVES
 from x2vlm.weights.towers import read_word_head
 
@@ -67,10 +68,11 @@ class MLM(nn.Module):
         return set(taken)
 
     def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        labels = encoded.batch.mlm_labels.flatten()
-        scores = self.score((asked or self.ask(encoded))(), encoded.word_embeddings).flatten(0, 1)
-        total = nn.functional.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum")
-        return {self.loss_name: total / (labels != IGNORE).sum().clamp(min=1)}
+        labels = encoded.batch.mlm_labels
+        guessed = labels != IGNORE
+        states = (asked or self.ask(encoded))()[guessed]  # [P, D]: nothing is scored at padding
+        total = word_cost(*self.scorer(states, encoded.word_embeddings), labels[guessed])
+        return {self.loss_name: total / guessed.sum().clamp(min=1)}
 
     def logits(self, encoded: EncodedBatch) -> Tensor:
         """``[B, M, V]`` scores of every word at the positions to predict, padded positions included."""
@@ -82,6 +84,9 @@ class MLM(nn.Module):
 
     def score(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         """``[..., D]`` fused tokens -> ``[..., V]`` word scores."""
+        return nn.functional.linear(*self.scorer(hidden, word_embeddings))
+
+    def scorer(self, hidden: Tensor, word_embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The factors of :meth:`score`: ``[..., D]`` tokens after the head, ``[V, D]`` words, ``[V]`` biases."""
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
-        matrix = word_embeddings if self.decoder is None else self.decoder.weight
-        return nn.functional.linear(hidden, matrix, self.bias)
+        return hidden, word_embeddings if self.decoder is None else self.decoder.weight, self.bias
