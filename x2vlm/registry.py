@@ -31,6 +31,7 @@ DATASETS = _child("dataset adapter", mm.DATASETS, "x2vlm.data")
 TRANSFORMS = _child("transform", mm.TRANSFORMS, "x2vlm.data")
 METRICS = _child("metric", mm.METRICS, "x2vlm.evaluation")
 SCORERS = _own("scorer", "x2vlm.evaluation.scorers")
+INDEXES = _own("index", "x2vlm.evaluation.indexes", "x2vlm.evaluation.faiss_indexes")
 SEARCHES = _own("caption search", "x2vlm.models.generation")
 
 # What MMEngine's runner builds. All are declared: a missing child makes MMEngine warn at every build.

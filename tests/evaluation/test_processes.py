@@ -48,9 +48,10 @@ def records(batches):
 
 @pytest.mark.parametrize("stream", ["images", "regions", "videos"])
 @pytest.mark.parametrize("turns", [2, 1])
-def test_retrieval_in_two_processes_equals_one(model, request, tmp_path, stream, turns):
+@pytest.mark.parametrize("index", [None, dict(type="ExactIndex")])
+def test_retrieval_in_two_processes_equals_one(model, request, tmp_path, stream, turns, index):
     """They take turns, as the evaluation loader does; or the second finds nothing left."""
-    batches, metric = request.getfixturevalue(stream), RetrievalMetric(k=3, chunk=4)
+    batches, metric = request.getfixturevalue(stream), RetrievalMetric(k=3, chunk=4, index=index)
     one = metric.evaluate(model, batches)
     singles = list(records(batches))
     results = in_two_processes(

@@ -88,6 +88,33 @@ def test_chunked_equals_whole(model, batches):
     assert [RetrievalMetric(k=3, chunk=n).evaluate(model, batches) for n in (1, 2, 5)] == [whole] * 3
 
 
+INDEXES = [
+    dict(type="ExactIndex", chunk=2, queries=2),
+    dict(type="FaissFlat"),
+    dict(type="FaissIVF", lists=2, probes=2),
+]
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+@pytest.mark.parametrize("index", INDEXES, ids=lambda index: index["type"])
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_an_index_that_looks_everywhere_changes_no_figure(model, batches, index, k):
+    whole = RetrievalMetric(k=k, at=(1, 2, 5)).evaluate(model, batches)
+    assert RetrievalMetric(k=k, at=(1, 2, 5), index=index).evaluate(model, batches) == pytest.approx(whole)
+
+
+def test_an_index_that_misses_costs_recall_and_stops_nothing(model, images):
+    whole = RetrievalMetric(k=9).evaluate(model, images)
+    poor = RetrievalMetric(k=9, index=dict(type="FaissIVF", lists=6, probes=1)).evaluate(model, images)
+    assert poor["itc_r_mean"] < whole["itc_r_mean"]
+    assert 0 <= poor["r_mean"] <= 100
+
+
+def test_an_unknown_index_is_told_when_the_metric_is_made():
+    with pytest.raises(ValueError, match=r"index: 'FaissIFV'.*FaissIVF"):
+        RetrievalMetric(index=dict(type="FaissIFV"))
+
+
 def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images, monkeypatch):
     encoded, projected = [], []
     encode, project = model.encode_pixels, model.fusion_encoder.project

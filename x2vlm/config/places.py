@@ -99,6 +99,7 @@ ROLES = {
     "evaluations.*.collate": _COLLATE,
     "evaluations.*.metric": Role((families.METRICS,), derived=("tokenizer", "work_dir")),
     "evaluations.*.metric.search": Role((families.SEARCHES,), optional=True, default="BeamSearch", elsewhere=True),
+    "evaluations.*.metric.index": Role((families.INDEXES,), optional=True, elsewhere=True),
     "train_cfg": _LOOP,
     "val_cfg": _LOOP,
     "test_cfg": _LOOP,

@@ -6,20 +6,45 @@ direction asked for the pair; a pair that both directions ask for is scored once
 Shape letters: C distinct contexts, T texts, R queries, P pairs to score, k candidates per query.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from x2vlm.building import build, called
 from x2vlm.data.batch import Batch
-from x2vlm.distributed import all_gather_objects
+from x2vlm.distributed import all_gather_objects, world_size
 from x2vlm.evaluation.bank import Bank, fill_bank
+from x2vlm.evaluation.indexes import NOWHERE, search_together
 from x2vlm.evaluation.matching import match_logits
+from x2vlm.evaluation.places import places_among
 from x2vlm.evaluation.quiet import quiet
+from x2vlm.evaluation.rows import Rows
 from x2vlm.evaluation.scores import NOT_SCORED, best_ranks, chance_recall, r_mean, recalls_of_ranks
-from x2vlm.registry import METRICS
+from x2vlm.registry import INDEXES, METRICS
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What retrieval searches, wherever it lies.
+
+    Attributes:
+        context_ids: ``[C]`` identities, all different.
+        text_ids: ``[T]`` identities of what the texts describe.
+        contexts: ``C`` features.
+        texts: ``T`` features.
+        score: Matching logits ``[P]`` of pairs: which contexts ``[P]``, sorted, and which texts ``[P]``.
+    """
+
+    context_ids: Tensor
+    text_ids: Tensor
+    contexts: Rows
+    texts: Rows
+    score: Callable[[Tensor, Tensor], Tensor]
 
 
 @METRICS.register_module()
@@ -35,12 +60,24 @@ class RetrievalMetric:
         rerank: False stops after the first stage, for models without matching.
         chunk: Pairs scored at once, and rows of the similarity matrix held at once: the bound of memory.
         at: The K of the recalls.
+        index: What finds the nearest, e.g. ``dict(type="FaissIVF", probes=32)``; see :mod:`x2vlm.evaluation.indexes`.
+            None: all cosines, in main memory (of a gallery on disk: ``ExactIndex``).
     """
 
-    def __init__(self, k: int = 32, rerank: bool = True, chunk: int = 256, at: Sequence[int] = (1, 5, 10)) -> None:
+    def __init__(
+        self,
+        k: int = 32,
+        rerank: bool = True,
+        chunk: int = 256,
+        at: Sequence[int] = (1, 5, 10),
+        index: Mapping[str, Any] | None = None,
+    ) -> None:
         if min(k, chunk, *at) < 1:
             raise ValueError(f"k, chunk and at are counts from 1; given k={k}, chunk={chunk}, at={tuple(at)}.")
         self.k, self.rerank, self.chunk, self.at = k, rerank, chunk, tuple(at)
+        self.index = index
+        if index is not None:
+            build(INDEXES, index, "index")  # mistakes are told now; each search fills one of its own
 
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Search everything the loaders of all processes yield.
@@ -52,16 +89,51 @@ class RetrievalMetric:
         self._check(model)
         with quiet(model):
             bank = fill_bank(model, loader)
-            ids = bank.context_ids, bank.text_ids
-            i2t, texts_of = nearest(bank.context_feats, bank.texts.feat, *ids, self.k, self.chunk)
-            t2i, contexts_of = nearest(bank.texts.feat, bank.context_feats, *ids[::-1], self.k, self.chunk)
-            results = recalls_of_ranks(i2t, t2i, self.at)
-            if self.rerank:
-                first = {f"itc_{name}": value for name, value in results.items()}
-                results = recalls_of_ranks(*rerank(model, bank, texts_of, contexts_of, self.chunk), self.at) | first
+            searched = Searched(
+                bank.context_ids,
+                bank.text_ids,
+                Rows.of(bank.context_feats, world_size()),
+                Rows.of(bank.texts.feat, world_size()),
+                partial(score_pairs, model, bank, chunk=self.chunk),
+            )
+            return self.judge(searched, self.index)
+
+    def judge(
+        self, searched: Searched, index: Mapping[str, Any] | None, device: torch.device | str = "cpu"
+    ) -> dict[str, float]:
+        """The figures of :meth:`evaluate` for what is encoded already.
+
+        Args:
+            searched: Contexts and texts.
+            index: What finds the nearest; None computes all cosines in main memory.
+            device: Where an index computes its products.
+        """
+        ids = searched.context_ids, searched.text_ids
+        i2t, texts_of = self._nearest(searched.contexts, searched.texts, *ids, index, device)
+        t2i, contexts_of = self._nearest(searched.texts, searched.contexts, *ids[::-1], index, device)
+        results = recalls_of_ranks(i2t, t2i, self.at)
+        if self.rerank:
+            first = {f"itc_{name}": value for name, value in results.items()}
+            of_contexts, of_texts = score_candidates(searched.score, texts_of, contexts_of)
+            ranks = (
+                places_among(of_contexts, texts_of, *ids),
+                places_among(of_texts, contexts_of, *ids[::-1]),
+            )
+            results = recalls_of_ranks(*ranks, self.at) | first
         chance = self._chance(*ids)
-        self._log(bank, chance)
+        self._log(*map(len, ids), index, chance)
         return results | chance
+
+    def _nearest(
+        self, rows: Rows, columns: Rows, row_ids: Tensor, column_ids: Tensor, index: Any, device: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """Places of the best right candidates, ``[R]``, and the ``k`` nearest, ``[R, k]``."""
+        if index is None:
+            return nearest(in_memory(rows), in_memory(columns), row_ids, column_ids, self.k, self.chunk)
+        scores, found = search_together(build(INDEXES, index), columns, rows, max(self.k, *self.at), device)
+        met = ((column_ids[found] == row_ids[:, None]) & (found != NOWHERE)).any(dim=1)
+        places = places_among(scores, found, row_ids, column_ids)
+        return places.where(met, len(columns)), found[:, : self.k]  # what an index misses is behind everything
 
     def _chance(self, context_ids: Tensor, text_ids: Tensor) -> dict[str, float]:
         both = {"i2t": (context_ids, text_ids), "t2i": (text_ids, context_ids)}
@@ -75,11 +147,11 @@ class RetrievalMetric:
                 f"{', '.join(model.objectives) or 'none'}. Set rerank=False, or add the objective."
             )
 
-    def _log(self, bank: Bank, chance: dict[str, float]) -> None:
-        contexts, texts = len(bank.context_ids), len(bank.text_ids)
+    def _log(self, contexts: int, texts: int, index: Any, chance: dict[str, float]) -> None:
+        by = "by cosine" if index is None else f"by cosine with {called(index['type'])}"
         second = f"the {self.k} nearest of each query ranked again by the matching logit, all others behind them"
         print_log(
-            f"retrieval among {contexts} contexts and {texts} texts, both ways: by cosine"
+            f"retrieval among {contexts} contexts and {texts} texts, both ways: {by}"
             f"{', then ' + second if self.rerank else ' alone'}. A random order would find "
             f"{chance[f'chance_i2t_r{self.at[0]}']:.2f} % (i2t) and {chance[f'chance_t2i_r{self.at[0]}']:.2f} % (t2i) "
             f"at R@{self.at[0]}.",
@@ -111,36 +183,37 @@ def nearest(
     return torch.cat(ranks), torch.cat(top)
 
 
-def rerank(model: Any, bank: Bank, texts_of: Tensor, contexts_of: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Rank by matching logits among the candidates of each query.
-
-    Args:
-        model: The model, with objective ``itm``.
-        bank: What is searched.
-        texts_of: ``[C, k]``, the texts to score for each context.
-        contexts_of: ``[T, k]``, the contexts to score for each text.
-        chunk: Pairs, and rows, at a time.
-
-    Returns:
-        The place of the best right candidate of each context, ``[C]``, and of each text, ``[T]``.
-    """
-    i2t, t2i = score_candidates(model, bank, texts_of, contexts_of, chunk)
-    return (
-        _ranks_among(i2t, texts_of, bank.context_ids, bank.text_ids, chunk),
-        _ranks_among(t2i, contexts_of, bank.text_ids, bank.context_ids, chunk),
-    )
+def in_memory(rows: Rows) -> Tensor:
+    """All of the features, ``[C, E]``."""
+    return next(rows.chunks(len(rows)))[1]
 
 
 def score_candidates(
-    model: Any, bank: Bank, texts_of: Tensor, contexts_of: Tensor, chunk: int
+    score: Callable[[Tensor, Tensor], Tensor], texts_of: Tensor, contexts_of: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Matching logits of the candidates of each query, ``[C, k]`` and ``[T, k]``; arguments as for :func:`rerank`."""
-    contexts, texts = len(bank.context_ids), len(bank.text_ids)
+    """Matching logits of the candidates of each query; a pair that both directions ask for is scored once.
+
+    Args:
+        score: Logits ``[P]`` of pairs: which contexts ``[P]``, sorted, and which texts ``[P]``.
+        texts_of: ``[C, k]``, the texts to score for each context; ``NOWHERE`` where there is none.
+        contexts_of: ``[T, k]``, the contexts to score for each text.
+
+    Returns:
+        ``[C, k]`` and ``[T, k]``; -inf where there is no candidate.
+    """
+    contexts, texts = len(texts_of), len(contexts_of)
     by_context = torch.arange(contexts)[:, None] * texts + texts_of  # [C, k], one number per pair
     by_text = contexts_of * texts + torch.arange(texts)[:, None]  # [T, k]
-    pairs = torch.unique(torch.cat([by_context.flatten(), by_text.flatten()]))  # [P], sorted by context
-    scores = score_pairs(model, bank, pairs // texts, pairs % texts, chunk)
-    return tuple(scores[torch.searchsorted(pairs, wanted)] for wanted in (by_context, by_text))
+    there = texts_of != NOWHERE, contexts_of != NOWHERE
+    wanted = by_context[there[0]], by_text[there[1]]
+    pairs = torch.unique(torch.cat(wanted))  # [P], sorted by context
+    scores = score(pairs // texts, pairs % texts)
+    results = []
+    for is_there, some in zip(there, wanted, strict=True):
+        found = torch.full(is_there.shape, -torch.inf)
+        found[is_there] = scores[torch.searchsorted(pairs, some)]
+        results.append(found)
+    return results[0], results[1]
 
 
 def score_matrices(model: Any, bank: Bank, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
@@ -159,7 +232,7 @@ def score_matrices(model: Any, bank: Bank, k: int, chunk: int = 256) -> tuple[Te
     ids = bank.context_ids, bank.text_ids
     texts_of = nearest(bank.context_feats, bank.texts.feat, *ids, k, chunk)[1]
     contexts_of = nearest(bank.texts.feat, bank.context_feats, *ids[::-1], k, chunk)[1]
-    scores = score_candidates(model, bank, texts_of, contexts_of, chunk)
+    scores = score_candidates(partial(score_pairs, model, bank, chunk=chunk), texts_of, contexts_of)
     sizes = (len(bank.context_ids), len(bank.text_ids)), (len(bank.text_ids), len(bank.context_ids))
     return tuple(
         torch.full(size, NOT_SCORED).scatter_(1, chosen, some)
@@ -191,12 +264,3 @@ def score_pairs(model: Any, bank: Bank, contexts: Tensor, texts: Tensor, chunk: 
         for pairs, logits in process:
             scores[pairs] = logits
     return scores
-
-
-def _ranks_among(scores: Tensor, candidates: Tensor, row_ids: Tensor, column_ids: Tensor, chunk: int) -> Tensor:
-    """Places by the ``[R, k]`` scores of ``[R, k]`` candidates, all other columns behind them."""
-    ranks = []
-    for some, chosen, ids in zip(scores.split(chunk), candidates.split(chunk), row_ids.split(chunk), strict=True):
-        rows = torch.full((len(some), len(column_ids)), NOT_SCORED).scatter_(1, chosen, some)
-        ranks.append(best_ranks(rows, ids, column_ids))
-    return torch.cat(ranks)
