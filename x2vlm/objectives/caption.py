@@ -129,8 +129,9 @@ class CaptionReader:
                 hidden = self.encoded.fuse(self.encoded.context.select(self.owner), text)[:, -1]
             else:
                 hidden = fuse_on(self.encoded.fusion, text, *self._grouped(*self.looked_at))
+        first = not self.memory.length
         self.memory.keep(asked.shape[1] - 1)  # the [MASK] gives way to the word
-        if not _both_remember(self.memory, self.encoded.fusion):
+        if first and not _both_remember(self.memory, self.encoded.fusion):
             self.memory = None
         return hidden
 
