@@ -157,22 +157,75 @@ class PublishedAdamW(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, **{key: group[key] for key in ("lr", "betas", "eps", "weight_decay")})
+            parameters = [p for p in group["params"] if p.grad is not None]
+            for step, alike in self._by_step(parameters).items():
+                states = [self.state[p] for p in alike]
+                moments = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+                options = {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")}
+                published_update(alike, [p.grad for p in alike], *moments, step, **options)
         return loss
 
-    def _update(
-        self, parameter: Tensor, lr: float, betas: tuple[float, float], eps: float, weight_decay: float
-    ) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        step, (beta1, beta2) = state["step"].item(), betas
-        mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
-        square = state["exp_avg_sq"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-        size = lr * sqrt(1 - beta2**step) / (1 - beta1**step)
-        parameter.addcdiv_(mean, square.sqrt().add_(eps), value=-size)
-        parameter.mul_(1 - lr * weight_decay)
+    def _by_step(self, parameters: list[Tensor]) -> dict[float, list[Tensor]]:
+        """The parameters by the number of updates they have had with the one to come, which is counted here."""
+        for parameter in parameters:
+            if not (state := self.state[parameter]):
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        steps = [self.state[parameter]["step"] for parameter in parameters]
+        found: dict[float, list[Tensor]] = {}
+        if steps:
+            torch._foreach_add_(steps, 1.0)
+            for parameter, step in zip(parameters, torch.stack(steps).tolist(), strict=True):
+                found.setdefault(step, []).append(parameter)
+        return found
+
+
+def published_update(
+    parameters: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    step: float,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Change parameters and moments in place, each in one pass: torch's fused AdamW with other numbers.
+
+    Torch divides by ``sqrt(square / correction) + eps`` and takes the decay off before the update. With ``eps`` divided
+    by the root of the correction, and the rate and the decay set so that the whole difference shrinks as published, the
+    two are equal; see ``tests/engine/test_optim.py``. Sharded tensors are updated where they lie.
+
+    Raises:
+        ValueError: If the decay takes all of a weight or more.
+    """
+    left = 1 - lr * weight_decay
+    if left <= 0:
+        raise ValueError(f"lr={lr} times weight_decay={weight_decay} leaves nothing of a weight; expected less than 1.")
+    lists = [[_local(x) for x in tensors] for tensors in (parameters, grads, means, squares)]
+    lists[1] = [_laid_out_as(x, grad) for x, grad in zip(lists[0], lists[1], strict=True)]
+    for device, dtype in dict.fromkeys((x.device, x.dtype) for x in lists[0]):
+        here = [n for n, x in enumerate(lists[0]) if (x.device, x.dtype) == (device, dtype)]
+        torch._fused_adamw_(
+            *([tensors[n] for n in here] for tensors in lists),
+            [],
+            [torch.tensor(step, device=device)] * len(here),
+            lr=lr * left,
+            beta1=betas[0],
+            beta2=betas[1],
+            weight_decay=weight_decay / left,
+            eps=eps / sqrt(1 - betas[1] ** step),
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def _local(x: Tensor) -> Tensor:
+    """What of a sharded tensor lies in this process, with the same memory; any other tensor itself."""
+    return x.to_local() if hasattr(x, "to_local") else x
+
+
+def _laid_out_as(parameter: Tensor, grad: Tensor) -> Tensor:
+    """The gradient in the parameter's order of memory, which is all that the fused update looks at."""
+    return grad if grad.stride() == parameter.stride() else torch.empty_like(parameter).copy_(grad)
