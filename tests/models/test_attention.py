@@ -3,7 +3,7 @@ import shutil
 import pytest
 import torch
 
-from x2vlm.models import attention_backends, learned_bias
+from x2vlm.models import attention, attention_backends, learned_bias
 from x2vlm.models.attention import attend, available, resolve
 from x2vlm.registry import ATTENTION_BACKENDS
 
@@ -172,7 +172,7 @@ def test_auto_finds_a_backend_that_runs():
 
 
 def test_a_backend_is_found_in_inference_mode_and_can_be_trained_with_afterwards():
-    resolve.cache_clear()
+    attention._chosen.cache_clear()
     with torch.inference_mode():
         query = torch.randn(1, 1, 2, 8)
         assert attend(query, query, query).shape == query.shape

@@ -2,6 +2,7 @@
 
 from x2vlm.engine.bad_numbers import BadNumbers, replay
 from x2vlm.engine.checkpoint import TrainStateHook, latest_checkpoint
+from x2vlm.engine.compiling import CompileBlocksHook
 from x2vlm.engine.hooks import EpochCheckpointHook, MeanScalarsHook, ProgressHook, StopHook, ThroughputHook
 from x2vlm.engine.integrity import SaveError
 from x2vlm.engine.keeping import CheckpointHook

@@ -44,11 +44,10 @@ def attend(
     Raises:
         ValueError: If there is no such backend, or the one named cannot do this on this device and type.
     """
-    fn = resolve(backend, query.device.type, query.dtype, mask is not None, bias is not None, dropout > 0)
-    return fn(query, key, value, mask, bias, dropout)
+    name = chosen(backend, query.device.type, query.dtype, mask is not None, bias is not None, dropout > 0)
+    return ATTENTION_BACKENDS.module_dict[name](query, key, value, mask, bias, dropout)
 
 
-@cache
 def resolve(
     backend: str,
     device: str,
@@ -61,6 +60,16 @@ def resolve(
 
     Not every kernel takes a mask or a bias that learns, so what was shown counts for calls of the same kind only.
     """
+    return ATTENTION_BACKENDS.module_dict[chosen(backend, device, dtype, masked, biased, dropped)]
+
+
+def chosen(backend: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str:
+    """The name of what :func:`resolve` gives; torch.compile may take it for a constant."""
+    return _chosen(backend, device, dtype, masked, biased, dropped)
+
+
+@cache
+def _chosen(backend: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str:
     candidates = (backend,)
     if backend == "auto":
         candidates = ("xformers", *["flash_bias"] * biased, "sdpa", "eager")
@@ -72,7 +81,7 @@ def resolve(
             raise ValueError(f"attention backend '{name}' is not known. Accepted: {known}.")
         reason = _probe(fn, device, dtype, masked, biased, dropped)
         if reason is None:
-            return fn
+            return name
         failures.append(f"{name}: {reason.rstrip('.')}")
     given = ["a mask"] * masked + ["a learned bias"] * biased + ["dropout"] * dropped
     extras = " and ".join(given) or "neither mask nor bias"

@@ -1,0 +1,81 @@
+"""Blocks through torch.compile: the same numbers, the same names."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.models.conftest import image_batch, tiny_model
+from x2vlm.engine.compiling import CompileBlocksHook, compile_blocks
+
+OBJECTIVES = ("itc", "itm", "mlm")
+
+
+def step(model):
+    """Losses and gradients of a training step."""
+    torch.manual_seed(0)
+    losses = model.train()(image_batch(), objectives=OBJECTIVES)
+    sum(losses.values()).backward()
+    return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def close(model, other, tolerance):
+    (losses, grads), (compiled_losses, compiled_grads) = step(model), step(other)
+    assert grads.keys() == compiled_grads.keys()
+    for name, loss in losses.items():
+        torch.testing.assert_close(compiled_losses[name], loss, atol=tolerance, rtol=tolerance)
+    for name, grad in grads.items():
+        torch.testing.assert_close(compiled_grads[name], grad, atol=tolerance, rtol=tolerance, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_traced_blocks_give_the_same_losses_and_gradients(checkpointing):
+    torch._dynamo.reset()
+    plain, traced = (tiny_model(activation_checkpointing=checkpointing) for _ in range(2))
+    compile_blocks(traced, backend="eager")
+    close(plain, traced, 1e-6)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="requires a C++ compiler")
+def test_compiled_blocks_give_the_same_losses_and_gradients():
+    torch._dynamo.reset()
+    # Without stochastic depth, for which compiled blocks draw other numbers; one tower, since compiling takes long.
+    vision = dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=2, num_heads=2, drop_path=0.0)
+    plain, compiled = (tiny_model(vision_encoder=vision) for _ in range(2))
+    compile_blocks(SimpleNamespace(towers={"vision_encoder": compiled.vision_encoder}))
+    close(plain, compiled, 1e-5)
+
+
+def test_the_hook_compiles_the_layers_of_the_three_towers_and_renames_nothing():
+    model = tiny_model()
+    names = list(model.state_dict())
+    CompileBlocksHook(backend="eager").before_train(SimpleNamespace(model=model))
+    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
+    assert compiled == [
+        "vision_encoder.net.blocks.0",
+        "vision_encoder.net.blocks.1",
+        "text_encoder.net.encoder.layer.0",
+        "fusion_encoder.layer.0",
+        "fusion_encoder.layer.1",
+    ]
+    assert list(model.state_dict()) == names
+
+
+def test_towers_without_rows_of_layers_are_named():
+    with pytest.raises(ValueError, match="nothing to compile: vision_encoder has no rows of layers"):
+        compile_blocks(SimpleNamespace(towers={"vision_encoder": nn.Linear(2, 2)}))
+
+
+def test_without_a_compiler_a_sentence_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler.* Install g\+\+, or set CXX"):
+        compile_blocks(tiny_model())
+    compile_blocks(tiny_model(), backend="eager")
