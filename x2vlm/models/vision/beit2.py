@@ -5,7 +5,7 @@ from timm.models import beit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from x2vlm.models.attention import attend
+from x2vlm.models.vision.blocks import RelativeBlock
 from x2vlm.models.vision.weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 
@@ -61,8 +61,7 @@ class BEiT2(nn.Module):
         self.grid: tuple[int, int] = self.net.patch_embed.grid_size
         self.image_size: tuple[int, int] = self.net.patch_embed.img_size
         self.width = width
-        for block in self.net.blocks:
-            block.attn = RelativeAttention(width, num_heads, self.grid, attention)
+        self.net.blocks = nn.ModuleList(RelativeBlock(block, self.grid, attention) for block in self.net.blocks)
         self.net.init_weights()
         # Made in the network, beside the class token: that is where weights of BEiT-2 have it.
         self.net.mask_token = None
@@ -107,20 +106,3 @@ class BEiT2(nn.Module):
                 f"masked_patches are {tuple(masked_patches.shape)} but the images have {len(tokens)} x {rows} x "
                 f"{columns} patches. Set grid=({rows}, {columns}) of MaskPatches."
             )
-
-
-class RelativeAttention(beit.Attention):
-    """timm's BEiT attention, same parameters, sent through this library's attention backends."""
-
-    def __init__(self, width: int, num_heads: int, grid: tuple[int, int], backend: str) -> None:
-        super().__init__(width, num_heads, qkv_bias=True, window_size=grid)
-        self.backend = backend
-
-    def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None) -> Tensor:
-        """``[U, 1 + N, D]`` -> ``[U, 1 + N, D]``."""
-        count, length, _ = x.shape
-        qkv_bias = torch.cat((self.q_bias, self.k_bias, self.v_bias))
-        qkv = nn.functional.linear(x, self.qkv.weight, qkv_bias)
-        query, key, value = qkv.reshape(count, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attend(query, key, value, bias=self._get_rel_pos_bias(), backend=self.backend)
-        return self.proj(mixed.transpose(1, 2).reshape(count, length, -1))

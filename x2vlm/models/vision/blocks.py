@@ -1,0 +1,100 @@
+"""Blocks of BEiT-2 that compute what they add and no more.
+
+Shape letters: U images, N tokens, D width, H heads.
+"""
+
+from collections.abc import Callable
+
+import torch
+from timm.models import beit
+from torch import Tensor, nn
+
+from x2vlm.models.attention import attend
+from x2vlm.models.feed_forward import feed_forward
+
+
+class RelativeBlock(nn.Module):
+    """timm's BEiT block, its own parts, with two savings that change no number.
+
+    Of images that stochastic depth drops, nothing is computed (on a CPU; a GPU would have to wait for their number).
+    The scales of layers are taken into the last weights of a branch, so that no activation has to be kept for them.
+
+    Args:
+        block: The block, with scales.
+        grid: Rows and columns of patches.
+        attention: Attention backend.
+    """
+
+    def __init__(self, block: beit.Block, grid: tuple[int, int], attention: str) -> None:
+        super().__init__()
+        self.gamma_1, self.gamma_2 = block.gamma_1, block.gamma_2
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        self.attn = RelativeAttention(block.norm1.normalized_shape[0], block.attn.num_heads, grid, attention)
+        self.drop_path1, self.drop_path2 = block.drop_path1, block.drop_path2
+        self.mlp = block.mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[U, 1 + N, D]`` -> the same."""
+        x = add_kept(x, self._attended, self.drop_path1)
+        return add_kept(x, self._fed_forward, self.drop_path2)
+
+    def _attended(self, x: Tensor, scale: float) -> Tensor:
+        proj, gamma = self.attn.proj, self.gamma_1 * scale
+        return nn.functional.linear(self.attn.mix(self.norm1(x)), *_scaled(proj, gamma))
+
+    def _fed_forward(self, x: Tensor, scale: float) -> Tensor:
+        first, second = self.mlp.fc1, self.mlp.fc2
+        return feed_forward(self.norm2(x), (first.weight, first.bias), _scaled(second, self.gamma_2 * scale))
+
+
+class RelativeAttention(beit.Attention):
+    """timm's BEiT attention, same parameters, sent through this library's attention backends."""
+
+    def __init__(self, width: int, num_heads: int, grid: tuple[int, int], backend: str) -> None:
+        super().__init__(width, num_heads, qkv_bias=True, window_size=grid)
+        self.backend = backend
+
+    def mix(self, x: Tensor) -> Tensor:
+        """``[U, 1 + N, D]`` -> what attention gathers, before the last projection: the same shape."""
+        count, length, _ = x.shape
+        qkv = nn.functional.linear(x, self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
+        query, key, value = qkv.reshape(count, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = attend(query, key, value, bias=self.bias(), backend=self.backend)
+        return mixed.transpose(1, 2).reshape(count, length, -1)
+
+    def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None) -> Tensor:
+        """``[U, 1 + N, D]`` -> ``[U, 1 + N, D]``."""
+        return self.proj(self.mix(x))
+
+    def bias(self) -> Tensor:
+        """``[1, H, 1 + N, 1 + N]``, what relative positions add to the logits."""
+        length = self.relative_position_index.shape[0]
+        # Columns of the table's transpose, not its rows: neither this nor its gradient has to be put in another order.
+        flat = self.relative_position_bias_table.T.index_select(1, self.relative_position_index.view(-1))
+        return flat.view(1, -1, length, length)
+
+
+def add_kept(x: Tensor, branch: Callable[[Tensor, float], Tensor], drop_path: nn.Module) -> Tensor:
+    """What a residual branch adds to ``[U, N, D]``, of images that stochastic depth keeps: scaled up, as usual.
+
+    Args:
+        x: What it adds to.
+        branch: ``(x, scale) -> what to add``, times ``scale``.
+        drop_path: timm's, or the identity.
+    """
+    rate = getattr(drop_path, "drop_prob", 0.0)
+    if not drop_path.training or rate == 0:
+        return x + branch(x, 1.0)
+    if x.device.type != "cpu":
+        return x + drop_path(branch(x, 1.0))
+    kept = x.new_empty(len(x), 1, 1).bernoulli_(1 - rate).flatten().nonzero().squeeze(1)
+    if len(kept) == len(x):
+        return x + branch(x, 1 / (1 - rate))
+    if len(kept) == 0:
+        return x
+    added = branch(x.index_select(0, kept), 1 / (1 - rate))
+    return x.index_add(0, kept, added.to(x.dtype))
+
+
+def _scaled(layer: nn.Linear, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    return layer.weight * gamma[:, None], layer.bias * gamma
