@@ -73,8 +73,8 @@ class MixedTrainLoop(BaseLoop):
         plan: ``turns``, ``until`` and ``updates`` of :class:`~x2vlm.engine.plan.StepPlan`: steps that differ from each
             other, objectives that are given up, several updates a step. None: all steps are alike, with one update.
         passes: ``together``: all streams but videos go forward and backward as one, videos before them by themselves,
-            as published. ``by_stream``: each by itself, slower and in the memory of the largest stream only. The gradients are the same. A model that takes one batch at a time
-            (without ``encode_together``) gets one at a time.
+            as published. ``by_stream``: each by itself, slower and in the memory of the largest stream only. The
+            gradients are the same. A model that takes one batch at a time (without ``encode_together``) gets one.
         bad_numbers: What to do about NaN and infinity: arguments of :class:`~x2vlm.engine.bad_numbers.BadNumbers`.
     """
 

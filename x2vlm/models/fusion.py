@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from x2vlm.models.attention import attend
 from x2vlm.models.drop_path import DropPath, linear_rates
 from x2vlm.models.encoded import Context, View
-from x2vlm.models.feed_forward import feed_forward
+from x2vlm.models.lean import Linear, feed_forward
 from x2vlm.models.memory import remembered
 from x2vlm.models.packing import Layout
 from x2vlm.models.reading import Asked, KeyValue, Plan, Reading, Source, Step
@@ -270,8 +270,8 @@ class FeedForward(nn.Module):
         self.hidden_dropout: nn.Module = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, drop: Drop = padded_dropped) -> Tensor:
-        first, second = self.intermediate, self.output
-        out = feed_forward(hidden, (first.weight, first.bias), (second.weight, second.bias))
+        first, second = (Linear(layer.weight, layer.bias) for layer in (self.intermediate, self.output))
+        out = feed_forward(hidden, first, second)
         return self.LayerNorm(hidden + drop(out, self.hidden_dropout))
 
 

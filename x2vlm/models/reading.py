@@ -146,7 +146,7 @@ class Step:
         queries: Where those stand that go on.
         mask: Bool, broadcastable to ``[G, 1, Q, S]``, where each of them may look in its text; None: everywhere.
         keep: ``[W]`` long, which tokens go on; None: all.
-        repeat: ``[T]`` long, how tokens are repeated after self-attention for the rows that read them; None: not at all.
+        repeat: ``[T]`` long, how tokens are repeated after self-attention for the rows that read them; None: not.
         sources: Each with who asks it: a range of the tokens that go on, all of those that have a context.
         rows: ``[T]`` long, the row of each token that goes on.
         positions: ``[T]`` long, its position in its text.
@@ -177,7 +177,7 @@ class Plan:
     def __init__(self, readings: Sequence[Reading], memories: Sequence[Any], shares_first: bool) -> None:
         names = [None if reading.context is None else id(reading.context.tokens) for reading in readings]
         first = {name: names.index(name) for name in names}
-        # Rows that read the same tokens stand together, so that a range of the sequence asks them; plain texts are last.
+        # Rows that read the same tokens stand together, so that a range of the sequence asks them; plain texts last.
         self.order = sorted(range(len(readings)), key=lambda n: (names[n] is None, first[names[n]], n))
         self.readings = [readings[n] for n in self.order]
         self.texts = Texts(self.readings)

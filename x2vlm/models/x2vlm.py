@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -180,6 +181,10 @@ class X2VLM(BaseModel):
         if not isinstance(batch, Mapping):
             return self({"": batch}, mode, {"": objectives})[""]
         used = {stream: self._chosen((objectives or {}).get(stream)) for stream in batch}
+        if mode == "loss":
+            for stream, names in used.items():
+                for name in names:
+                    _check_requirements(name, self.objectives[name], SimpleNamespace(batch=batch[stream]), "batch.")
         encoded = self.encode_together(batch, {} if mode == "encode" else used)
         return encoded if mode == "encode" else self._losses(encoded, used)
 
@@ -233,10 +238,15 @@ class X2VLM(BaseModel):
         reader, texts = Reader(self.fusion_encoder), TextsTogether(self.encode_texts)
         for stream, batch in batches.items():
             needs = {path for name in used.get(stream, ()) for path in getattr(self.objectives[name], "requires", ())}
+            if self.text_encoder is None:
+                continue
             if any(path.startswith("text.") for path in needs):
                 texts.announce((stream, "text"), _plain_ids(batch))
             if "batch.masked_ids" in needs:
                 texts.announce((stream, "masked"), _masked_ids(batch))
+        # Texts before pictures, so that the backward pass comes to pictures first: it frees what they keep, which is
+        # most, before it makes the gradients of the text encoder.
+        texts.encode_announced()
         contexts = self._contexts_together(batches)
         words = None if self.text_encoder is None else self.text_encoder.word_embeddings
         return {
@@ -413,7 +423,7 @@ def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
 
 
 class TextsTogether:
-    """Texts that are going to be read, encoded in one pass when the first of them is.
+    """Texts that are going to be read, in one pass, and others when they are read.
 
     Args:
         encode: ``[(ids, mask, positions), ...] -> [View, ...]``.
@@ -429,11 +439,15 @@ class TextsTogether:
         if ids is not None:
             self.announced[key] = ids
 
+    def encode_announced(self) -> None:
+        """Encode all that were announced, in one pass."""
+        if self.announced:
+            self.views |= dict(zip(self.announced, self.encode(list(self.announced.values())), strict=True))
+
     def view(self, key: Any, ids: TextIds) -> View:
-        """The encoded texts, with all that were announced."""
+        """The encoded texts; those that were not announced by themselves."""
         if key not in self.views:
-            wanted = self.announced if key in self.announced else {key: ids}
-            self.views |= dict(zip(wanted, self.encode(list(wanted.values())), strict=True))
+            self.views[key] = self.encode([ids])[0]
         return self.views[key]
 
 
@@ -460,9 +474,16 @@ def _pretrained_names(part: nn.Module) -> set[str]:
     return names() if callable(names) else set()
 
 
-def _check_requirements(name: str, objective: nn.Module, encoded: EncodedBatch) -> None:
-    """Name what an objective needs and a stream does not give, before a None fails somewhere inside."""
-    for path in getattr(objective, "requires", ()):
+def _check_requirements(name: str, objective: nn.Module, encoded: Any, start: str = "") -> None:
+    """Name what an objective needs and a stream does not give, before a None fails somewhere inside.
+
+    Args:
+        name: Of the objective.
+        objective: The objective.
+        encoded: What has it: an encoded batch, or something with a ``batch``.
+        start: Only what begins so is looked at.
+    """
+    for path in (path for path in getattr(objective, "requires", ()) if path.startswith(start)):
         value: Any = encoded
         for attribute in path.split("."):
             value = getattr(value, attribute)

@@ -10,7 +10,7 @@ from timm.models import beit
 from torch import Tensor, nn
 
 from x2vlm.models.attention import attend
-from x2vlm.models.feed_forward import feed_forward
+from x2vlm.models.lean import Linear, feed_forward, normed_linear
 
 
 class RelativeBlock(nn.Module):
@@ -40,11 +40,12 @@ class RelativeBlock(nn.Module):
 
     def _attended(self, x: Tensor, scale: float) -> Tensor:
         proj, gamma = self.attn.proj, self.gamma_1 * scale
-        return nn.functional.linear(self.attn.mix(self.norm1(x)), *_scaled(proj, gamma))
+        mixed = self.attn.mix(normed_linear(x, self.norm1, self.attn.qkv_layer()))
+        return nn.functional.linear(mixed, proj.weight * gamma[:, None], proj.bias * gamma)
 
     def _fed_forward(self, x: Tensor, scale: float) -> Tensor:
-        first, second = self.mlp.fc1, self.mlp.fc2
-        return feed_forward(self.norm2(x), (first.weight, first.bias), _scaled(second, self.gamma_2 * scale))
+        first, second = (Linear(layer.weight, layer.bias) for layer in (self.mlp.fc1, self.mlp.fc2))
+        return feed_forward(x, first, second, self.norm2, self.gamma_2 * scale)
 
 
 class RelativeAttention(beit.Attention):
@@ -54,17 +55,20 @@ class RelativeAttention(beit.Attention):
         super().__init__(width, num_heads, qkv_bias=True, window_size=grid)
         self.backend = backend
 
-    def mix(self, x: Tensor) -> Tensor:
-        """``[U, 1 + N, D]`` -> what attention gathers, before the last projection: the same shape."""
-        count, length, _ = x.shape
-        qkv = nn.functional.linear(x, self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
+    def qkv_layer(self) -> Linear:
+        """What makes queries, keys and values."""
+        return Linear(self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
+
+    def mix(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values ``[U, 1 + N, 3 D]`` -> what attention gathers, ``[U, 1 + N, D]``."""
+        count, length, _ = qkv.shape
         query, key, value = qkv.reshape(count, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = attend(query, key, value, bias=self.bias(), backend=self.backend)
         return mixed.transpose(1, 2).reshape(count, length, -1)
 
     def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None) -> Tensor:
         """``[U, 1 + N, D]`` -> ``[U, 1 + N, D]``."""
-        return self.proj(self.mix(x))
+        return self.proj(self.mix(nn.functional.linear(x, *self.qkv_layer())))
 
     def bias(self) -> Tensor:
         """``[1, H, 1 + N, 1 + N]``, what relative positions add to the logits."""
@@ -94,7 +98,3 @@ def add_kept(x: Tensor, branch: Callable[[Tensor, float], Tensor], drop_path: nn
         return x
     added = branch(x.index_select(0, kept), 1 / (1 - rate))
     return x.index_add(0, kept, added.to(x.dtype))
-
-
-def _scaled(layer: nn.Linear, gamma: Tensor) -> tuple[Tensor, Tensor]:
-    return layer.weight * gamma[:, None], layer.bias * gamma
