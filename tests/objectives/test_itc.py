@@ -3,9 +3,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.models.conftest import image_batch, tiny_model
-from x2vlm.objectives.itc import ITC, soft_cross_entropy
+from x2vlm.objectives import itc as module
+from x2vlm.objectives.itc import ITC, contrast, soft_cross_entropy
+from x2vlm.objectives.itm import draw
 
 
 def unit(count, seed):
@@ -26,13 +29,13 @@ def test_the_order_of_pairs_does_not_matter(order):
     positive = torch.eye(6, dtype=torch.bool)
     positive[0, 3] = positive[3, 0] = True
     shuffled = soft_cross_entropy(logits[order][:, order], positive[order][:, order])
-    torch.testing.assert_close(shuffled, soft_cross_entropy(logits, positive))
+    torch.testing.assert_close(shuffled, soft_cross_entropy(logits, positive)[order])
 
 
 def test_two_captions_of_one_image_share_the_target():
     logits = torch.tensor([[2.0, 1.0, 0.0]])
     loss = soft_cross_entropy(logits, torch.tensor([[True, True, False]]))
-    torch.testing.assert_close(loss, logits.logsumexp(1).squeeze() - 1.5)
+    torch.testing.assert_close(loss, logits.logsumexp(1) - 1.5)
 
 
 def test_a_batch_of_one_has_nothing_to_contrast():
@@ -70,3 +73,54 @@ def test_the_number_of_processes_belongs_to_the_published_gradient():
 def test_an_unknown_gradient_is_named():
     with pytest.raises(ValueError, match=r"grad='published' is not known. Accepted: exact, official"):
         ITC(grad="published")
+
+
+@pytest.mark.parametrize("logits", [1, 18, 27, 10**6])
+def test_rows_compared_a_part_at_a_time_give_the_same_loss_and_gradients(monkeypatch, logits):
+    """Of 5 rows, the first of 9 columns that those of all processes are, some with the same identity."""
+    rows, columns, temperature = unit(5, 1), unit(9, 2), torch.tensor(0.07)
+    wanted = [x.requires_grad_() for x in (rows, columns, temperature)]
+    keys = torch.tensor([[0], [1], [2], [1], [4], [0], [6], [7], [0]])
+    positive = (keys[:5] == keys.T).float()
+    target = positive / positive.sum(dim=1, keepdim=True)
+    expected = nn.functional.cross_entropy(rows @ columns.T / temperature, target)
+    monkeypatch.setattr(module, "LOGITS", logits)
+    loss = contrast(*wanted, keys[:5], keys)
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-6)
+    grads = (torch.autograd.grad(value, wanted) for value in (loss, expected))
+    for ours, plain in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_only_a_part_of_the_similarities_is_kept_for_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(module, "LOGITS", 2 * 40)
+    features, keys = unit(40, 1).requires_grad_(), torch.arange(40)[:, None]
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.shape) or x, lambda x: x):
+        contrast(features, unit(40, 2), torch.tensor(0.07), keys, keys).backward()
+    assert max(size.numel() for size in sizes) < 40 * 40
+
+
+class Asked(TorchDispatchMode):
+    """Notes whatever makes a program wait for a number of the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, by = func.overloadpacket.__name__, args[1] if len(args) > 1 else ()
+        by_bool = name == "index" and any(i is not None and i.dtype == torch.bool for i in by)
+        if by_bool or name in ("_local_scalar_dense", "nonzero", "masked_select"):
+            self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_waits_for_a_number_of_the_device():
+    encoded = tiny_model().encode(image_batch())
+    encoded.text, encoded.context  # noqa: B018  (encoded now: that is not the objectives' doing)
+    itm = tiny_model().objectives["itm"]
+    with Asked() as asked:
+        ITC(positives="ids_and_texts")(encoded)
+        draw(itm.sampling_weights(encoded)[0])
+    assert asked.names == []

@@ -63,3 +63,12 @@ def test_broken_features_reach_the_loss_instead_of_failing_the_draw():
     batch = image_batch()
     batch.pixels[0] = float("nan")
     assert itm(model)(model.encode(batch))["loss_itm"].isnan()
+
+
+def test_negatives_are_drawn_as_multinomial_draws_them():
+    weights = torch.rand(50, 7, generator=torch.Generator().manual_seed(0))
+    weights[:, 3] = 0
+    torch.manual_seed(1)
+    expected = torch.multinomial(weights, 1).squeeze(1)
+    torch.manual_seed(1)
+    assert torch.equal(draw(weights), expected)

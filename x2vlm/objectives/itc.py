@@ -1,14 +1,18 @@
 """Contrast: does a context find its text among all texts of the batch, and a text its context?"""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from x2vlm.distributed import all_gather_rows, row_offset, world_size
 from x2vlm.models.encoded import EncodedBatch
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES
+
+LOGITS = 2**22  # similarities compared at once: 16 MiB; the backward pass needs a few times as much
 
 
 @OBJECTIVES.register_module()
@@ -50,15 +54,44 @@ class ITC(nn.Module):
             # Numbers of a process's own making: moved so that no two processes use the same ones.
             keys = torch.cat([keys[:, :1] + row_offset(keys), keys[:, 1:]], dim=1)
         all_keys = all_gather_rows(keys)
-        i2t = soft_cross_entropy(context @ all_gather_rows(text).T / encoded.temperature, same_thing(keys, all_keys))
-        t2i = soft_cross_entropy(text @ all_gather_rows(context).T / encoded.temperature, same_thing(keys, all_keys))
+        i2t = contrast(context, all_gather_rows(text), encoded.temperature, keys, all_keys)
+        t2i = contrast(text, all_gather_rows(context), encoded.temperature, keys, all_keys)
         return {"loss_itc": (i2t + t2i) / 2}
 
 
+def contrast(rows: Tensor, columns: Tensor, temperature: Tensor, row_keys: Tensor, column_keys: Tensor) -> Tensor:
+    """Mean cross entropy of finding each row's own among the columns.
+
+    Where there are many, a part of the rows is compared at a time, and once more in the backward pass: no more than
+    about ``LOGITS`` similarities are held, however large the batches of all processes are.
+
+    Args:
+        rows: ``[B, E]`` features.
+        columns: ``[C, E]`` features.
+        temperature: Scalar, divides the similarities.
+        row_keys: ``[B, K]``, see :func:`~x2vlm.objectives.positives.pair_keys`.
+        column_keys: ``[C, K]``; a row's target is shared equally by the columns that have a key of its own.
+
+    Returns:
+        Scalar.
+    """
+
+    def costs(features: Tensor, keys: Tensor) -> Tensor:
+        logits = features @ columns.T / temperature
+        return soft_cross_entropy(logits, same_thing(keys, column_keys)).sum()
+
+    size = max(1, LOGITS // len(columns))
+    if len(rows) <= size:
+        return costs(rows, row_keys) / len(rows)
+    recomputed = partial(checkpoint, costs, use_reentrant=False, preserve_rng_state=False)
+    parts = zip(rows.split(size), row_keys.split(size), strict=True)
+    return torch.stack([recomputed(*part) for part in parts]).sum() / len(rows)
+
+
 def soft_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
-    """Mean cross entropy of ``[B, C]`` logits; a row's target is shared equally by its positives (``[B, C]`` bool)."""
+    """``[B]`` cross entropies of ``[B, C]`` logits; a row's target is shared by its positives (``[B, C]`` bool)."""
     target = positive / positive.sum(dim=1, keepdim=True)
-    return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    return -(target * logits.log_softmax(dim=1)).sum(dim=1)
 
 
 class ScaleGradient(torch.autograd.Function):

@@ -88,7 +88,8 @@ class ITM(nn.Module):
 def draw(weights: Tensor) -> Tensor:
     """One index for each row of ``[B, B]`` weights, in one call; -1 where a row is all zero. ``[B]`` long."""
     possible = weights.sum(dim=1) > 0
-    drawn = torch.multinomial(torch.where(possible[:, None], weights, torch.ones_like(weights)), 1).squeeze(1)
+    # The very draw of torch.multinomial, without its look at the numbers, for which a GPU would have to be waited for.
+    drawn = (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
     return torch.where(possible, drawn, -1)
 
 
