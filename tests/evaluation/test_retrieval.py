@@ -115,23 +115,25 @@ def test_an_unknown_index_is_told_when_the_metric_is_made():
         RetrievalMetric(index=dict(type="FaissIFV"))
 
 
+def images_projected(model, patches=4):
+    """A list that gets the number of images whenever keys of all their patches are projected."""
+    counts = []
+    key = model.fusion_encoder.layer[0].crossattention.key
+    key.register_forward_hook(lambda _, given, out: counts.append(len(out)) if out.shape[1] >= patches else None)
+    return counts
+
+
 def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images, monkeypatch):
-    encoded, projected = [], []
-    encode, project = model.encode_pixels, model.fusion_encoder.project
+    encoded, encode = [], model.encode_pixels
     monkeypatch.setattr(model, "encode_pixels", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
-    monkeypatch.setattr(
-        model.fusion_encoder, "project", lambda tokens: projected.append(len(tokens)) or project(tokens)
-    )
+    projected = images_projected(model)
     RetrievalMetric(k=9, chunk=4).evaluate(model, images)
     assert sum(encoded) == 6
     assert sum(projected) == 6
 
 
-def test_regions_of_an_image_share_its_projected_keys(model, regions, monkeypatch):
-    projected, project = [], model.fusion_encoder.project
-    monkeypatch.setattr(
-        model.fusion_encoder, "project", lambda tokens: projected.append(len(tokens)) or project(tokens)
-    )
+def test_regions_of_an_image_share_its_projected_keys(model, regions):
+    projected = images_projected(model)
     RetrievalMetric(k=6).evaluate(model, regions)
     assert sum(projected) == 2
 

@@ -151,8 +151,8 @@ def match_confidence(model: Any, encoded: EncodedBatch) -> Tensor:
     Returns:
         ``[B]`` in 0..1.
     """
-    fused = encoded.fuse(encoded.full_context, encoded.text)
-    return model.objectives["itm"].score(fused[:, 0]).float().softmax(dim=-1)[:, 1]
+    states = encoded.fuse(encoded.full_context, encoded.text, at=0)
+    return model.objectives["itm"].score(states).float().softmax(dim=-1)[:, 1]
 
 
 def confidence_summary(confidence: Tensor, right: Tensor) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from x2vlm.evaluation.words import alike
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.encoded import Context, Reader, View
+from x2vlm.models.reading import Reading
 
 
 def matching_logits(
@@ -33,21 +33,18 @@ def matching_logits(
         ``[P, 2]``, float, in main memory: does not match, matches.
     """
     logits = torch.empty(len(which), 2)
-    owner, lengths = contexts.owner[which], texts.mask.sum(dim=1)
+    owner = contexts.owner[which]
     for images, pairs in _groups(owner, chunk):
-        tokens = contexts.tokens[images].to(model.device)
-        memory = model.fusion_encoder.project(tokens)
-        for places in alike(lengths[text_index[pairs]], chunk):
-            some = pairs[places]
-            chosen = contexts.select(which[some])
-            local = Context(
-                tokens,
-                torch.searchsorted(images, chosen.owner).to(model.device),
-                chosen.mask.to(model.device),
-                chosen.summary.to(model.device),
-            )
-            fused = model.fusion_encoder(_without_padding(texts.select(text_index[some]), model.device), local, memory)
-            logits[some] = model.objectives["itm"].score(fused[:, 0]).float().cpu()
+        used, place = torch.unique(which[pairs], return_inverse=True)
+        local = _on_device(contexts.select(used), images, model.device)
+        reader, alone = Reader(model.fusion_encoder), len(pairs) <= chunk
+        for some, context in zip(pairs.split(chunk), place.to(model.device).split(chunk), strict=True):
+            words, text = torch.unique(text_index[some], return_inverse=True)
+            view = _without_padding(texts.select(words), model.device)
+            reading = Reading(view, local, text.to(model.device), context, at=0)
+            # Keys and values are kept for the next chunk, if there is one.
+            states = reader.ask(reading)() if alone else reader.read(reading)
+            logits[some] = model.objectives["itm"].score(states).float().cpu()
     return logits
 
 
@@ -68,6 +65,16 @@ def _groups(owner: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
         taken, order = order.split([int(counts[start:stop].sum()), len(order) - int(counts[start:stop].sum())])
         yield images[start:stop], taken
         start = stop
+
+
+def _on_device(contexts: Context, images: Tensor, device: torch.device) -> Context:
+    """Contexts of some images with the tokens of these alone."""
+    return Context(
+        contexts.tokens[images].to(device),
+        torch.searchsorted(images, contexts.owner).to(device),
+        contexts.mask.to(device),
+        contexts.summary.to(device),
+    )
 
 
 def _without_padding(texts: View, device: torch.device) -> View:

@@ -21,7 +21,9 @@ from x2vlm.inference.answering import Answer, answer_questions
 from x2vlm.inference.captioning import SaidOfPicture, caption_pictures
 from x2vlm.inference.loading import choose_pipeline, load_weights
 from x2vlm.inference.pictures import COLORS, DrawnBox, Picture, as_array, draw_boxes
+from x2vlm.models.encoded import Reader
 from x2vlm.models.generation import Search
+from x2vlm.models.reading import Reading
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
 
 
@@ -113,10 +115,10 @@ class Inferencer:
             similarity = (context.feat * view.feat).sum(dim=-1)
             probability: dict[int, float] = {}
             if "itm" in self.model.objectives:
-                memory = self.model.fusion_encoder.project(context.tokens)
+                reader = Reader(self.model.fusion_encoder)
                 for some in similarity.topk(min(k or len(texts), len(texts))).indices.split(self.chunk):
-                    fused = self.model.fusion_encoder(view.select(some), context.select(some), memory)
-                    matching = self.model.objectives["itm"].score(fused[:, 0]).float().softmax(dim=-1)[:, 1]
+                    states = reader.read(Reading(view, context, texts=some, contexts=some, at=0))
+                    matching = self.model.objectives["itm"].score(states).float().softmax(dim=-1)[:, 1]
                     probability |= dict(zip(some.tolist(), matching.tolist(), strict=True))
         matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
         return sorted(
