@@ -59,12 +59,13 @@ def test_both_sides_train_on_the_same_losses_where_nothing_is_drawn(name):
     assert list(work.parts) == ["vision", "text", "itm", "mlm", *["bbox"] * (name == "train-step")]
 
 
-def test_both_sides_read_the_same_regions_from_the_same_random_numbers():
-    (work,) = WORKS["data"](SCALE)
+@pytest.mark.parametrize(("backend", "apart"), [("pillow", 1e-6), ("torch", 0.005)])  # a level is 0.015
+def test_both_sides_read_the_same_regions_from_the_same_random_numbers(backend, apart):
+    (work,) = WORKS["data"](SCALE, backend)
     ours, theirs = work.library(), work.plain()
     assert ours.texts == theirs.texts
     assert len(ours) > 20  # several of each picture
-    torch.testing.assert_close(ours.pixels, theirs.pixels)
+    assert (ours.pixels - theirs.pixels).abs().mean() < apart
     torch.testing.assert_close(ours.boxes_xyxy, theirs.boxes_xyxy)
     assert torch.equal(ours.has_box, theirs.has_box)
     assert theirs.text_ids.shape[1] == 40

@@ -68,6 +68,80 @@ def test_a_picture_is_not_turned_by_its_exif_orientation():
     assert decode_image(encoded("JPEG", exif=exif), "w").shape == (4, 8, 3)
 
 
+def by_pillow(data):
+    """What Pillow makes of a file, or the kind of its complaint."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        return type(error)
+
+
+def by_us(data):
+    try:
+        return decode_image(data, "w")
+    except RecordError as error:
+        return type(error.__cause__)
+
+
+def photograph(height=37, width=51, mode="RGB", **options):
+    """A JPEG file of noise on a slope, whose sides are no multiple of a block."""
+    rng, buffer = np.random.default_rng(0), io.BytesIO()
+    slope = np.linspace(0, 255, width)[None, :, None] * np.ones((height, 1, 3))
+    picture = (slope + rng.normal(0, 25, slope.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(picture).convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(37, 51), (8, 8), (1, 1), (1, 40), (64, 33)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": "4:2:0"},
+        {"subsampling": "4:2:2"},
+        {"subsampling": "4:4:4", "quality": 95},
+        {"quality": 20, "progressive": True},
+        {"restart_marker_rows": 1, "optimize": True},
+        {"keep_rgb": True},
+        {"mode": "L"},
+        {"mode": "CMYK"},
+    ],
+    ids=str,
+)
+def test_a_jpeg_is_decoded_to_the_pixels_of_pillow(size, options):
+    data = photograph(*size, **options)
+    assert np.array_equal(decode_image(data, "w"), by_pillow(data))
+
+
+def test_most_jpegs_are_not_decoded_by_pillow(monkeypatch):
+    data = photograph()
+    expected = by_pillow(data)
+    monkeypatch.setattr(Image.Image, "convert", None)
+    assert np.array_equal(decode_image(data, "w"), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_cut_anywhere_is_refused_where_pillow_refuses_it(progressive):
+    data = photograph(progressive=progressive, quality=40)
+    for length in [*range(0, len(data) - 8, 23), *range(len(data) - 8, len(data) + 1)]:
+        ours, theirs = by_us(data[:length]), by_pillow(data[:length])
+        assert np.array_equal(ours, theirs), length
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_jpeg_is_what_pillow_makes_of_it(places):
+    data = bytearray(photograph(quality=60))
+    for share, value in places:
+        data[int(share * len(data))] = value
+    ours, theirs = by_us(bytes(data)), by_pillow(bytes(data))
+    if isinstance(theirs, np.ndarray) and isinstance(ours, np.ndarray):
+        assert np.array_equal(ours, theirs)
+    else:
+        assert not isinstance(ours, np.ndarray)
+
+
 def test_a_missing_file_names_the_record_and_the_file(tmp_path):
     with pytest.raises(RecordError, match=r"^train:3: .*gone\.jpg: No such file"):
         decode_image(tmp_path / "gone.jpg", "train:3")

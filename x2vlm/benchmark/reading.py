@@ -27,9 +27,9 @@ WIDTH, HEIGHT, BOXES, FILES = 640, 480, 6, 8
 Read = Callable[[int], list[Sample]]
 
 
-def data(scale: Scale) -> list[Work]:
-    """Region samples, from JPEG files to a batch of tensors, in one process."""
-    read, read_plainly, folder = readers(scale)
+def data(scale: Scale, backend: str = "torch") -> list[Work]:
+    """Region samples, from JPEG files to a batch of tensors, in one process; ``backend`` is that of the library."""
+    read, read_plainly, folder = readers(scale, backend)
     words = bert_vocab([f"word{i}" for i in range(scale.size.vocab_size - FIRST_WORD)])
     collate, collate_plainly = _collates(words)
     count = 64 if scale.size.image >= 224 else FILES
@@ -73,7 +73,7 @@ def end_to_end(scale: Scale) -> list[Work]:
     return [Work(name, library, with_plain_path, scale.pairs, "pairs")]
 
 
-def readers(scale: Scale) -> tuple[Read, Read, TemporaryDirectory]:
+def readers(scale: Scale, backend: str = "torch") -> tuple[Read, Read, TemporaryDirectory]:
     """``read(count)`` for the library and for the plain path, and the folder they read from, which goes with them."""
     folder, side = TemporaryDirectory(prefix="x2vlm_benchmark_"), scale.size.image
     lines = _write(Path(folder.name))
@@ -81,7 +81,7 @@ def readers(scale: Scale) -> tuple[Read, Read, TemporaryDirectory]:
         {"type": "LoadImage"},
         {"type": "PickRegions", "max_regions": 5},
         {"type": "Flip", "careful": False},
-        {"type": "Resize", "size": side},
+        {"type": "Resize", "size": side, "backend": backend},
         {"type": "RandAugment", "ops": "colour"},
         {"type": "PackSample"},
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch, Sample
@@ -180,7 +181,7 @@ def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
     if len(shapes) > 1:
         raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
     if together == [1]:
-        return {"pixels": torch.stack([sample.pixels for sample in samples]), "owner": owner}
+        return {"pixels": default_collate([sample.pixels for sample in samples]), "owner": owner}
     count = together[0]
     return {
         "pixels": torch.cat([sample.pixels for sample in samples]),

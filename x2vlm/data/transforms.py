@@ -13,6 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -29,6 +30,7 @@ from x2vlm.data.geometry import (
     crop,
     flip_boxes,
     frame_size,
+    known_backend,
     mirror,
     move_boxes,
     resize,
@@ -75,26 +77,27 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Resize(BaseTransform):
-    """Bicubic resize, as Pillow does it, to exactly ``size``; the shape is not kept.
+    """Bicubic resize to exactly ``size``; the shape is not kept.
 
     Args:
         size: A side, or (height, width).
+        backend: ``"torch"``, or ``"pillow"`` in three times the time; see :func:`~x2vlm.data.geometry.resize`.
     """
 
-    def __init__(self, size: Size) -> None:
-        self.size = as_size(size)
+    def __init__(self, size: Size, backend: str = "torch") -> None:
+        self.size, self.backend = as_size(size), known_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Resize frames and boxes."""
         height, width = frame_size(results)
         factor = np.array([self.size[1] / width, self.size[0] / height] * 2, dtype=np.float32)
-        frames = [resize(frame, self.size) for frame in results["frames"]]
+        frames = [resize(frame, self.size, self.backend) for frame in results["frames"]]
         return move_boxes(results | {"frames": frames}, lambda boxes: boxes * factor)
 
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut out a random part and resize it (bicubic, as torchvision does it on Pillow images).
+    """Cut out a random part, drawn as torchvision draws it, and resize it (bicubic).
 
     Args:
         size: A side, or (height, width), of what comes out.
@@ -102,6 +105,7 @@ class RandomResizedCrop(BaseTransform):
         ratio: Least and greatest width / height of the part.
         min_inside: A pair with a box stays if more than this share of its box is inside.
         per_frame: Another part for every frame of a clip, as published. Frames then do not match each other.
+        backend: As of :class:`Resize`.
     """
 
     def __init__(
@@ -111,11 +115,12 @@ class RandomResizedCrop(BaseTransform):
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         min_inside: float = 0.5,
         per_frame: bool = False,
+        backend: str = "torch",
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale is {tuple(scale)}; expected the least and the greatest share, e.g. (0.2, 1.0)")
         self.size, self.scale, self.ratio = as_size(size), list(scale), list(ratio)
-        self.min_inside, self.per_frame = min_inside, per_frame
+        self.min_inside, self.per_frame, self.backend = min_inside, per_frame, known_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Crop and resize frames and boxes.
@@ -131,7 +136,8 @@ class RandomResizedCrop(BaseTransform):
         else:
             parts = [self.draw(frames[0])] * len(frames)
             results = self._crop_boxes(results, parts[0])
-        frames = [resize(crop(frame, part), self.size) for frame, part in zip(frames, parts, strict=True)]
+        cut = [crop(frame, part) for frame, part in zip(frames, parts, strict=True)]
+        frames = [resize(frame, self.size, self.backend) for frame in cut]
         return move_boxes(results | {"frames": frames}, lambda boxes: boxes)
 
     def draw(self, frame: np.ndarray) -> tuple[int, int, int, int]:
@@ -199,8 +205,9 @@ class PackSample(BaseTransform):
     """
 
     def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
-        self.mean = torch.tensor(mean).view(3, 1, 1)
-        self.std = torch.tensor(std).view(3, 1, 1)
+        levels = torch.arange(256, dtype=torch.float32).div(255)
+        #: ``[3, 256]``: what each level of a channel becomes, in the steps of torchvision.
+        self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
 
     def transform(self, results: Record) -> Sample:
         """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is a picture alone."""
@@ -233,10 +240,11 @@ class PackSample(BaseTransform):
         return (torch.stack(frames) if {"video", "clips"} & results.keys() else frames[0]), 1
 
     def _tensor(self, frame: np.ndarray) -> Tensor:
-        frame = np.require(frame, requirements=["C", "W"])  # copied only where torch could not take it as it is
-        pixels = torch.from_numpy(frame).permute(2, 0, 1)
-        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-        return pixels.div_(255).sub_(self.mean).div_(self.std)
+        """``[3, H, W]``: every level looked up."""
+        pixels = torch.empty(3, *frame.shape[:2])
+        for plane, values, out in zip(cv2.split(np.ascontiguousarray(frame)), self.values, pixels, strict=True):
+            cv2.LUT(plane, values[None], dst=out.numpy())
+        return pixels
 
     def _boxes(self, results: Record, has_box: Tensor) -> Tensor:
         whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(has_box), 1)
