@@ -68,6 +68,13 @@ def test_the_hook_compiles_the_layers_of_the_three_towers_and_renames_nothing():
     assert list(model.state_dict()) == names
 
 
+def test_every_block_may_be_compiled_however_many_there_are():
+    blocks = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2)) for _ in range(20)))
+    with torch._dynamo.config.patch(recompile_limit=8):
+        compile_blocks(SimpleNamespace(towers={"vision_encoder": nn.ModuleList([blocks])}), backend="eager")
+        assert torch._dynamo.config.recompile_limit == 40
+
+
 def test_towers_without_rows_of_layers_are_named():
     with pytest.raises(ValueError, match="nothing to compile: vision_encoder has no rows of layers"):
         compile_blocks(SimpleNamespace(towers={"vision_encoder": nn.Linear(2, 2)}))

@@ -52,6 +52,8 @@ def compile_blocks(model: nn.Module, **options: Any) -> list[nn.Module]:
     if on_cpu and options.get("backend", "inductor") == "inductor" and not _cpp_compiler():
         raise ValueError("compiling blocks for a CPU needs a C++ compiler. Install g++, or set CXX, or leave it out.")
     torch.compiler.assume_constant_result(chosen)  # it finds out what runs here by running it: nothing to trace
+    # Blocks of one class share their code but not their stochastic depth: each may need a compilation of its own.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(blocks))
     for block in blocks:
         block.compile(**options)
     return blocks
