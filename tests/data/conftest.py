@@ -51,16 +51,21 @@ def write_tar(tmp_path):
 @pytest.fixture
 def write_clip(tmp_path):
     """Writes a clip whose frame ``i`` is grey of level ``20 * i``."""
+    return clip_writer(tmp_path)
+
+
+def clip_writer(folder):
+    """What ``write_clip`` is, for a folder."""
     av = pytest.importorskip("av")
 
     def write(frames=6, name="clip.mp4", codec="libx264", size=(32, 16), gop=3):
-        with av.open(str(tmp_path / name), "w") as container:
+        with av.open(str(folder / name), "w") as container:
             stream = container.add_stream(codec, rate=5)
             stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, "yuv420p", gop
             for i in range(frames):
                 picture = np.full((size[1], size[0], 3), 20 * i, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
-        return tmp_path / name
+        return folder / name
 
     return write

@@ -131,7 +131,10 @@ def test_nothing_is_printed_and_the_adapter_can_be_sent_to_another_process(files
         ("{", "no COCO annotation file"),
         ("[]", "no COCO annotation file"),
         ('{"images": []}', "lacks annotations"),
-        ('{"images": [], "annotations": [{"id": 1, "image_id": 1, "bbox": []}]}', r"lacks annotations\[\]\.caption"),
+        (
+            '{"images": [], "annotations": [{"id": 1, "image_id": 1, "bbox": []}]}',
+            r"none of its 1 annotations can be used: the first one: KeyError\('caption'\)",
+        ),
     ],
 )
 def test_a_file_of_another_kind_is_told(tmp_path, text, reason):

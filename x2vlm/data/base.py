@@ -26,6 +26,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
+from x2vlm.data.limits import Limits
 from x2vlm.registry import TRANSFORMS
 
 Record = dict[str, Any]
@@ -60,6 +61,7 @@ class Adapter(Dataset, ABC):
     Args:
         pipeline: Transforms, in order: dicts for the TRANSFORMS registry, or callables from record to record. The last
             one makes a :class:`~x2vlm.data.batch.Sample`. Empty: records come out as they are.
+        limits: How much a record may be, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it, nobody writes to it)
@@ -68,7 +70,8 @@ class Adapter(Dataset, ABC):
     paths_or_names: tuple[str, ...] = ()
     """Arguments that are the path of a file with names if they are one string, and the names if they are a list."""
 
-    def __init__(self, pipeline: Sequence[dict | Callable] = ()) -> None:
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
+        self.limits = Limits.of(limits)
         self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
 
     @abstractmethod
@@ -92,6 +95,9 @@ class Adapter(Dataset, ABC):
         """
         self._check(index)
         result = self.record(index)
+        excess = self.limits.excess(result)
+        if excess is not None:
+            raise RecordError(result["where"], excess)
         return through(self.pipeline, result, result["where"])
 
     def _check(self, index: int) -> None:

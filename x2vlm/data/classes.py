@@ -10,11 +10,15 @@ from mmcv.transforms import BaseTransform
 from x2vlm.building import suggestion
 from x2vlm.data.base import Record, RecordError
 from x2vlm.data.files import existing_file
+from x2vlm.data.pick import in_record
 from x2vlm.data.targets import NO_LABEL
+from x2vlm.data.text import choose_text
 from x2vlm.registry import TRANSFORMS
 
 UNKNOWN = ("error", "ignore")
 TRUTH = {"true": 1, "false": 0}
+
+_MOST = 2**31  # the greatest class and the greatest weight: beyond are typing errors, and numbers a tensor cannot hold
 
 
 @TRANSFORMS.register_module()
@@ -61,10 +65,10 @@ class PickLabel(BaseTransform):
         label = results["label"]
         try:
             if self.number:
-                return float(label)
+                return _within(float(label))
             if self.classes is None:
-                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else int(label)
-        except (TypeError, ValueError) as error:
+                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _class_of(int(label))
+        except (TypeError, ValueError, OverflowError) as error:
             wanted = "a number" if self.number else "the number of a class (names need classes=...)"
             raise RecordError(results["where"], f"its label is {label!r:.60}; expected {wanted}") from error
         name = str(label)
@@ -137,6 +141,18 @@ class AnswerLabel(BaseTransform):
         return results | {"labels": [label] * len(results["texts"]), "extras": extras}
 
 
+def _within(number: float) -> float:
+    if not -_MOST <= number <= _MOST:  # also where it is NaN
+        raise ValueError("it is no number to learn")
+    return number
+
+
+def _class_of(number: int) -> int:
+    if number != NO_LABEL and number < 0:
+        raise ValueError("there is no such class")
+    return _within(number)
+
+
 def weighted_answers(results: Record) -> list[tuple[str, float]]:
     """The answers of a record, each once, in the order in which they first occur.
 
@@ -149,10 +165,15 @@ def weighted_answers(results: Record) -> list[tuple[str, float]]:
     given = _listed(results)
     for one in given:
         answer, weight = one if isinstance(one, tuple | list) and len(one) == 2 else (one, 1 / len(given))
-        if not isinstance(answer, str) or not answer.strip() or not isinstance(weight, int | float):
+        if not isinstance(answer, str) or not answer.strip() or not _is_weight(weight):
             raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {one!r:.80}")
+        in_record(results, choose_text, answer)
         weights[answer.strip()] = weights.get(answer.strip(), 0.0) + weight
     return list(weights.items())
+
+
+def _is_weight(weight: Any) -> bool:
+    return isinstance(weight, int | float) and 0 <= weight <= _MOST
 
 
 def as_given(results: Record) -> list[str]:

@@ -69,6 +69,8 @@ class SampleFrames(BaseTransform):
             results = results | {"caption": caption}
         elif results.get("caption") == NO_WORDS:
             raise RecordError(where, f"its caption is {NO_WORDS}: nothing is said")
+        elif results.get("video") is None:
+            raise RecordError(where, "there is no video")
         else:
             clips = [self._open(results["video"], where)]
         total = sum(map(len, clips))

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
@@ -14,6 +16,7 @@ from mmengine.logging import print_log
 
 from x2vlm.data.base import Adapter, Record
 from x2vlm.data.files import existing_file, existing_folder, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
 
@@ -24,16 +27,20 @@ HAVE = ("captions", "boxes")
 
 Box = tuple[float, float, float, float]
 
+_WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+_NAMED = 5  # broken entries of a kind that the log names
+
 
 @DATASETS.register_module()
 class Coco(Adapter):
     """Pictures of COCO with their captions, their boxes, or both.
 
     A box becomes an element whose caption is the name of its category, of kind ``object``. Crowds (``iscrowd``) and
-    boxes without area are dropped and counted in ``dropped``; the others are cut to their picture. A picture marked
-    ``has_boxes: false`` was not looked at by annotators of boxes: it has no elements, but is not an empty picture
-    either. The identity is the picture's id. Boxes annotated with attributes (``att_vec`` of OVAD: for each attribute 1
-    has it, 0 has it not, -1 unknown) have them as ``extras["attributes"]`` of their element.
+    boxes without area are dropped and counted in ``dropped``, as are broken entries, of which the log names the first;
+    other boxes are cut to their picture. A picture marked ``has_boxes: false`` was not looked at by annotators of
+    boxes: it has no elements, but is not an empty picture either. The identity is the picture's id. Boxes annotated
+    with attributes (``att_vec`` of OVAD: for each attribute 1 has it, 0 has it not, -1 unknown) have them as
+    ``extras["attributes"]`` of their element.
 
     Args:
         image_root: The folder of the pictures.
@@ -43,6 +50,7 @@ class Coco(Adapter):
             do. Pictures with neither are never records.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("image_root", "captions_file", "instances_file")
@@ -55,8 +63,9 @@ class Coco(Adapter):
         require: Sequence[str] = (),
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         if captions_file is None and instances_file is None:
             raise ValueError("Coco needs captions_file, instances_file or both")
         unknown = [name for name in require if name not in HAVE]
@@ -104,8 +113,8 @@ class Coco(Adapter):
         return all(has[name] for name in require) and any(has.values())
 
     def _read_captions(self, path: str | PathLike) -> dict[int, list[str]]:
-        coco = _opened(path, "captions_file", "caption")
-        self._files |= {image["id"]: image["file_name"] for image in coco.dataset["images"]}
+        coco = self._opened(path, "captions_file", {"images": _check_image, "annotations": _check_caption})
+        self._files |= {image: entry["file_name"] for image, entry in coco.imgs.items()}
         captions: dict[int, list[str]] = defaultdict(list)
         for annotation in coco.dataset["annotations"]:
             captions[annotation["image_id"]].append(annotation["caption"])
@@ -113,11 +122,11 @@ class Coco(Adapter):
 
     def _read_boxes(self, path: str | PathLike) -> dict[int, np.ndarray]:
         """``[n, 5]`` by picture: x, y, width, height in pixels, and the category's id."""
-        coco = _opened(path, "instances_file", "bbox")
-        images = coco.dataset["images"]
-        self._files |= {image["id"]: image["file_name"] for image in images}
-        self._categories = {category["id"]: category["name"] for category in coco.dataset["categories"]}
-        sizes = {image["id"]: _size(image) for image in images if image.get("has_boxes", True)}
+        checks = {"images": _check_image, "annotations": _check_box, "categories": _check_category}
+        coco = self._opened(path, "instances_file", checks)
+        self._files |= {image: entry["file_name"] for image, entry in coco.imgs.items()}
+        self._categories = {category: entry["name"] for category, entry in coco.cats.items()}
+        sizes = {image: _size(entry) for image, entry in coco.imgs.items() if entry.get("has_boxes", True)}
         rows: dict[int, list[list[float]]] = {image: [] for image in sizes}
         attributes: dict[int, list[list[int] | None]] = {image: [] for image in sizes}
         for annotation in coco.dataset["annotations"]:
@@ -136,6 +145,39 @@ class Coco(Adapter):
         if self.dropped:
             print_log(f"{path}: boxes dropped: {dict(self.dropped)}", logger="current")
         return {image: np.array(found, dtype=np.float64).reshape(-1, 5) for image, found in rows.items()}
+
+    def _opened(self, path: str | PathLike, option: str, checks: dict[str, Callable[[dict], None]]) -> "COCO":
+        """The annotations in pycocotools' shape, without the entries that are none: those are counted and named.
+
+        Raises:
+            ValueError: If the file is no COCO file of that kind.
+        """
+        from pycocotools.coco import COCO
+
+        path = existing_file(path, option)
+        coco = COCO()
+        coco.dataset = _parsed(path, option, checks)
+        for name, check in checks.items():
+            entries = coco.dataset[name]
+            coco.dataset[name] = list(self._in_order(entries, name, check, path))
+            if entries and not coco.dataset[name]:
+                raise ValueError(
+                    f"{option}: {path}: none of its {len(entries)} {name} can be used: {_why(check, entries)}"
+                )
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints as it works
+            coco.createIndex()
+        return coco
+
+    def _in_order(self, entries: list[Any], name: str, check: Callable[[dict], None], path: Path) -> Iterator[dict]:
+        for number, entry in enumerate(entries):
+            try:
+                check(entry)
+                yield entry
+            except _WRONG as error:
+                self.dropped[f"broken entry of {name}"] += 1
+                if self.dropped[f"broken entry of {name}"] <= _NAMED:
+                    shown = f"{path}: {name}[{number}] is left out: {error!r:.200}"
+                    print_log(shown, logger="current", level=logging.WARNING)
 
     def _reason_to_drop(self, annotation: dict[str, Any], has_boxes: bool, box: Box) -> str | None:
         if not has_boxes:
@@ -162,23 +204,51 @@ def cut(box: Sequence[float], width: float, height: float) -> Box:
     return x, y, right - x, bottom - y
 
 
-def _opened(path: str | PathLike, option: str, field: str) -> "COCO":
-    """The annotations through pycocotools, which prints as it reads; silenced.
-
-    Raises:
-        ValueError: If the file is no COCO file of that kind.
-    """
-    from pycocotools.coco import COCO
-
-    path = existing_file(path, option)
+def _parsed(path: Path, option: str, wanted: Iterable[str]) -> dict[str, Any]:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(str(path))
-    except (ValueError, AssertionError, KeyError, TypeError) as error:
-        raise ValueError(f"{option}: {path} is no COCO annotation file: {error!r}") from error
-    wanted = ["images", "annotations"] + (["categories"] if field == "bbox" else [])
-    missing = [name for name in wanted if name not in coco.dataset]
-    missing += [f"annotations[].{field}" for one in coco.dataset.get("annotations", [])[:1] if field not in one]
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option}: {path} is no COCO annotation file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{option}: {path} is no COCO annotation file: it holds a {type(content).__name__}")
+    missing = [name for name in wanted if not isinstance(content.get(name), list)]
     if missing:
-        raise ValueError(f"{option}: {path} lacks {', '.join(missing)}")
-    return coco
+        raise ValueError(f"{option}: {path} is no COCO annotation file of this kind: it lacks {', '.join(missing)}")
+    return content
+
+
+def _why(check: Callable[[dict], None], entries: list[Any]) -> str:
+    try:
+        check(entries[0])
+    except _WRONG as error:
+        return f"the first one: {error!r:.200}"
+    raise AssertionError("it was found wrong before")
+
+
+def _check_image(image: dict[str, Any]) -> None:
+    _check(image, id=int | str, file_name=str)
+    if not all(isinstance(side, int | float) and side > 0 for side in _size(image)):
+        raise ValueError(f"its width and height are {_size(image)!r:.60}")
+
+
+def _check_caption(annotation: dict[str, Any]) -> None:
+    _check(annotation, id=int | str, image_id=int | str, caption=str)
+
+
+def _check_category(category: dict[str, Any]) -> None:
+    _check(category, id=int, name=str)
+
+
+def _check_box(annotation: dict[str, Any]) -> None:
+    _check(annotation, id=int | str, image_id=int | str, category_id=int, bbox=list)
+    numbers = [float(one) if isinstance(one, int | float) else np.nan for one in annotation["bbox"]]
+    if len(numbers) != 4 or not np.isfinite(numbers).all():
+        raise ValueError(f"its bbox is {annotation['bbox']!r:.60}; expected four numbers")
+    np.array(annotation.get("att_vec") or [], dtype=np.int8)
+
+
+def _check(entry: dict[str, Any], **types: Any) -> None:
+    for name, wanted in types.items():
+        value = entry[name]
+        if not isinstance(value, wanted) or (isinstance(value, int) and abs(value) >= 2**53):
+            raise TypeError(f"its {name} is {value!r:.60}")

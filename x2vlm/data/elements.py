@@ -74,7 +74,7 @@ def box_inside(elem: dict, width: int, height: int) -> Box:
     """
     try:
         x, y, w, h = (float(number) for number in elem["bb"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its box is {elem.get('bb')!r:.60}; expected four numbers x, y, w, h") from error
     low, right, bottom = min(x, y), width + SLACK_PX, height + SLACK_PX
     if not (low >= -SLACK_PX and x + w <= right and y + h <= bottom and min(w, h) > 0):  # false for NaN as well

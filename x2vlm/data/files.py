@@ -1,16 +1,20 @@
 """Files named in configs, which must be there, and files named in annotations, which must stay inside their folder."""
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from x2vlm.data.base import RecordError
 
 PathLike = str | os.PathLike
+
+_DIGITS = 40  # of a number in the name of a file
 
 
 def existing_file(path: PathLike, option: str) -> Path:
@@ -96,16 +100,29 @@ def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> byte
     """The bytes of a file that an annotation names.
 
     Raises:
-        RecordError: If it is missing, cannot be read, or is larger than ``max_bytes``.
+        RecordError: If it is missing, cannot be read, is no ordinary file, or is larger than ``max_bytes``.
     """
     try:
-        with open(path, "rb") as file:
+        with open_ordinary(path) as file:
             data = file.read() if max_bytes is None else file.read(max_bytes + 1)
-    except OSError as error:
-        raise RecordError(where, f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: half a character or a zero in the name
+        raise RecordError(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise RecordError(where, f"{path} is larger than the limit of {max_bytes:,} bytes (max_bytes)")
     return data
+
+
+def open_ordinary(path: PathLike) -> BinaryIO:
+    """An ordinary file, opened to be read. A pipe would wait for ever for somebody to write into it.
+
+    Raises:
+        OSError: If it cannot be opened, or is a pipe, a device or a socket.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  (handed over)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+    return file
 
 
 class FileNames:
@@ -143,7 +160,7 @@ class FileNames:
             return name
         if "d}" not in self.pattern:
             return self.pattern.format(name)
-        if not name.isdecimal():
+        if not name.isdecimal() or len(name) > _DIGITS:
             raise RecordError(where, f"{self.option}_pattern {self.pattern!r} wants a number, got {name!r:.60}")
         return self.pattern.format(int(name))
 

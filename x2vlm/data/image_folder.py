@@ -7,6 +7,7 @@ from pathlib import Path
 from x2vlm.data.base import Adapter, Record
 from x2vlm.data.classes import read_classes
 from x2vlm.data.files import existing_folder
+from x2vlm.data.limits import Limits
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
 
@@ -26,6 +27,7 @@ class ImageFolder(Adapter):
         endings: What counts as a picture.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
 
     Raises:
         FileNotFoundError: If ``root`` or the file of classes is not there.
@@ -42,8 +44,9 @@ class ImageFolder(Adapter):
         endings: Sequence[str] = ENDINGS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         self.root = existing_folder(root, "root")
         folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
         self.classes = read_classes(folders if classes is None else classes, "classes")

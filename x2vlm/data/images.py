@@ -12,14 +12,13 @@ from PIL import Image
 
 from x2vlm.data.base import RecordError
 from x2vlm.data.files import read_bytes
+from x2vlm.data.limits import MAX_BYTES
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that are tried. Others are refused: some are read by outside programs (EPS), all add ways to be attacked."""
 
 MAX_PIXELS = 89_478_485
 """Where Pillow starts to warn of decompression bombs."""
-
-MAX_BYTES = 256 * 2**20
 
 # What Pillow's decoders raise for broken files, found by damaging files of each format.
 _BROKEN = (

@@ -11,6 +11,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.annotations import named, pick, read_captions, read_elements
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.lines import json_lines
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
@@ -52,6 +53,7 @@ class JsonLines(Adapter):
         kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
         file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of a picture or video to its path.
     """
@@ -69,14 +71,15 @@ class JsonLines(Adapter):
         subset: dict | Subset | None = None,
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         if image_format not in ("auto", "path", "base64"):
             raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
         if kind not in (None, "object", "region"):
             raise ValueError(f"kind is {kind!r}; expected 'object', 'region' or None")
         self.keys = _completed(keys or {})
-        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file")
+        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         self.image_format = image_format
         self.kind = kind
@@ -113,6 +116,8 @@ class JsonLines(Adapter):
         shown = self._together(line, root, where) or self._depicted(line, root, where)
         clips = pick(line, self.keys["clips"])
         if clips is not None:
+            if not isinstance(clips, list):
+                raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
             shown["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
         if not shown:
             wanted = [self.keys[name] for name in ("image", "images", "video", "clips")]

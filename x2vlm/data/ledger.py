@@ -12,6 +12,7 @@ from x2vlm.data.batch import BadRecord, Batch
 
 _NAMED_IN_LOG = 5  # per stream; after these, only when the count has doubled
 _NAMED_IN_ERROR = 20
+_LONGEST = 1000  # characters of a place or a reason
 
 
 class TooManyBadRecordsError(RuntimeError):
@@ -66,7 +67,7 @@ class BadRecordLedger:
         """
         tally = self._tally(stream)
         tally.drawn += batch.drawn
-        for record in batch.bad:
+        for record in map(one_line, batch.bad):
             tally.bad += 1
             if record.where not in tally.named:
                 tally.named[record.where] = record.reason
@@ -109,9 +110,22 @@ class BadRecordLedger:
         )
 
 
+def one_line(record: BadRecord) -> BadRecord:
+    """The same, to be shown: on one line, not too long, and without signs that a terminal would obey or a file refuse.
+
+    Names and texts in it come from the data, that is, from anybody.
+    """
+    return BadRecord(_shown(record.where), _shown(record.reason))
+
+
+def _shown(text: str) -> str:
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def named_records(records: Sequence[BadRecord]) -> str:
     """One line for each record, place and reason; only the first twenty of a long list."""
-    lines = [f"  {record.where}: {record.reason}" for record in records[:_NAMED_IN_ERROR]]
+    lines = [f"  {record.where}: {record.reason}" for record in map(one_line, records[:_NAMED_IN_ERROR])]
     if len(records) > _NAMED_IN_ERROR:
         lines.append(f"  ... and {len(records) - _NAMED_IN_ERROR} more")
     return "\n".join(lines)

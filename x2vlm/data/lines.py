@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.data.base import RecordError
+from x2vlm.data.limits import MAX_BYTES
 
 _CHUNK = 2**24
 _WHITE = re.compile(r"[ \t\r\n]*")
@@ -26,13 +27,16 @@ class LineIndex:
         files: Text files, in order.
         skip_blank: Leave blank lines out. Aligned files must keep theirs.
         arrays: A file that starts with ``[`` is a JSON array, whose entries stand for lines.
+        max_bytes: Longer lines and entries are not read.
 
     Raises:
         ValueError: If such an array is broken.
     """
 
-    def __init__(self, files: Sequence[Path], skip_blank: bool = True, arrays: bool = False) -> None:
-        self.files = list(files)
+    def __init__(
+        self, files: Sequence[Path], skip_blank: bool = True, arrays: bool = False, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.files, self.max_bytes = list(files), max_bytes
         entries = [_entries(file) if arrays and _starts_array(file) else None for file in self.files]
         found = [
             (places[:, 0], None) if places is not None else _line_starts(file, skip_blank)
@@ -64,14 +68,19 @@ class LineIndex:
         """A line, without its end, or an entry of an array.
 
         Raises:
-            RecordError: If it is not UTF-8.
+            RecordError: If it is not UTF-8, or longer than ``max_bytes``.
         """
         file, row = self._place(index)
         # Opened anew each time: a handle shared by forked workers would share its position, and cannot be pickled.
         with open(self.files[file], "rb") as handle:
             start = int(self._starts[file][row])
             handle.seek(start)
-            line = handle.readline() if self._stops[file] is None else handle.read(int(self._stops[file][row]) - start)
+            most = self.max_bytes + 1
+            stop = None if self._stops[file] is None else int(self._stops[file][row])
+            line = handle.readline(most) if stop is None else handle.read(min(stop - start, most))
+        if len(line) == most:
+            what = f"is longer than the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
+            raise RecordError(self.where(index), what)
         try:
             return line.decode("utf-8-sig" if row == 0 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -86,7 +95,7 @@ class LineIndex:
         line = self.text(index)
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             raise RecordError(self.where(index), f"broken JSON: {error}") from error
         if not isinstance(value, dict):
             raise RecordError(self.where(index), f"expected a JSON object {{...}}, got {line[:60]!r}")
@@ -99,7 +108,7 @@ class LineIndex:
         return file, index - (int(self._ends[file - 1]) if file else 0)
 
 
-def json_lines(files: Sequence[Path], option: str) -> LineIndex:
+def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -> LineIndex:
     """An index of files with one JSON object a line, or with one JSON array of objects.
 
     Raises:
@@ -108,7 +117,7 @@ def json_lines(files: Sequence[Path], option: str) -> LineIndex:
     for file in files:
         if not _first_sign(file):
             raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
-    return LineIndex(files, arrays=True)
+    return LineIndex(files, arrays=True, max_bytes=max_bytes)
 
 
 def _first_sign(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import existing_files, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.lines import json_lines
 from x2vlm.data.subset import Subset
 from x2vlm.data.tars import TarIndex
@@ -24,6 +25,9 @@ SLOT_STEP = 150
 
 COLORS = {"Yellow": "yellow", "Black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
+
+# What reading an example raises that is none.
+_WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 @DATASETS.register_module()
@@ -45,6 +49,7 @@ class NlvrV1(Adapter):
             that have no others.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("ann_file", "images")
@@ -58,10 +63,11 @@ class NlvrV1(Adapter):
         ambiguous: bool = True,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
-        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file")
-        self.images = _folder_or_tar(Path(images).expanduser())
+        super().__init__(pipeline, limits)
+        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
+        self.images = _folder_or_tar(Path(images).expanduser(), self.limits.max_bytes)
         self.only_true = only_true
         self.pictures = _checked_pictures(pictures)
         self.ambiguous = ambiguous
@@ -81,12 +87,12 @@ class NlvrV1(Adapter):
         row, position = self.places[index].tolist()
         line, where = self.lines.json(row), self.lines.where(row)
         try:
-            name, sentence, label = line["images"][position], line["sentence"], _truth(line)
+            name, sentence, label = _pictures_of(line)[position], line["sentence"], _truth(line)
             order = _order(line, position)
             elems = _elements(line["structured_rep"], order, self.ambiguous) if "structured_rep" in line else []
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise RecordError(where, f"not an example of NLVR v1: {error!r}") from error
-        identifier = line["identifier"]
+            identifier = line["identifier"]
+        except _WRONG as error:
+            raise RecordError(where, f"not an example of NLVR v1: {error!r:.200}") from error
         return {
             "where": where,
             "id": f"{identifier}-{order}",
@@ -97,9 +103,11 @@ class NlvrV1(Adapter):
             "extras": {"label": label, "identifier": identifier, "picture": order},
         }
 
-    def _picture(self, name: str, where: str) -> bytes | Path:
+    def _picture(self, name: Any, where: str) -> bytes | Path:
         if isinstance(self.images, Path):
             return inside(self.images, name, where)
+        if not isinstance(name, str):
+            raise RecordError(where, f"expected the name of a picture, got {name!r:.60}")
         return self.images.read(name, where)
 
     def _places(self, row: int) -> list[tuple[int, int]]:
@@ -110,14 +118,20 @@ class NlvrV1(Adapter):
                 return []
             if not self.ambiguous and not _elements(line["structured_rep"], 0, ambiguous=False):
                 return []
-            orders = [_order(line, position) for position in range(len(line["images"]))]
-        except (RecordError, KeyError, TypeError, ValueError):
+            orders = [_order(line, position) for position in range(len(_pictures_of(line)))]
+        except (RecordError, *_WRONG):
             return [(row, 0)]
         return [(row, i) for i, order in enumerate(orders) if self.pictures is None or order in self.pictures]
 
     def _identity(self, row: int, position: int) -> str:
         line = self.lines.json(row)
         return f"{line.get('identifier')}-{line.get('permutation', position)}"
+
+
+def _pictures_of(line: dict[str, Any]) -> list[Any]:
+    if not isinstance(line["images"], list) or len(line["images"]) > len(ORDERS):
+        raise ValueError(f"images: expected a list of up to {len(ORDERS)} names, got {line['images']!r:.60}")
+    return line["images"]
 
 
 def _truth(line: dict[str, Any]) -> bool:
@@ -148,14 +162,14 @@ def _element(item: dict[str, Any], slot: int) -> dict[str, Any]:
     }
 
 
-def _folder_or_tar(path: Path) -> Path | TarIndex:
+def _folder_or_tar(path: Path, max_bytes: int) -> Path | TarIndex:
     if path.is_dir():
         return path
     if not path.is_file():
         raise FileNotFoundError(
             f"images: {path} does not exist; expected the tar file of the pictures, or their folder"
         )
-    index = TarIndex(path)
+    index = TarIndex(path, max_bytes=max_bytes)
     if not len(index):
         raise ValueError(f"images: {path}: {index.problem or 'the tar file is empty'}")
     return index

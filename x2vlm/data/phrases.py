@@ -45,7 +45,7 @@ def phrase_elements(
             for box in _chosen([_box(box) for box in entity.get("boxes", ())], multi_box):
                 tags = {"kind": "region", "entity": phrase["ent"], "types": entity.get("types", [])}
                 elems.append({"bb": box, "caption": text, **tags})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise RecordError(where, f"phrases or entities of an unknown shape: {error!r}") from error
     return elems
 

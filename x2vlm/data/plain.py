@@ -7,6 +7,7 @@ from pathlib import Path
 from x2vlm.data.annotations import Keys, pick
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import existing_files
+from x2vlm.data.limits import Limits
 from x2vlm.data.lines import LineIndex, json_lines
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
@@ -23,6 +24,7 @@ class PlainText(Adapter):
         key: Where the sentence is, if the lines are JSON objects (dots look into inner objects); None for bare text.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("files",)
@@ -33,11 +35,16 @@ class PlainText(Adapter):
         key: Keys = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         found = existing_files(files, "files")
         self.key = key
-        self.lines = LineIndex(found) if key is None else json_lines(found, "files")
+        self.lines = (
+            LineIndex(found, max_bytes=self.limits.max_bytes)
+            if key is None
+            else json_lines(found, "files", self.limits.max_bytes)
+        )
         self.rows = Subset.of(subset).rows(len(self.lines), self.lines.where)
 
     def __len__(self) -> int:
@@ -69,6 +76,7 @@ class ParallelText(Adapter):
         keys: By language, where its sentence is in a JSON line, e.g. ``dict(en="source_text", de="target_text")``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
 
     Raises:
         ValueError: If fewer than two languages are given, or files of different languages differ in their lines.
@@ -82,8 +90,9 @@ class ParallelText(Adapter):
         keys: Mapping[str, Keys] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         languages = files if keys is None else keys
         if not isinstance(languages, Mapping) or len(languages) < 2 or (keys and isinstance(files, Mapping)):
             raise ValueError(
@@ -93,10 +102,13 @@ class ParallelText(Adapter):
         self.keys = keys
         if keys is None:
             by_language = {name: existing_files(names, f"files.{name}") for name, names in files.items()}
-            self.lines = {name: LineIndex(found, skip_blank=False) for name, found in by_language.items()}
+            self.lines = {
+                name: LineIndex(found, skip_blank=False, max_bytes=self.limits.max_bytes)
+                for name, found in by_language.items()
+            }
             _check_same_length(self.lines)
         else:
-            index = json_lines(existing_files(files, "files"), "files")
+            index = json_lines(existing_files(files, "files"), "files", self.limits.max_bytes)
             self.lines = dict.fromkeys(keys, index)
         self._first = next(iter(self.lines.values()))
         self.rows = Subset.of(subset).rows(len(self._first), self._first.where)

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from x2vlm.data.annotations import Keys, read_captions, read_elements
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import existing_files, existing_folder, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.lines import json_lines
 from x2vlm.data.packed import read_extras, unpacked
 from x2vlm.data.phrases import MULTI_BOX, phrase_elements
@@ -38,6 +39,7 @@ class TarShards(Adapter):
         unique_phrases: Keep one of several equal phrases for the same thing in one picture.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("ann_file", "shard_root")
@@ -52,9 +54,10 @@ class TarShards(Adapter):
         unique_phrases: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
-        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file")
+        super().__init__(pipeline, limits)
+        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
         self.shard_root = None if shard_root is None else existing_folder(shard_root, "shard_root")
         self.captions = captions
         if multi_box not in MULTI_BOX:
@@ -104,7 +107,7 @@ class TarShards(Adapter):
             raise RecordError(where, reason)
         path = str(inside(self.shard_root or self.lines.file(row).parent, line["shard"], where))
         if path not in self._tars:
-            self._tars[path] = TarIndex(path)
+            self._tars[path] = TarIndex(path, max_bytes=self.limits.max_bytes)
         return self._tars[path].read(name, where)
 
     def _captioned(self, rows: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 from x2vlm.building import suggestion
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
 
@@ -37,6 +38,7 @@ class Table(Adapter):
         file_map: A JSON file with an object from the name of a picture or video to its path.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -57,8 +59,9 @@ class Table(Adapter):
         file_map: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         self.columns = _checked(columns)
         self.names = FileNames(file_pattern, file_map)
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
@@ -74,13 +77,15 @@ class Table(Adapter):
         """The record of a row.
 
         Raises:
-            RecordError: If the row is too short, or names a file outside ``image_root``.
+            RecordError: If the row is too short, is not UTF-8, or names a file outside ``image_root``.
         """
         row = self._rows[index]
         where, folder, cells = row
         if None in cells.values():
             lacking = [name for name, value in cells.items() if value is None]
             raise RecordError(where, f"the row is too short: it has no {', '.join(lacking)}")
+        if not all(map(_is_utf8, _texts_in(cells))):
+            raise RecordError(where, "not UTF-8")
         record: Record = {"where": where, "id": self._identity(row)}
         record |= {name: cells[name] for name in TEXTS if name in cells}
         for name in (name for name in FILES if name in cells):
@@ -103,7 +108,8 @@ class Table(Adapter):
             raise ValueError(f"ann_file: {file} ends in neither .tsv nor .csv; say delimiter=")
         quoting = csv.QUOTE_MINIMAL if (delimiter == "," if quoted is None else quoted) else csv.QUOTE_NONE
         try:
-            with open(file, newline="", encoding="utf-8-sig") as handle:
+            # What is not UTF-8 stands in for itself, and is told of its row when that is read.
+            with open(file, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
                 reader = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)
                 places = self._places(next(reader, []) if header else None, file)
                 line = reader.line_num
@@ -111,7 +117,7 @@ class Table(Adapter):
                     if row:
                         yield f"{file.name}:{line + 1}", file.parent, _cells(row, places)
                     line = reader.line_num
-        except (csv.Error, UnicodeDecodeError) as error:
+        except csv.Error as error:
             raise ValueError(f"ann_file: {file} is no table with {delimiter!r} between its columns: {error}") from error
 
     def _places(self, headings: list[str] | None, file: Path) -> dict[str, Any]:
@@ -134,6 +140,22 @@ def _cells(row: Sequence[str], places: Any) -> Any:
     if isinstance(places, list):
         return [row[place] for place in places if place < len(row)]
     return row[places] if places < len(row) else None
+
+
+def _texts_in(cells: Any) -> Iterator[str]:
+    if isinstance(cells, str):
+        yield cells
+    else:
+        for one in cells.values() if isinstance(cells, dict) else cells:
+            yield from _texts_in(one)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(column: Column, headings: list[str] | None, file: Path) -> int:

@@ -63,7 +63,7 @@ class _DecordClip:
         self._copy = _temporary_file(source) if isinstance(source, bytes) else None
         self._path = self._copy.name if self._copy else str(source)
         self._num_threads = num_threads
-        self._errors = (RuntimeError, IndexError, decord.DECORDError)
+        self._errors = (RuntimeError, IndexError, StopIteration, decord.DECORDError)  # Stop..: fewer frames than told
         try:
             self._reader = self._opened()
             self._length, self.fps = len(self._reader), float(self._reader.get_avg_fps())

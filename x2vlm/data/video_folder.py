@@ -10,8 +10,9 @@ from typing import Any
 from mmengine.logging import print_log
 
 from x2vlm.data.annotations import read_captions
-from x2vlm.data.base import Adapter, Record
+from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import existing_file, existing_folder, inside
+from x2vlm.data.limits import Limits
 from x2vlm.data.lines import json_lines
 from x2vlm.data.subset import Subset
 from x2vlm.registry import DATASETS
@@ -33,6 +34,7 @@ class VideoFolder(Adapter):
         endings: What counts as a video where no captions name them.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("root", "captions")
@@ -44,8 +46,9 @@ class VideoFolder(Adapter):
         endings: Sequence[str] = ENDINGS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         self.root = existing_folder(root, "root")
         on_disk = _videos(self.root, endings)
         by_file = _captions_from_names(on_disk) if captions is None else _captions_from_file(captions)
@@ -89,13 +92,18 @@ def _captions_from_file(path: str | PathLike) -> dict[str, Any]:
     if path.suffix.lower() not in readers:
         raise ValueError(f"captions: {path} ends in {path.suffix!r}; expected one of {', '.join(readers)}")
     collected: dict[str, list[str]] = {}
-    for name, caption in readers[path.suffix.lower()](path):
+    try:
+        found = readers[path.suffix.lower()](path)
+    except (RecordError, UnicodeDecodeError, csv.Error, RecursionError) as error:
+        raise ValueError(f"captions: {path} is broken: {error}") from error
+    for name, caption in found:
         collected.setdefault(name, []).extend([caption] if isinstance(caption, str) else caption)
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in collected.items()}
 
 
 def _from_csv(path: Path) -> list[tuple[str, str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    # What is not UTF-8 stands in for itself: as a name it is that of a file, and as a caption a bad record.
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         missing = {"file", "caption"} - set(reader.fieldnames or ())
         if missing:

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from x2vlm.data.annotations import Keys, pick, read_captions, read_elements
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import existing_files
+from x2vlm.data.limits import Limits
 from x2vlm.data.subset import Subset
 from x2vlm.data.tars import TarIndex
 from x2vlm.registry import DATASETS
@@ -35,6 +36,7 @@ class WebDataset(Adapter):
         index_dir: A folder that keeps the places of the members for the next run; None scans the tar files each time.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
     """
 
     paths = ("shards",)
@@ -47,11 +49,12 @@ class WebDataset(Adapter):
         index_dir: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
+        limits: dict | Limits | None = None,
     ) -> None:
-        super().__init__(pipeline)
+        super().__init__(pipeline, limits)
         self.captions = captions
         self.elems = elems
-        self.tars = [TarIndex(path, index_dir) for path in existing_files(shards, "shards")]
+        self.tars = [TarIndex(path, index_dir, self.limits.max_bytes) for path in existing_files(shards, "shards")]
         for tar in self.tars:
             if tar.problem:  # one that ends early still holds records; the last of them is reported when it is read
                 print_log(f"{tar.path}: {tar.problem}", logger="current", level=logging.WARNING)
