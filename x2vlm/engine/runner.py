@@ -20,6 +20,7 @@ from x2vlm.data.ledger import BadRecordLedger
 from x2vlm.data.roots import with_data_root
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import all_gather_objects, rank
+from x2vlm.engine.allocator import keep_freed_memory
 from x2vlm.engine.checkpoint import checkpoints_in, iterations_of, load_same, newest_whole, recall_fresh
 from x2vlm.engine.defaults import complete
 from x2vlm.engine.integrity import commit, could_not_save, damage, part_of
@@ -187,6 +188,8 @@ def build_runner(cfg: Config | Mapping[str, Any], mode: str = "train") -> MixedR
         FileNotFoundError: If an annotation file is missing.
     """
     cfg = complete(cfg)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     init_processes(cfg.launcher)
     to_tell: list[str] = []
     if mode == "train":

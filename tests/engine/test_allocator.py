@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys, torch
+from x2vlm.engine.allocator import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+def use():
+    for _ in range(3):
+        (torch.ones(25_000_000) + 1).sum()  # 100 MB, twice
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", CODE, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
+def test_memory_that_was_freed_is_not_taken_from_the_system_again():
+    assert page_faults("kept") < page_faults("given back") / 10
