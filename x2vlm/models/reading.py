@@ -297,7 +297,7 @@ class Texts:
         if isinstance(reading.at, int):
             return tokens
         if reading.at is not None:
-            return tokens.view(*reading.at.shape, -1)
+            return tokens.view(*reading.at.shape, tokens.shape[-1])
         mask = reading.text.mask if reading.texts is None else reading.text.mask[reading.texts]
         layout = _layout(replace(reading.text, mask=mask, embeds=mask))
         return layout.pad(tokens)
