@@ -11,6 +11,7 @@ from x2vlm.signatures import suggestion
 COMMANDS = {
     "train": ("x2vlm.commands.train", "train a config"),
     "test": ("x2vlm.commands.test", "evaluate a checkpoint"),
+    "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
     "check-config": ("x2vlm.commands.check_config", "tell every problem of configs, without training"),

@@ -126,7 +126,7 @@ ROLES = {
     "**.reader": Role((families.VIDEO_READERS,), elsewhere=True),
 }
 
-OURS = frozenset({"tokenizer", "model", "loading", "data_root", "streams", "evaluations", "bad_records"})
+OURS = frozenset({"tokenizer", "model", "loading", "data_root", "streams", "evaluations", "gallery", "bad_records"})
 # What MMEngine's runner reads, as far as ours lets it.
 MMENGINE = frozenset(
     {
@@ -170,6 +170,7 @@ SETTINGS = {
     "train_cfg.plan": Settings("x2vlm.engine.plan:StepPlan", hidden=("streams", "absent")),
     "train_cfg.bad_numbers": Settings("x2vlm.engine.bad_numbers:BadNumbers"),
     "loading": Settings("x2vlm.weights.load:Loading"),
+    "gallery": Settings("x2vlm.evaluation.encoding:Storing"),
     "bad_records": Settings("x2vlm.data.ledger:BadRecordLedger", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,

@@ -95,11 +95,10 @@ def unseen(ids: Tensor, seen: set[int]) -> Tensor:
 def only_pairs(batch: Batch, pairs: Tensor) -> Batch:
     """The pairs at these positions with the contexts they look at, and nothing else."""
     used, owner = torch.unique(batch.owner[pairs], return_inverse=True)
-    per_pair = {name: getattr(batch, name) for name in ("boxes_xyxy", "has_box", "patch_mask", "ids")}
+    names = ("text_ids", "text_mask", "boxes_xyxy", "has_box", "patch_mask", "ids")
+    per_pair = {name: getattr(batch, name) for name in names}
     per_context = {name: getattr(batch, name) for name in ("pixels", "context_ids", "context_text_mask")}
     return Batch(
-        text_ids=batch.text_ids[pairs],
-        text_mask=batch.text_mask[pairs],
         owner=owner,
         **{name: None if value is None else value[pairs] for name, value in per_pair.items()},
         **{name: None if value is None else value[used] for name, value in per_context.items()},

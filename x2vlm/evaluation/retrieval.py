@@ -25,6 +25,7 @@ from x2vlm.evaluation.places import places_among
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.rows import Rows
 from x2vlm.evaluation.scores import NOT_SCORED, best_ranks, chance_recall, r_mean, recalls_of_ranks
+from x2vlm.evaluation.stored import StoredGallery
 from x2vlm.registry import INDEXES, METRICS
 
 
@@ -123,6 +124,19 @@ class RetrievalMetric:
         chance = self._chance(*ids)
         self._log(*map(len, ids), index, chance)
         return results | chance
+
+    def judge_stored(
+        self, gallery: StoredGallery, score: Callable[[Tensor, Tensor], Tensor], device: torch.device | str = "cpu"
+    ) -> dict[str, float]:
+        """The figures of :meth:`evaluate` for a gallery on disk; all processes together.
+
+        Args:
+            gallery: The gallery.
+            score: Matching logits of pairs; see :func:`x2vlm.evaluation.reranking.gallery_scorer`.
+            device: Where an index computes its products.
+        """
+        searched = Searched(gallery.context_ids, gallery.text_ids, gallery.contexts, gallery.texts, score)
+        return self.judge(searched, self.index or {"type": "ExactIndex"}, device)
 
     def _nearest(
         self, rows: Rows, columns: Rows, row_ids: Tensor, column_ids: Tensor, index: Any, device: torch.device | str

@@ -32,7 +32,7 @@ class Piece:
             whole = self.source
         else:
             whole = np.load(self.source, mmap_mode="r", allow_pickle=False)
-        chosen = slice(first, last) if self.keep is None else self.keep[first:last]
+        chosen = slice(first, last) if self.keep is None else self.keep[first:last].numpy()
         if isinstance(whole, Tensor):
             return whole[chosen].float()
         return torch.from_numpy(np.array(whole[chosen], dtype=np.float32))
