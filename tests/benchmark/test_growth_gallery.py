@@ -21,13 +21,14 @@ def test_the_gallery_is_made_of_files_and_the_queries_are_others(tmp_path, monke
 def test_what_is_near_a_centre_is_nearer_than_the_rest():
     feats = synthetic(300, seed=5)
     cosines = feats @ feats.T - 2 * torch.eye(300)
-    assert cosines.amax(dim=1).mean() > 2 * cosines.abs().mean()
+    assert cosines.max() > 0.4
+    alike = synthetic(300, seed=5, spread=1.0)
+    assert (alike @ alike.T - 2 * torch.eye(300)).max() < 0.4
 
 
 def test_a_slope_is_the_power_of_the_size():
-    rows = [
-        {"size": n, "index": name, "seconds": 3 * n**p} for n in (10, 100, 1000) for name, p in (("a", 1), ("b", 0.5))
-    ]
+    powers = {"a": 1.0, "b": 0.5}
+    rows = [{"size": n, "index": name, "seconds": 3 * n**p} for n in (10, 100, 1000) for name, p in powers.items()]
     assert slopes(rows) == pytest.approx(powers)
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from x2vlm.building import build
-from x2vlm.commands.gallery import main
 from x2vlm.commands import test as test_command
+from x2vlm.commands.gallery import main
 from x2vlm.config import load_config
 from x2vlm.registry import MODELS, TOKENIZERS
 

@@ -20,7 +20,8 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.engine.integrity import SaveError
 from x2vlm.evaluation import reranking
 from x2vlm.evaluation.bank import fill_bank
-from x2vlm.evaluation.encoding import GalleryData, Storing, encode_gallery, part_ranges
+from x2vlm.evaluation.encoding import Storing, encode_gallery, part_ranges
+from x2vlm.evaluation.numbered import GalleryData
 from x2vlm.evaluation.parts import agree, done, share_of_missing, whole_folder
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.reranking import cut_jobs, encoded_again, gallery_scorer

@@ -3,6 +3,7 @@
 The gallery lies in files, as an encoded one does; its features are synthetic. Each measurement is a process of its own.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -28,7 +29,11 @@ _PIECE, _QUERIES, _K = 16384, 256, 10
 
 
 def gallery(
-    sizes: Sequence[int], names: Sequence[str] = NAMES, options: Mapping[str, Any] | None = None, threads: int = 2
+    sizes: Sequence[int],
+    names: Sequence[str] = NAMES,
+    options: Mapping[str, Any] | None = None,
+    threads: int = 2,
+    spread: float = SPREAD,
 ) -> list[dict[str, Any]]:
     """Search galleries of these sizes with 256 queries at once, 10 nearest each.
 
@@ -37,6 +42,7 @@ def gallery(
         names: Indexes.
         options: Arguments of an index, by its name: ``{"FaissIVF": {"probes": 64}}``.
         threads: Of each process.
+        spread: Of the features around their centres; see :func:`synthetic`.
 
     Returns:
         For each size and index: ``size``, ``index``, ``seconds`` (per query), ``fill_seconds`` (once), ``peak_memory``
@@ -45,7 +51,7 @@ def gallery(
     rows = []
     for size in sizes:
         with TemporaryDirectory(prefix="gallery-") as folder:
-            write_gallery(Path(folder), size)
+            write_gallery(Path(folder), size, spread)
             for name in names:
                 cfg = json.dumps({"type": name, **((options or {}).get(name) or {})})
                 rows.append({"size": size, "index": name} | _alone([folder, cfg, str(threads)]))
@@ -67,22 +73,23 @@ def slopes(rows: Sequence[Mapping[str, Any]], key: str = "seconds") -> dict[str,
     return found
 
 
-def synthetic(count: int, seed: int) -> Tensor:
+def synthetic(count: int, seed: int, spread: float = SPREAD) -> Tensor:
     """``[count, 256]`` normalised features around 1000 centres, with a cosine of about 0.7 to their own.
 
-    Features of a model lie together by topics; points that lie anywhere alike have no lists worth making.
+    Features of a model lie together by topics. With a spread of 1 they lie everywhere alike, and lists are of little
+    use: the worst case of an approximate index.
     """
     centres = F.normalize(torch.randn(CENTRES, WIDTH, generator=torch.Generator().manual_seed(0)), dim=1)
     generator = torch.Generator().manual_seed(seed)
     chosen = centres[torch.randint(CENTRES, (count,), generator=generator)]
-    return F.normalize(chosen + SPREAD * torch.randn(count, WIDTH, generator=generator), dim=1)
+    return F.normalize(chosen + spread * torch.randn(count, WIDTH, generator=generator), dim=1)
 
 
-def write_gallery(folder: Path, size: int) -> None:
+def write_gallery(folder: Path, size: int, spread: float = SPREAD) -> None:
     """Files of features, and one of queries."""
     for number, first in enumerate(range(0, size, _PIECE)):
-        np.save(folder / f"{number:06d}.npy", synthetic(min(_PIECE, size - first), number + 2).numpy())
-    np.save(folder / "queries.npy", synthetic(_QUERIES, 1).numpy())
+        np.save(folder / f"{number:06d}.npy", synthetic(min(_PIECE, size - first), number + 2, spread).numpy())
+    np.save(folder / "queries.npy", synthetic(_QUERIES, 1, spread).numpy())
 
 
 def open_gallery(folder: Path) -> tuple[Rows, Tensor]:
@@ -127,7 +134,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _alone(arguments: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "x2vlm.benchmark.growth_gallery", *arguments]
+    command = [sys.executable, "-m", "x2vlm.benchmark.growth_gallery", "--alone", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"measuring failed: {' '.join(command)}\n{done.stderr[-2000:]}")
@@ -135,11 +142,16 @@ def _alone(arguments: Sequence[str]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """``FOLDER INDEX THREADS`` measures one index here; ``SIZE ...`` measures all of them, each alone."""
-    if all(word.isdigit() for word in argv):
-        sys.stdout.write(told(gallery([int(word) for word in argv])))
+    """Measure all indexes, each in a process of its own; with ``--alone FOLDER INDEX THREADS`` one of them, here."""
+    parser = argparse.ArgumentParser(prog="python -m x2vlm.benchmark.growth_gallery", description=__doc__)
+    parser.add_argument("sizes", type=int, nargs="*", metavar="SIZE", help="features in a gallery")
+    parser.add_argument("--spread", type=float, default=SPREAD, help=f"around their centres (default: {SPREAD})")
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.alone is None:
+        sys.stdout.write(told(gallery(args.sizes, spread=args.spread)))
         return 0
-    folder, cfg, threads = argv
+    folder, cfg, threads = args.alone
     torch.set_num_threads(int(threads))
     sys.stdout.write(json.dumps(measured(Path(folder), json.loads(cfg))) + "\n")
     return 0

@@ -92,7 +92,7 @@ class Session:
         from x2vlm.data.ledger import BadRecordLedger
         from x2vlm.data.roots import with_data_root
         from x2vlm.distributed import rank
-        from x2vlm.evaluation.encoding import GalleryData
+        from x2vlm.evaluation.numbered import GalleryData
         from x2vlm.registry import DATASETS, TRANSFORMS
 
         one, path = self.cfg.evaluations[self.name], f"evaluations.{self.name}"

@@ -19,8 +19,8 @@ from torch import Tensor
 from x2vlm.building import ConfigError
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.bank import only_pairs, to_cpu
-from x2vlm.evaluation.encoding import GalleryData, pair_keys
 from x2vlm.evaluation.matching import match_logits
+from x2vlm.evaluation.numbered import GalleryData, pair_keys
 from x2vlm.evaluation.parts import NAME, share_of_missing, whole_folder
 from x2vlm.evaluation.progress import Progress
 from x2vlm.evaluation.quiet import quiet

@@ -14,8 +14,8 @@ from x2vlm.data.batch import Sample
 from x2vlm.data.captions import AllCaptions
 from x2vlm.data.pick import PickCaption
 from x2vlm.data.text import clean_caption
-from x2vlm.evaluation.encoding import GalleryData
 from x2vlm.evaluation.indexes import NOWHERE, search_together
+from x2vlm.evaluation.numbered import GalleryData
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.reranking import encoded_again, score_stored, stored_contexts
 from x2vlm.evaluation.retrieval import RetrievalMetric
