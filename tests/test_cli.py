@@ -157,8 +157,8 @@ def test_components_for_programs_are_json(capsys):
 
 
 def test_parts_of_mmengine_are_listed_when_asked_for(capsys):
-    assert "EMAHook" not in listed(capsys, "hook")
-    assert "EMAHook" in listed(capsys, "hook", "--all")
+    assert "EarlyStoppingHook" not in listed(capsys, "hook")
+    assert "EarlyStoppingHook" in listed(capsys, "hook", "--all")
 
 
 def test_a_part_of_a_plugin_is_marked():

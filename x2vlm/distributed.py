@@ -75,3 +75,31 @@ class _GatherPadded(torch.autograd.Function):
         total = torch.stack(grads)
         dist.all_reduce(total)
         return total[rank()]
+
+
+def is_spread(tensor: Any) -> bool:
+    """Whether a tensor is in parts, one in each process (torch's ``DTensor``)."""
+    return hasattr(tensor, "to_local")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a spread tensor that is here, sharing its memory; any other tensor as it is."""
+    return tensor.to_local() if is_spread(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a spread tensor; every process has to ask for it. Any other tensor as it is."""
+    return tensor.full_tensor() if is_spread(tensor) else tensor
+
+
+def spread_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, which every process has, in parts as ``like`` is; nothing is sent.
+
+    It stays as it is where ``like`` is whole, has another shape, or where it is in parts already.
+    """
+    if not is_spread(like) or is_spread(tensor) or tensor.shape != like.shape:
+        return tensor
+    from torch.distributed.tensor import distribute_tensor  # takes a while to import
+
+    tensor = tensor.to(like.device_mesh.device_type)
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)

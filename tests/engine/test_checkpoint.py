@@ -152,11 +152,11 @@ def test_a_run_that_dies_while_it_writes_leaves_the_last_checkpoint_whole(config
     train(config(4))
     before = (tmp_path / "work" / "iter_4.pth").read_bytes()
 
-    def torn(checkpoint, filename, **kwargs):
-        Path(filename).write_bytes(b"half of it")
+    def torn(path, content):
+        path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmengine.runner.runner.save_checkpoint", torn)
+    monkeypatch.setattr("x2vlm.engine.runner.write_plain", torn)
     with pytest.raises(KeyboardInterrupt):
         train(config(5, resume=True))
     assert (tmp_path / "work" / "iter_4.pth").read_bytes() == before

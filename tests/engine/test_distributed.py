@@ -13,7 +13,7 @@ from mmengine.config import Config
 from tests.engine.tiny_parts import PLAN, sgd_config
 from x2vlm.building import ConfigError
 from x2vlm.engine import build_runner
-from x2vlm.engine.runner import init_processes
+from x2vlm.engine.processes import init_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,6 +11,7 @@ import pytest
 from x2vlm.building import ConfigError
 from x2vlm.engine import SaveError, build_runner
 from x2vlm.engine.integrity import PART, commit, damage, hash_of, part_of, set_aside, sweep
+from x2vlm.weights.files import write_plain
 
 
 def saving(config: dict, **options) -> dict:
@@ -196,14 +197,13 @@ def test_a_best_number_that_is_not_measured_is_told_with_those_that_are(config, 
 class Full:
     """Lets the saves of some iterations fail as on a disk without room."""
 
-    def __init__(self, runner, iterations) -> None:
-        self.save, self.iterations = runner.__class__.__mro__[1].save_checkpoint, iterations
-        self.runner = runner
+    def __init__(self, iterations) -> None:
+        self.iterations = iterations
 
-    def __call__(self, out_dir, filename, *args, **kwargs):
-        if int(filename.split("_")[1].split(".")[0]) not in self.iterations:
-            return self.save(self.runner, out_dir, filename, *args, **kwargs)
-        Path(out_dir, filename).write_bytes(b"half")
+    def __call__(self, path, content):
+        if content["meta"]["iter"] not in self.iterations:
+            return write_plain(path, content)
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
 
@@ -212,7 +212,7 @@ def full(monkeypatch):
     """``full(runner, iterations)``: the disk is full whenever these are saved."""
 
     def fill(runner, iterations):
-        monkeypatch.setattr(runner.__class__.__mro__[1], "save_checkpoint", Full(runner, iterations))
+        monkeypatch.setattr("x2vlm.engine.runner.write_plain", Full(iterations))
         return runner
 
     return fill
@@ -249,14 +249,13 @@ def test_a_best_checkpoint_that_does_not_fit_leaves_the_one_before(config, tmp_p
     scores = iter((1.0, 3.0, 2.0))
     metric = runner.val_loop.evaluator["held_out"]
     monkeypatch.setattr(metric, "evaluate", lambda model, loader: {"score": next(scores)}, raising=False)
-    save = runner.__class__.__mro__[1].save_checkpoint
 
-    def without_room_for_the_second(self, out_dir, filename, *args, **kwargs):
-        if filename.startswith("best") and "iter_2" in filename:
+    def without_room_for_the_second(path, content):
+        if path.name.startswith("best") and "iter_2" in path.name:
             raise OSError(28, "No space left on device")
-        return save(self, out_dir, filename, *args, **kwargs)
+        write_plain(path, content)
 
-    monkeypatch.setattr(runner.__class__.__mro__[1], "save_checkpoint", without_room_for_the_second)
+    monkeypatch.setattr("x2vlm.engine.runner.write_plain", without_room_for_the_second)
     runner.train()  # whose third score is better than the first, which is the best one saved
     best = [name for name in names(tmp_path / "work") if name.startswith("best") and name.endswith("pth")]
     assert best == ["best_held_out_score_iter_3.pth"]

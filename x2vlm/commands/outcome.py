@@ -31,9 +31,10 @@ class Outcome:
         from x2vlm.data.ledger import TooManyBadRecordsError
         from x2vlm.engine.integrity import SaveError
         from x2vlm.engine.losses import NotFiniteError
+        from x2vlm.engine.processes import StalledError
         from x2vlm.engine.workers import DataStoppedError
 
-        told = (ConfigError, TooManyBadRecordsError, NotFiniteError, SaveError, DataStoppedError)
+        told = (ConfigError, TooManyBadRecordsError, NotFiniteError, SaveError, DataStoppedError, StalledError)
         return self._guarded(work, FAILED, *told)
 
     def _guarded(self, work: Callable[[], Any], status: int, *expected: type[Exception]) -> Any:

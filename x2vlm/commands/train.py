@@ -60,8 +60,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--launcher",
-        choices=("none", "pytorch"),
-        help="'pytorch' for processes that torchrun started (default: noticed by itself)",
+        choices=("none", "pytorch", "slurm"),
+        help="'pytorch' for processes that torchrun started (default: noticed by itself), 'slurm' for those of srun",
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)

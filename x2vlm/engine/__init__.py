@@ -11,3 +11,4 @@ from x2vlm.engine.optim import MixedOptimWrapper, PublishedAdamW
 from x2vlm.engine.param_groups import X2VLMOptimConstructor
 from x2vlm.engine.runner import MixedRunner, build_runner
 from x2vlm.engine.schedules import WarmupLinear
+from x2vlm.engine.sharding import EMAHook, FullySharded

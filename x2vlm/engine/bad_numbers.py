@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
-from x2vlm.distributed import is_distributed, rank
+from x2vlm.distributed import is_distributed, is_spread, local, rank
 from x2vlm.engine.integrity import part_of
 from x2vlm.engine.losses import NotFiniteError, bad_losses, losses_of, named_scalars, sum_of_losses
 from x2vlm.engine.optim import autocast
@@ -109,14 +109,14 @@ def find_bad_numbers(
 
 def gradients_finite(model: nn.Module, device: torch.device) -> Tensor:
     """Whether all gradients are (of sharded ones, the part that is here); a bool on the device."""
-    gradients = [getattr(p.grad, "_local_tensor", p.grad) for p in model.parameters() if p.grad is not None]
+    gradients = [local(p.grad) for p in model.parameters() if p.grad is not None]
     if not gradients:
         return torch.ones((), dtype=torch.bool, device=device)
     return torch.isfinite(torch.nn.utils.get_total_norm(gradients)).to(device)
 
 
 def _bad_gradients(scalars: Mapping[str, Tensor], batches: Mapping[str, Batch], model: nn.Module) -> str:
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    gradients = {name: local(p.grad) for name, p in model.named_parameters() if p.grad is not None}
     bad = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
     more = f", and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
     where = f"of {', '.join(bad[:_NAMED])}{more}" if bad else "is so large that its norm overflows"
@@ -134,7 +134,7 @@ def write_dump(folder: Path, content: Mapping[str, Any], batches: Mapping[str, B
     """Write everything that :func:`replay` needs; gives the sentence that says where, or why not."""
     path = folder / FOLDER / f"iter_{content['iteration'] + 1}_rank_{rank()}.pth"
     state = model.state_dict()
-    if any(hasattr(value, "to_local") for value in state.values()):
+    if any(is_spread(value) for value in state.values()):
         return "No dump is written: the weights are spread over processes."
     content = {**content, "batches": {name: _plain_batch(batch) for name, batch in batches.items()}}
     content["state_dict"] = {name: value.detach().cpu() for name, value in state.items()}

@@ -114,8 +114,8 @@ def resumable(work_dir: str | Path) -> list[Path]:
     named = Path(note.read_text().strip()) if note.is_file() else None
     if not there and named is not None and named.name:
         beside = Path(work_dir) / named.name  # a name of the user's own; the folder may have been moved
-        named = beside if beside.is_file() else named
-        there = checkpoints_in(named.parent) or ([named] if named.is_file() else [])
+        named = beside if beside.exists() else named
+        there = checkpoints_in(named.parent) or ([named] if named.exists() else [])
     return there[::-1]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.model import MMDistributedDataParallel
 
 from x2vlm.building import ConfigError
 
@@ -59,13 +60,13 @@ def complete(cfg: Config | Mapping[str, Any]) -> Config:
     # None takes a hook out; MMEngine wants to hear that only of its own.
     cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINES_OWN}
     _count_iterations(cfg)
-    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "broadcast_buffers": False} | dict(
-        cfg.get("model_wrapper_cfg") or {}
-    )
-    # A stream uses only some parameters; and the passes before the last one are not exchanged, only summed up.
-    cfg.model_wrapper_cfg.setdefault("find_unused_parameters", True)
-    if not torch.cuda.is_available():
-        cfg.model_wrapper_cfg.device_ids = None
+    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel"} | dict(cfg.get("model_wrapper_cfg") or {})
+    if _is(cfg.model_wrapper_cfg, MMDistributedDataParallel):
+        cfg.model_wrapper_cfg.setdefault("broadcast_buffers", False)
+        # A stream uses only some parameters; and the passes before the last one are not exchanged, only summed up.
+        cfg.model_wrapper_cfg.setdefault("find_unused_parameters", True)
+        if not torch.cuda.is_available():
+            cfg.model_wrapper_cfg.device_ids = None
     return cfg
 
 
@@ -87,8 +88,8 @@ def _count_iterations(cfg: Config) -> None:
     cfg.log_processor = log | dict(cfg.get("log_processor") or {})
 
 
-def _is(hook: Any, kind: type) -> bool:
-    type_ = hook.get("type") if isinstance(hook, Mapping) else None
+def _is(part: Any, kind: type) -> bool:
+    type_ = part.get("type") if isinstance(part, Mapping) else None
     return type_ == kind.__name__ or type_ is kind
 
 

@@ -5,11 +5,17 @@ import hashlib
 import os
 import shutil
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+from x2vlm.distributed import all_gather_objects, rank, world_size
 
 PART = ".part"  # what is being written
 HASH = ".sha256"  # in the format of sha256sum: `sha256sum -c iter_500.pth.sha256`
+SUMS = "SHA256SUMS"  # in a folder, the hashes of all its files: `sha256sum -c SHA256SUMS`
 DAMAGED = ".damaged"  # what was set aside
+_T = TypeVar("_T")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,6 +49,37 @@ def commit(path: Path) -> None:
     sync(path.parent)
 
 
+def commit_folder(path: Path) -> None:
+    """Give the folder that was written to ``part_of(path)`` its name, with the hashes of its files in it.
+
+    All processes have to call this; each hashes its share. A folder of that name is removed.
+
+    Raises:
+        OSError: In every process, if it happened in one.
+    """
+    part = part_of(path)
+    mine = together(lambda: {file.name: _hashed(file) for file in sorted(part.iterdir())[rank() :: world_size()]})
+    sums = {name: digest for share in mine for name, digest in share.items()}
+    together(lambda: _name_folder(path, sums) if rank() == 0 else None)
+
+
+def together(work: Callable[[], _T]) -> list[_T]:
+    """Do what every process does, and give what came of it in each of them.
+
+    Raises:
+        OSError: In every process, if it happened in one.
+    """
+    result, problem = None, None
+    try:
+        result = work()
+    except OSError as error:
+        problem = (error.errno, error.strerror or str(error))
+    results, problems = zip(*all_gather_objects((result, problem)), strict=True)
+    if any(problems):
+        raise OSError(*next(filter(None, problems)))
+    return list(results)
+
+
 def discard(path: Path) -> None:
     """Remove a file (or a folder) and its hash; what is not there need not be removed."""
     if path.is_dir():
@@ -64,14 +101,16 @@ def sweep(folder: Path) -> None:
     """Remove what a run that was killed while it saved has left: halves of checkpoints, and hashes of none."""
     for pattern in ("*.pth", f"*.pth{HASH}"):
         for half in folder.glob(pattern + PART):
-            half.unlink()
+            discard(half)
     for note in folder.glob(f"*.pth{HASH}"):
         if not note.with_name(note.name.removesuffix(HASH)).exists():
             note.unlink()
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a file; None if it has its hash (or, where none was noted, if it can be read to its end)."""
+    """What is wrong with a file or folder; None if it has its hash (or, without one, can be read to its end)."""
+    if path.is_dir():
+        return _damage_in(path)
     note = hash_of(path)
     hashes = [line.split()[0] for line in note.read_text().splitlines() if line.strip()] if note.is_file() else []
     if hashes:
@@ -85,6 +124,20 @@ def damage(path: Path) -> str | None:
     except zipfile.BadZipFile:
         return "it is cut off, or no checkpoint"
     return None if broken is None else f"its part {broken} is damaged"
+
+
+def _damage_in(folder: Path) -> str | None:
+    sums = folder / SUMS
+    if not sums.is_file():
+        return f"its list of hashes, {SUMS}, is missing"
+    for line in sums.read_text("utf-8").splitlines():
+        wanted, _, name = line.partition("  ")
+        file = folder / Path(name).name
+        if not file.is_file():
+            return f"its part {file.name} is missing"
+        if digest(file) != wanted:
+            return f"the content of {file.name} is not what was written: {SUMS} does not fit"
+    return None
 
 
 def digest(path: Path) -> str:
@@ -111,6 +164,20 @@ def could_not_save(path: Path, error: OSError) -> SaveError:
     else:
         why, cure = f"the system says: {error.strerror or error}", f"Look at the disk of {path.parent}."
     return SaveError(f"{path} could not be saved: {why}. The checkpoints before it are untouched. {cure}")
+
+
+def _hashed(file: Path) -> str:
+    sync(file)
+    return digest(file)
+
+
+def _name_folder(path: Path, sums: Mapping[str, str]) -> None:
+    part = part_of(path)
+    _write(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    sync(part)
+    discard(path)
+    os.replace(part, path)
+    sync(path.parent)
 
 
 def _write(path: Path, text: str) -> None:

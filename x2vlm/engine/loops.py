@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,9 @@ from x2vlm.engine.length import check_global_batch, epoch_length
 from x2vlm.engine.losses import losses_of, named_scalars, sum_of_losses
 from x2vlm.engine.optim import autocast
 from x2vlm.engine.plan import PASSES, Objectives, StepPlan, in_passes, is_video
-from x2vlm.engine.workers import WorkerWatch, saving_if_data_fail
+from x2vlm.engine.processes import Whereabouts, naming_the_stalled
+from x2vlm.engine.sharding import gathered
+from x2vlm.engine.workers import WorkerWatch, last_checkpoint, save_last_step, saving_if_data_fail
 from x2vlm.registry import LOOPS
 
 METRICS_FILE = "metrics.jsonl"
@@ -115,6 +117,7 @@ class MixedTrainLoop(BaseLoop):
             raise ValueError(f"passes is {passes!r}.{suggestion(passes, PASSES)} Accepted: {', '.join(PASSES)}.")
         self.passes = passes if hasattr(unwrapped(runner.model), "encode_together") else "by_stream"
         self._workers = WorkerWatch()
+        self._whereabouts = Whereabouts()
         self.bad_numbers = BadNumbers(**(bad_numbers or {}))
         self.max_iters, self.max_epochs = max_iters, 1
         self.val_interval = max_iters if val_interval is None else val_interval * self.epoch_iters
@@ -144,7 +147,8 @@ class MixedTrainLoop(BaseLoop):
             if self._is_evaluation_missing():
                 self._evaluate()
             while self._iter < self.max_iters and not self.stop_training:
-                self.run_iter()
+                with self._naming_the_stalled(f"iteration {self._iter + 1}"):
+                    self.run_iter()
                 if self._is_time_to_evaluate():
                     self._evaluate()
             self.runner.call_hook("after_train_epoch")
@@ -194,6 +198,7 @@ class MixedTrainLoop(BaseLoop):
                 wrapper.drop()
                 scalars = {key: value for key, value in scalars.items() if torch.isfinite(value)}
                 scalars.setdefault("loss", torch.zeros((), device=next(model.parameters()).device))
+            self._has_updated = True
             updated = wrapper.finish_iteration() if number == len(updates) else wrapper.update_now()
         if updated and wrapper.grad_norm is not None:
             scalars["grad_norm"] = wrapper.grad_norm
@@ -209,12 +214,24 @@ class MixedTrainLoop(BaseLoop):
         return batches
 
     def _evaluate(self) -> None:
-        with self._saving_if_data_fail():
+        place = f"the evaluation after iteration {self._iter}"
+        with self._naming_the_stalled(place), self._saving_if_data_fail():
             self.runner.val_loop.run()
         self.runner.model.train()
 
     def _saving_if_data_fail(self) -> AbstractContextManager:
         return saving_if_data_fail(self.runner, partial(self.load_state_dict, self.state_dict()))
+
+    def _naming_the_stalled(self, place: str) -> AbstractContextManager:
+        """Around what waits for other processes; where one does not answer, the last whole step is saved."""
+        self._whereabouts.mark(place)
+        rewind = partial(self.load_state_dict, self.state_dict())
+        self._has_updated = False
+        return naming_the_stalled(self._whereabouts, partial(self._save_last_step, rewind))
+
+    def _save_last_step(self, rewind: Callable[[], None]) -> str:
+        rewind()
+        return last_checkpoint(self.runner) if self._has_updated else save_last_step(self.runner)
 
     def _add_gradients(
         self, batches: Mapping[str, Batch], update: Mapping[str, Objectives], scalars: dict[str, Tensor]
@@ -333,9 +350,10 @@ class EvaluationLoop(BaseLoop):
         device = next(model.parameters()).device
         results: dict[str, float] = {}
         for name, metric in self.evaluator.items():
-            with torch.no_grad(), autocast(self.precision, device):
+            with torch.no_grad(), gathered(self.runner.model), autocast(self.precision, device):
                 found = metric.evaluate(model, self.loaders[name])
             results |= {f"{name}/{key}": float(value) for key, value in found.items()}
+        results = all_gather_objects(results)[0]  # all processes go on alike: a best checkpoint is written by all
         self._write(results)
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=results)
         self.runner.call_hook(f"after_{self.mode}")

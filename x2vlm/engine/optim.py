@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from x2vlm.distributed import is_spread, local, spread_like, whole
 from x2vlm.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,6 +46,8 @@ class MixedOptimWrapper(OptimWrapper):
         super().__init__(optimizer, accumulative_counts, None if clip_grad is None else dict(clip_grad))
         self.device = optimizer.param_groups[0]["params"][0].device
         autocast(precision, self.device)
+        if precision == "fp16" and any(is_spread(p) for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("precision fp16 needs its loss scaled, which FullySharded models do not allow. Use bf16.")
         self.precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type) if precision == "fp16" else None
         self._dropped = False
@@ -116,12 +119,41 @@ class MixedOptimWrapper(OptimWrapper):
         scale = state_dict.pop("loss_scaler", None)
         if scale and self.scaler is not None:
             self.scaler.load_state_dict(scale)
-        super().load_state_dict(state_dict)
+        super().load_state_dict(self._spread(state_dict))
+
+    def _spread(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The state of sharded parameters in parts as they are, where a file has it whole."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {
+            number: {key: spread_like(v, parameters[number]) if isinstance(v, Tensor) else v for key, v in one.items()}
+            for number, one in state_dict["state"].items()
+        }
+        return {**state_dict, "state": state}
 
     def _clip_grad(self) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if parameters:
+        if not parameters:
+            return
+        if not any(map(is_spread, parameters)):
             self.grad_norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+        elif self.clip_func is nn.utils.clip_grad_norm_:
+            self.grad_norm = clip_over_processes(parameters, **self.clip_grad_kwargs)
+        else:  # by value, which is the same in parts
+            for parameter in parameters:
+                local(parameter.grad).clamp_(-self.clip_grad_kwargs["clip_value"], self.clip_grad_kwargs["clip_value"])
+
+
+def clip_over_processes(
+    parameters: list[nn.Parameter], max_norm: float, norm_type: float = 2.0, **options: Any
+) -> Tensor:
+    """``clip_grad_norm_`` where some gradients are spread over processes and some are not; the norm before clipping."""
+    spread = [parameter for parameter in parameters if is_spread(parameter)]
+    rest = [parameter for parameter in parameters if not is_spread(parameter)]
+    norms = [whole(nn.utils.get_total_norm([p.grad for p in part], norm_type)) for part in (spread, rest) if part]
+    total = torch.linalg.vector_norm(torch.stack(norms), norm_type)
+    for part in (spread, rest):
+        nn.utils.clip_grads_with_norm_(part, max_norm, total)
+    return total
 
 
 @OPTIMIZERS.register_module()
@@ -203,7 +235,7 @@ def published_update(
     left = 1 - lr * weight_decay
     if left <= 0:
         raise ValueError(f"lr={lr} times weight_decay={weight_decay} leaves nothing of a weight; expected less than 1.")
-    lists = [[_local(x) for x in tensors] for tensors in (parameters, grads, means, squares)]
+    lists = [[local(x) for x in tensors] for tensors in (parameters, grads, means, squares)]
     lists[1] = [_laid_out_as(x, grad) for x, grad in zip(lists[0], lists[1], strict=True)]
     for device, dtype in dict.fromkeys((x.device, x.dtype) for x in lists[0]):
         here = [n for n, x in enumerate(lists[0]) if (x.device, x.dtype) == (device, dtype)]
@@ -219,11 +251,6 @@ def published_update(
             amsgrad=False,
             maximize=False,
         )
-
-
-def _local(x: Tensor) -> Tensor:
-    """What of a sharded tensor lies in this process, with the same memory; any other tensor itself."""
-    return x.to_local() if hasattr(x, "to_local") else x
 
 
 def _laid_out_as(parameter: Tensor, grad: Tensor) -> Tensor:

@@ -1,33 +1,38 @@
 """``build_runner``: from a config of streams and evaluations to MMEngine's runner."""
 
 import copy
-import os
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
+from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
 from x2vlm.data.ledger import BadRecordLedger
 from x2vlm.data.roots import with_data_root
 from x2vlm.data.streams import build_evaluation_loader, build_streams
-from x2vlm.distributed import all_gather_objects, rank
+from x2vlm.distributed import all_gather_objects, rank, spread_like
 from x2vlm.engine.allocator import keep_freed_memory
 from x2vlm.engine.checkpoint import checkpoints_in, iterations_of, load_same, newest_whole, recall_fresh
 from x2vlm.engine.defaults import complete
-from x2vlm.engine.integrity import commit, could_not_save, damage, part_of
+from x2vlm.engine.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
+from x2vlm.engine.processes import init_processes
+from x2vlm.engine.sharding import FullySharded, is_sharding
 from x2vlm.engine.terminal import spare_terminal
-from x2vlm.registry import LOOPS, METRICS, MODELS, RUNNERS, TOKENIZERS
-from x2vlm.weights.files import CheckpointError, read_checkpoint, state_of
+from x2vlm.registry import LOOPS, METRICS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
+from x2vlm.weights.files import CheckpointError, read_checkpoint, state_of, write_plain
 from x2vlm.weights.load import Loading, Prepared, note_fresh, prepare, put
+from x2vlm.weights.spread import is_in_parts, read_parts, write_parts
 
 
 @RUNNERS.register_module()
@@ -102,21 +107,72 @@ class MixedRunner(Runner):
         }
         return build(LOOPS, loop, f"{mode}_cfg", runner=self, mode=mode, **parts)
 
-    @master_only
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+    def wrap_model(self, model_wrapper_cfg: Mapping | None, model: nn.Module) -> nn.Module:
+        """The model, in a run of several processes in the wrapper that the config names."""
+        if not self.distributed or not is_sharding(model_wrapper_cfg):
+            return super().wrap_model(model_wrapper_cfg, model)
+        if hasattr(model, "init_weights"):
+            model.init_weights()  # now: later no process has all of a weight
+        return build(MODEL_WRAPPERS, model_wrapper_cfg, "model_wrapper_cfg", module=model)
+
+    def _init_model_weights(self) -> None:
+        if not isinstance(self.model, FullySharded):
+            super()._init_model_weights()
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: Any = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
         """Write aside, sync, note the hash, rename: the checkpoint is complete or it is not there.
+
+        Sharded models become a folder, which all processes write together; other ones a file of the first process.
 
         Raises:
             SaveError: If the disk does not take it; what was there before is untouched.
         """
-        path = Path(out_dir) / filename
+        path, sharded = Path(out_dir) / filename, isinstance(self.model, FullySharded)
+        if rank() and not sharded:
+            return
+        content = self._content(dict(meta or {}), save_optimizer, save_param_scheduler)
         try:
-            super().save_checkpoint(out_dir, part_of(path).name, *args, **kwargs)
-            commit(path)
+            if sharded:
+                together(lambda: _empty(part_of(path)) if rank() == 0 else None)
+                together(lambda: write_parts(part_of(path), content))
+                commit_folder(path)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_plain(part_of(path), content)
+                commit(path)
         except OSError as error:
             raise could_not_save(path, error) from error
         finally:
-            part_of(path).unlink(missing_ok=True)
+            if rank() == 0:
+                discard(part_of(path))
+
+    def _content(self, meta: dict[str, Any], optimizer: bool, schedulers: bool) -> dict[str, Any]:
+        """What a checkpoint holds, under MMEngine's names."""
+        meta = {"epoch": self.epoch, "iter": self.iter + 1} | meta
+        meta |= {"cfg": self.cfg.pretty_text, "seed": self.seed, "experiment_name": self.experiment_name}
+        meta |= {"time": time.strftime("%Y%m%d_%H%M%S"), "mmengine_version": mmengine.__version__}
+        meta |= {"dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", {})}
+        content = {
+            "meta": meta,
+            "state_dict": self._inner_model.state_dict(),
+            "message_hub": self.message_hub.state_dict(),
+        }
+        if optimizer:
+            content["optimizer"] = self.optim_wrapper.state_dict()
+        if schedulers and self.param_schedulers is not None:
+            content["param_schedulers"] = [scheduler.state_dict() for scheduler in self.param_schedulers]
+        content = apply_to(content, lambda value: hasattr(value, "cpu"), lambda value: value.cpu())
+        self.call_hook("before_save_checkpoint", checkpoint=content)
+        return content
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """The optimizer; parameters that the checkpoint to start from fills are not new ones."""
@@ -137,13 +193,14 @@ class MixedRunner(Runner):
         Raises:
             CheckpointError: If the file cannot be read or does not fit.
         """
-        content = read_checkpoint(filename)
         if self._resume:
+            content = self._read_again(filename)
             self.call_hook("after_load_checkpoint", checkpoint=content)
             load_same(self._inner_model, content, filename)
         else:
+            content = read_checkpoint(filename)
             prepared = self._prepared or self._prepare(content, strict, filename)
-            content = {**content, "state_dict": prepared.tensors}
+            content = self._spread({**content, "state_dict": prepared.tensors})
             self.call_hook("after_load_checkpoint", checkpoint=content)
             note_fresh(self._inner_model, prepared)
             put(self._inner_model, content["state_dict"])
@@ -151,6 +208,23 @@ class MixedRunner(Runner):
             self._prepared = None
         self._has_loaded = True
         self.loaded_from, self._loaded_iters = str(filename), (content.get("meta") or {}).get("iter", 0)
+        return content
+
+    def _read_again(self, filename: str | Path) -> dict[str, Any]:
+        """The checkpoint of a run, whole or in parts, as this run's model is."""
+        if isinstance(self.model, FullySharded) and is_in_parts(filename):
+            return read_parts(filename, self.model.mesh)
+        return self._spread(read_checkpoint(filename))
+
+    def _spread(self, content: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint's content with weights in parts, where the model's are; the optimizer sees to its own state."""
+        if not isinstance(self.model, FullySharded):
+            return content
+        like = self._inner_model.state_dict()
+        for key in ("state_dict", "ema_state_dict"):
+            if key in content:
+                weights = content[key].items()
+                content[key] = {k: spread_like(v, like.get(k.removeprefix("module."), v)) for k, v in weights}
         return content
 
     def _prepare(self, content: Mapping[str, Any], strict: bool = False, filename: str | None = None) -> Prepared:
@@ -190,7 +264,7 @@ def build_runner(cfg: Config | Mapping[str, Any], mode: str = "train") -> MixedR
     cfg = complete(cfg)
     if not torch.cuda.is_available():
         keep_freed_memory()
-    init_processes(cfg.launcher)
+    init_processes(cfg.launcher, cfg.env_cfg.get("dist_cfg"))
     to_tell: list[str] = []
     if mode == "train":
         to_tell = choose_start(cfg)
@@ -262,7 +336,7 @@ def _start(cfg: Config) -> tuple[bool, str | None, list[str]]:
 
 def _named(start: Path) -> Path:
     """The checkpoint that the user named, if it is in order."""
-    if not start.is_file():
+    if not start.is_file() and not is_in_parts(start):
         raise CheckpointError(f"--resume: there is no checkpoint {start} (looked from {Path.cwd()}).")
     problem = damage(start)
     if problem is not None:
@@ -272,17 +346,9 @@ def _named(start: Path) -> Path:
     return start
 
 
-def init_processes(launcher: str) -> None:
-    """Join the other processes, if there are others: over NCCL on GPUs, over gloo on CPU. MMEngine alone needs GPUs."""
-    if launcher != "pytorch" or torch.distributed.is_initialized():
-        return
-    if "RANK" not in os.environ:
-        raise ConfigError(
-            "launcher 'pytorch' is for processes that torchrun started; see tools/dist_train.sh.", "launcher"
-        )
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+def _empty(folder: Path) -> None:
+    discard(folder)
+    folder.mkdir(parents=True)
 
 
 def _training_parts(cfg: Config) -> dict[str, Any]:

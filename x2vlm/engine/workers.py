@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 from x2vlm.data.ledger import TooManyBadRecordsError
-from x2vlm.distributed import rank
+from x2vlm.distributed import is_spread, rank
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.integrity import SaveError
 from x2vlm.engine.keeping import CheckpointHook
@@ -76,7 +76,7 @@ def saving_if_data_fail(runner: Any, rewind: Callable[[], None]) -> Iterator[Non
         raise
     except Exception as error:
         rewind()
-        saved = _save(runner)
+        saved = save_last_step(runner)
         if isinstance(error, TooManyBadRecordsError):
             raise TooManyBadRecordsError(f"{error}\n{saved}") from error
         sentence = _sentence(error)
@@ -97,18 +97,23 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _save(runner: Any) -> str:
+def save_last_step(runner: Any) -> str:
     """Save what the last step left, if a checkpoint can hold it; gives the sentence that says so."""
-    keeper, done = hook_of(runner, CheckpointHook), runner.iter
-    last = keeper and (keeper.last_ckpt or runner.loaded_from)
-    before = f"The last checkpoint is {last}; go on from it with --resume." if last else "There is no checkpoint."
-    sharded = any(hasattr(parameter, "to_local") for parameter in runner.model.parameters())
+    keeper, done, before = hook_of(runner, CheckpointHook), runner.iter, last_checkpoint(runner)
+    sharded = any(is_spread(parameter) for parameter in runner.model.parameters())
     # One process alone can save neither weights that are spread over all, nor what is not in its files.
     if keeper is None or not done or rank() or sharded or done % runner.optim_wrapper._accumulative_counts:
         return before
-    if not str(last or "").endswith(keeper.filename_tmpl.format(done)):
+    if not str(keeper.last_ckpt or runner.loaded_from or "").endswith(keeper.filename_tmpl.format(done)):
         try:
             keeper.save_now(runner, done)
         except SaveError as error:
             return f"{error} {before}"
     return f"{keeper.filename_tmpl.format(done)} is saved, with all steps up to here; go on from it with --resume."
+
+
+def last_checkpoint(runner: Any) -> str:
+    """The sentence that says which checkpoint there is."""
+    keeper = hook_of(runner, CheckpointHook)
+    last = keeper and (keeper.last_ckpt or runner.loaded_from)
+    return f"The last checkpoint is {last}; go on from it with --resume." if last else "There is no checkpoint."

@@ -65,7 +65,7 @@ class AnswerDecoder(nn.Module):
             width, vocab_size, max_positions, token_types, first_position, dropout, layer_norm_eps
         )
         self.layer = nn.ModuleList(
-            FusionLayer(width, width, num_heads, mlp_width or 4 * width, dropout, layer_norm_eps, attention)
+            AnswerLayer(width, width, num_heads, mlp_width or 4 * width, dropout, layer_norm_eps, attention)
             for _ in range(depth)
         )
         self.dense = nn.Linear(width, width)
@@ -79,7 +79,7 @@ class AnswerDecoder(nn.Module):
 
     def project(self, states: Tensor) -> list[KeyValue]:
         """Keys and values of ``[Q, S, D]`` question states for every layer, ``[Q, H, S, d]`` each."""
-        return [layer.crossattention.keys_values(states) for layer in self.layer]
+        return [layer.project(states) for layer in self.layer]
 
     def forward(self, ids: Tensor, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
         """Read answers, each token after those before it. Padding behind an answer changes nothing in front of it.
@@ -145,14 +145,8 @@ class AnswerDecoder(nn.Module):
         hidden, seen = self.embeddings(ids, positions), []
         looks = looks.expand(len(ids), -1, -1)
         for i, layer in enumerate(self.layer):
-            own = layer.attention.keys_values(hidden)
-            if past:
-                own = tuple(torch.cat(both, dim=2) for both in zip(past[i], own, strict=True))
+            hidden, own = layer.advance(hidden, past[i] if past else None, looks, memory[i], sees)
             seen.append(own)
-            hidden = layer.attention(hidden, own, looks)
-            # The answers to a question ask it together, as one row of tokens: nothing of it is copied.
-            asked = hidden.reshape(len(sees), -1, hidden.shape[-1])
-            hidden = layer.ffn(layer.crossattention(asked, memory[i], sees).view_as(hidden))
         return hidden, seen
 
     def score(self, hidden: Tensor) -> Tensor:
@@ -177,6 +171,24 @@ class AnswerDecoder(nn.Module):
         scores = self.score(hidden[real]).float()  # [sum of lengths, V]: no word is scored at padding
         each = nn.functional.cross_entropy(scores, targets[real], reduction="none")
         return each.new_zeros(targets.shape).masked_scatter(real, each).sum(dim=1)
+
+
+class AnswerLayer(FusionLayer):
+    """A layer that reads answers, padded, and token by token where they are written."""
+
+    forward_methods = ("project", "advance")
+
+    def advance(
+        self, hidden: Tensor, past: KeyValue | None, looks: Tensor, memory: KeyValue, sees: Tensor
+    ) -> tuple[Tensor, KeyValue]:
+        """Read tokens after those of ``past``, as :meth:`AnswerDecoder.read`; and keys and values of all so far."""
+        own = self.attention.keys_values(hidden)
+        if past is not None:
+            own = tuple(torch.cat(both, dim=2) for both in zip(past, own, strict=True))
+        hidden = self.attention(hidden, own, looks)
+        # The answers to a question ask it together, as one row of tokens: nothing of it is copied.
+        asked = hidden.reshape(len(sees), -1, hidden.shape[-1])
+        return self.ffn(self.crossattention(asked, memory, sees).view_as(hidden)), own
 
 
 class AnswerEmbeddings(nn.Module):

@@ -103,7 +103,7 @@ class CrossAttentionFusion(nn.Module):
 
     def project(self, tokens: Tensor) -> list[KeyValue]:
         """Keys and values of ``[U, N, context_width]`` tokens for every layer, ``[U, H, N, d]`` each."""
-        return [layer.crossattention.keys_values(tokens) for layer in self.layer]
+        return [layer.project(tokens) for layer in self.layer]
 
     def forward(
         self,
@@ -146,7 +146,14 @@ class CrossAttentionFusion(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Self-attention, cross-attention, feed-forward; each followed by residual and norm."""
+    """Self-attention, cross-attention, feed-forward; each followed by residual and norm.
+
+    Attributes:
+        forward_methods: Methods that use weights and are called from outside, beside ``forward``; sharded training has
+            to know.
+    """
+
+    forward_methods: tuple[str, ...] = ("project",)
 
     def __init__(
         self,
@@ -167,6 +174,10 @@ class FusionLayer(nn.Module):
         """Drop what each part adds, instead of single hidden values."""
         for part in (self.attention, self.crossattention, self.ffn):
             part.hidden_dropout = DropPath(rate, unit)
+
+    def project(self, source: Tensor) -> KeyValue:
+        """Keys and values of a context's tokens, for cross-attention."""
+        return self.crossattention.keys_values(source)
 
     def forward(self, hidden: Tensor, step: Step, number: int) -> Tensor:
         """``[T, width]`` real tokens -> those that go on.

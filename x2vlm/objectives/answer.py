@@ -6,6 +6,7 @@ Shape letters: B questions, S tokens of a question, A answers to all of them, L 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from x2vlm.building import ConfigError
@@ -53,12 +54,13 @@ class AnswerGeneration(nn.Module):
     def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
         batch = encoded.batch
         states, sees = self.read(encoded)
-        if not len(batch.answer_ids):
-            return {"loss_answer": 0.0 * states.sum()}
-        owner = batch.answer_owner
+        ids, mask, owner, weights = batch.answer_ids, batch.answer_mask, batch.answer_owner, batch.answer_weights
+        if not len(ids):  # one that counts nothing: a sharded decoder has to be run by all processes or by none
+            ids, mask = ids.new_zeros(1, 2), mask.new_ones((1, 2), dtype=torch.bool)
+            owner, weights = owner.new_zeros(1), weights.new_zeros(1)
         memory = [(key[owner], value[owner]) for key, value in self.decoder.project(states)]
-        costs = self.decoder.costs(batch.answer_ids, batch.answer_mask, memory, sees[owner])
-        return {"loss_answer": (batch.answer_weights * costs).sum() / len(states)}
+        costs = self.decoder.costs(ids, mask, memory, sees[owner])
+        return {"loss_answer": (weights * costs).sum() / len(states)}
 
     def read(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
         """States of the questions ``[B, S, D]``, and where their tokens are real: ``[B, S]`` bool.

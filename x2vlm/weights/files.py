@@ -28,8 +28,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The named tensors of a weights file, on the CPU; what wraps them (``state_dict``, ``model``) is taken off.
 
     Args:
-        path: A safetensors file, a file of ``torch.save``, or a folder with ``model.safetensors`` or
-            ``pytorch_model.bin`` (in several files with an index, if large).
+        path: A safetensors file, a file of ``torch.save``, a folder with ``model.safetensors`` or
+            ``pytorch_model.bin`` (in several files with an index, if large), or the checkpoint of a sharded run.
 
     Raises:
         CheckpointError: As :func:`read_checkpoint`; or there are no named tensors in it.
@@ -47,13 +47,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if "://" in str(path):
         raise CheckpointError(f"{path} is not a local file. Download it, and name the file.")
     path = Path(path).expanduser()
-    if path.is_dir():
-        return _read_folder(path)
+    return _read_folder(path) if path.is_dir() else read_plain(path)
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """All that a single file holds; as :func:`read_checkpoint`."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path} (looked from {Path.cwd()}).")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty: it was perhaps cut off while it was copied. Get it again.")
     return _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+
+
+def write_plain(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what :func:`read_plain` reads.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch fails to close the archive that it could not write
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def read_entry(path: str | Path, key: str) -> Any:
@@ -62,6 +80,9 @@ def read_entry(path: str | Path, key: str) -> Any:
     Raises:
         CheckpointError: As :func:`read_checkpoint`.
     """
+    from x2vlm.weights.spread import REST, is_in_parts
+
+    path = Path(path) / REST if is_in_parts(path) else Path(path)
     if not zipfile.is_zipfile(path):
         return read_checkpoint(path).get(key)
     try:
@@ -113,6 +134,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
+    from x2vlm.weights.spread import is_in_parts, read_parts
+
+    if is_in_parts(folder):
+        return read_parts(folder)
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return read_checkpoint(folder / name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from x2vlm.distributed import whole
 from x2vlm.weights.positions import EXTRA_ROWS, resize_relative_table
 
 Grid = tuple[int, int]
@@ -100,7 +101,7 @@ def _frames(value: Tensor, wanted: Tensor) -> Fitted | None:
     if value.dim() != 4 or value.shape[2:] != wanted.shape[2:]:
         return None
     both = min(value.shape[1], wanted.shape[1])
-    filled = wanted.detach().clone()
+    filled = whole(wanted.detach()).clone()
     filled[:, :both] = value[:, :both]
     return Fitted(filled, whole=both == wanted.shape[1], fresh=True)
 
