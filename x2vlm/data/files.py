@@ -104,7 +104,7 @@ def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> byte
     """
     try:
         with open_ordinary(path) as file:
-            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+            data = file.read() if max_bytes is None else file.read(_room(file, max_bytes))
     except (OSError, ValueError) as error:  # ValueError: half a character or a zero in the name
         raise RecordError(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if max_bytes is not None and len(data) > max_bytes:
@@ -123,6 +123,12 @@ def open_ordinary(path: PathLike) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "is no ordinary file", str(path))
     return file
+
+
+def _room(file: BinaryIO, max_bytes: int) -> int:
+    """One byte more than the file has, at most one more than allowed: room for the limit itself is slow to get."""
+    size = os.fstat(file.fileno()).st_size or max_bytes  # 0: empty, or made up while it is read (/proc)
+    return min(size, max_bytes) + 1
 
 
 class FileNames:

@@ -6,6 +6,7 @@ Pictures are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> 
     if backend == "pillow":
         return mmcv.imresize(frame, size[::-1], interpolation="bicubic", backend="pillow")
     frame = np.require(frame, requirements=["C", "W"])
-    pixels = torch.from_numpy(frame[None]).permute(0, 3, 1, 2)  # [1, 3, H, W] in this order in memory: the fast way
+    pixels = torch.from_numpy(frame).view(1, *frame.shape).permute(0, 3, 1, 2)  # stays in this order in memory
     return interpolate(pixels, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
 
 
@@ -88,7 +89,7 @@ def crop(frame: np.ndarray, part: Part) -> np.ndarray:
 
 def mirror(frame: np.ndarray) -> np.ndarray:
     """The frame with left and right exchanged, in memory of its own (a mirrored view would be slow to read)."""
-    return mmcv.imflip_(frame.copy())
+    return cv2.flip(frame, 1)
 
 
 def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
