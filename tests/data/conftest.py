@@ -50,7 +50,7 @@ def write_tar(tmp_path):
 
 @pytest.fixture
 def write_clip(tmp_path):
-    """Writes a clip whose frame ``i`` is grey of level ``20 * i``."""
+    """Writes a clip whose frame ``i`` is grey of level ``20 * i`` (from 0 again where that is more than 255)."""
     return clip_writer(tmp_path)
 
 
@@ -63,7 +63,7 @@ def clip_writer(folder):
             stream = container.add_stream(codec, rate=5)
             stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, "yuv420p", gop
             for i in range(frames):
-                picture = np.full((size[1], size[0], 3), 20 * i, np.uint8)
+                picture = np.full((size[1], size[0], 3), 20 * i % 256, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
         return folder / name

@@ -1,5 +1,6 @@
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from x2vlm.building import ConfigError, build
 from x2vlm.data.base import RecordError
 from x2vlm.data.clips import SampleFrames
-from x2vlm.data.video import DecordReader, PyAVReader
+from x2vlm.data.video import DecordReader, PyAVReader, _PyAVClip
 from x2vlm.data.video_folder import VideoFolder
 from x2vlm.registry import VIDEO_READERS
 
@@ -31,6 +32,35 @@ def test_frames_come_in_the_order_asked_for(reader, write_clip, name):
     assert levels(frames) == [5, 0, 3, 3, 6]
     assert all(frame.shape == (16, 32, 3) and frame.dtype == np.uint8 for frame in frames)
     assert levels(clip.get([2])) == [2]
+
+
+def test_pyav_decodes_no_frame_to_open_a_clip_and_none_behind_the_last_that_is_asked_for(write_clip, monkeypatch):
+    decoded = []
+    frames = _PyAVClip._frames
+
+    def counted(clip):
+        for frame in frames(clip):
+            decoded.append(frame)
+            yield frame
+
+    monkeypatch.setattr(_PyAVClip, "_frames", counted)
+    clip = PyAVReader().open(write_clip(frames=12))
+    assert (len(clip), len(decoded)) == (12, 0)
+    assert levels(clip.get([4, 1])) == [4, 1]
+    assert len(decoded) == 5
+
+
+def test_decord_decodes_only_the_part_of_a_long_clip_that_a_frame_needs(write_clip):
+    """A frame near the end costs about what one near the start costs: it is sought."""
+    clip = DecordReader().open(write_clip(frames=600, size=(320, 240), gop=10))
+    everything = min(seconds_of(lambda: clip.get(range(600))) for _ in range(2))
+    assert min(seconds_of(lambda index=index: clip.get([index])) for index in (588, 301, 591)) < everything / 4
+
+
+def seconds_of(run):
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 @READERS

@@ -152,7 +152,8 @@ def _single(tokenizer: "PreTrainedTokenizerBase", texts: list[str], max_tokens: 
     cut = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens - 2}
     options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
     pieces = tokenizer(texts, **options, **cut)["input_ids"]
-    return [[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] for ids in pieces]
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id  # a look-up each time they are asked for
+    return [[first, *ids, last] for ids in pieces]
 
 
 def _pair(tokenizer: "PreTrainedTokenizerBase", first: str, second: str, max_tokens: int | None) -> list[int]:

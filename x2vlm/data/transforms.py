@@ -81,7 +81,7 @@ class Resize(BaseTransform):
 
     Args:
         size: A side, or (height, width).
-        backend: ``"torch"``, or ``"pillow"`` in three times the time; see :func:`~x2vlm.data.geometry.resize`.
+        backend: ``"torch"``, or ``"pillow"``, which is slower; see :func:`~x2vlm.data.geometry.resize`.
     """
 
     def __init__(self, size: Size, backend: str = "torch") -> None:

@@ -5,6 +5,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,7 +110,10 @@ def _temporary_file(data: bytes) -> Any:
 
 @VIDEO_READERS.register_module()
 class PyAVReader:
-    """Reads with PyAV, from the first frame on without seeking: slower than decord, but it follows FFmpeg closely.
+    """Reads with PyAV: slower than decord, but it follows FFmpeg closely.
+
+    Nothing is decoded to count the frames, and nothing behind the last one that is asked for; what comes before it is
+    decoded from the first frame on, without seeking.
 
     Args:
         num_threads: Decoder threads of one clip.
@@ -133,8 +137,8 @@ class _PyAVClip:
         self.name = checked_name(source)
         self._source, self._num_threads = source, num_threads
         self.fps = 0.0
-        # The number of frames in the header is missing from some files and wrong in others: counted.
-        self._length = sum(1 for _ in self._frames())
+        # The number of frames in the header is missing from some files and wrong in others: packets are counted.
+        self._length = self._counted()
         if not self._length:
             raise RecordError(self.name, "has no frames")
 
@@ -149,9 +153,20 @@ class _PyAVClip:
                 found[number] = _upright(frame)
             if number == max(wanted):
                 break
+        if missing := set(wanted) - set(found):
+            raise RecordError(self.name, f"cannot be decoded by PyAV: there is no frame {min(missing)} in its packets")
         return [found[number] for number in wanted]
 
+    def _counted(self) -> int:
+        with self._opened() as (container, stream):
+            return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+
     def _frames(self) -> Iterator[Any]:
+        with self._opened() as (container, stream):
+            yield from container.decode(stream)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
         import av
 
         source = io.BytesIO(self._source) if isinstance(self._source, bytes) else str(self._source)
@@ -162,7 +177,7 @@ class _PyAVClip:
                     raise RecordError(self.name, "has no video stream of a known codec")
                 stream.codec_context.thread_count = self._num_threads
                 self.fps = float(stream.average_rate or 0)
-                yield from container.decode(stream)
+                yield container, stream
         except av.FFmpegError as error:
             raise RecordError(self.name, f"cannot be decoded by PyAV: {error}") from error
 
