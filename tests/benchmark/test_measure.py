@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from x2vlm.benchmark.measure import flops_of, interleaved, matmul_rate, peak_memory, summary
+from x2vlm.benchmark.measure import flops_of, interleaved, matmul_rate, peak_memory, slope, summary
 from x2vlm.models.attention import attend
 
 
@@ -36,7 +36,14 @@ def test_operations_of_products_and_attention_are_counted_alike_in_every_backend
 
 def test_a_product_has_a_rate_and_a_process_has_a_peak():
     assert matmul_rate(32, repeats=1) > 0
+    assert matmul_rate(32, torch.bfloat16, repeats=1) > 0
     before = peak_memory()
     kept = torch.ones(40_000_000)
     assert peak_memory() >= before
     assert peak_memory() >= kept.numel() * 4
+
+
+def test_a_slope_is_the_power_on_log_log_axes_and_needs_two_points():
+    assert slope([(n, 3 * n**1.5) for n in (1, 10, 70)]) == pytest.approx(1.5)
+    with pytest.raises(ValueError, match="two points or more; given 1"):
+        slope([(2, 1.0)])

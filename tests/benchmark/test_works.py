@@ -54,8 +54,9 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
 @pytest.mark.parametrize("name", ["train-step", "video-step"])
 def test_both_sides_train_on_the_same_losses_where_nothing_is_drawn(name):
     (work,) = WORKS[name](SCALE)
-    library, plain = work.parts["text"]  # the contrastive loss alone, no negatives
-    torch.testing.assert_close(library(), plain(), atol=1e-5, rtol=1e-5)
+    for part in ("vision", "text"):  # features of pictures, then the contrastive loss; no negatives
+        library, plain = work.parts[part]
+        torch.testing.assert_close(library(), plain(), atol=1e-5, rtol=1e-5)
     assert list(work.parts) == ["vision", "text", "itm", "mlm", *["bbox"] * (name == "train-step")]
 
 

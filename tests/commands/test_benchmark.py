@@ -6,6 +6,8 @@ from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
 
+LEARNING_AXES = ("batch", "regions", "text", "resolution")
+
 
 def test_every_work_has_a_name_on_the_command_line():
     from x2vlm.benchmark.all_works import WORKS
@@ -14,32 +16,82 @@ def test_every_work_has_a_name_on_the_command_line():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", NAMES)
-def test_the_last_line_is_an_object_with_ratio_seconds_and_memory(work, capsys, tmp_path):
+def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_path):
     picture = tmp_path / "new" / "table.png"
-    assert main([work, "--size", "tiny", "--repeats", "1", "--json", "--parts", "--picture", str(picture)]) == 0
+    told = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(picture)]
+    assert main(["all", *told]) == 0
     shown = capsys.readouterr().out.splitlines()
     report = json.loads(shown[-1])
-    assert report["work"] == work
-    assert report["ratio"] == min(row["ratio"] for row in report["rows"]) > 0
-    assert report["seconds"] > 0
+    rows = report["rows"]
+    assert {row["work"] for row in rows} == set(NAMES)
+    assert report["ratio"] == min(row["ratio"] for row in rows) > 0
+    assert report["seconds"] == pytest.approx(sum(row["library"]["median"] for row in rows))
     assert report["peak_memory"] > 100e6  # torch alone takes more
+    assert min(report["matmul"]["fp32"], report["matmul"]["bf16"]) > 0
+    assert all(row["ratio_least"] <= row["ratio"] <= row["ratio_greatest"] for row in rows)
+    for row in rows:
+        assert any(line.endswith(row["name"]) for line in shown)
+        for side in ("library", "plain"):
+            parts = row[side].get("parts")
+            assert (parts is not None) == row["work"].endswith("step")
+            assert parts is None or sum(parts.values()) == pytest.approx(1)
+    assert [row["library"]["precision"] for row in rows].count("bf16") == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
-    if work.endswith("step"):
-        assert sum(report["rows"][0]["library"]["parts"].values()) == pytest.approx(1)
 
 
-def test_parts_are_shares_of_what_each_adds():
-    assert benchmark._shares({"vision": 2.0, "text": 3.0, "itm": 5.0}) == {"vision": 0.4, "text": 0.2, "itm": 0.4}
+def test_one_work_in_bf16_is_told_by_name_beside_the_rates_of_both_precisions(capsys, monkeypatch):
+    monkeypatch.setattr("x2vlm.benchmark.row.memory_of", lambda told: 2**30)  # two processes that the slow test starts
+    assert main(["train-step", "--size", "tiny", "--repeats", "1", "--precision", "bf16", "--json"]) == 0
+    *shown, last = capsys.readouterr().out.splitlines()
+    (row,) = json.loads(last)["rows"]
+    assert row["name"].endswith("bf16")
+    assert (row["library"]["precision"], row["plain"]["precision"]) == ("bf16", "fp32")
+    assert any("GFLOP/s in fp32 and" in line and "GFLOP/s in bf16" in line for line in shown)
 
 
-def test_a_count_is_from_one(capsys):
+def test_growth_tells_points_and_slopes_and_draws_a_plot_for_each_axis(capsys, tmp_path):
+    told = ["--works", ",".join(LEARNING_AXES), "--repeats", "1", "--json", "--picture", str(tmp_path / "new")]
+    assert main(["growth", "--size", "tiny", *told]) == 0
+    axes = json.loads(capsys.readouterr().out.splitlines()[-1])["axes"]
+    assert tuple(axes) == LEARNING_AXES
+    for name, axis in axes.items():
+        assert (tmp_path / "new" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert all(seconds > 0 for point in axis["points"] for seconds in point["seconds"].values())
+        assert axis["slopes"].keys() == axis["points"][0]["seconds"].keys()
+    assert axes["resolution"]["slopes"].keys() == {
+        "library, step",
+        "plain, step",
+        "library, encoding",
+        "plain, encoding",
+    }
+
+
+@pytest.mark.slow
+def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
+    assert main(["growth", "--size", "tiny", "--works", "gallery", "--json"]) == 0
+    gallery = json.loads(capsys.readouterr().out.splitlines()[-1])["axes"]["gallery"]
+    assert gallery["slopes"].keys() == {"ExactIndex", "FaissFlat", "FaissIVF"}
+    assert [point["at"] for point in gallery["points"]] == [200, 2000]
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        (["encode", "--repeats", "0"], "0 is no count from 1"),
+        (["encode", "--precision", "bf16"], "--precision is for train-step, video-step, not for encode"),
+        (["train-step", "--works", "encode"], "--works is for all, growth, not for train-step"),
+        (["all", "--works", "encode,speed"], "--works: all has no 'speed'. It has: train-step, train-step-16"),
+        (["growth", "--works", "speed"], "--works: growth has no 'speed'. It has: batch, regions"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(told, complaint, capsys):
     with pytest.raises(SystemExit):
-        main(["encode", "--repeats", "0"])
-    assert "0 is no count from 1" in capsys.readouterr().err
+        main(told)
+    assert complaint in capsys.readouterr().err
 
 
-def test_a_picture_without_matplotlib_is_explained(monkeypatch):
+def test_a_picture_without_matplotlib_is_refused_before_anything_is_measured(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setattr(benchmark, "measure", None)
     with pytest.raises(ConfigError, match="pip install matplotlib"):
-        benchmark.draw({"rows": []}, "table.png")
+        main(["encode", "--picture", "table.png"])

@@ -1,9 +1,12 @@
-"""Every work that can be measured, by name."""
+"""Every work that can be measured, by name, and how much of it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from x2vlm.benchmark.reading import data, end_to_end
-from x2vlm.benchmark.works import Scale, Work, answer, caption, encode, rerank, train_step, video_step
+from x2vlm.benchmark.sizes import SIZES
+from x2vlm.benchmark.training import train_step, video_step
+from x2vlm.benchmark.works import Scale, Work, answer, caption, encode, rerank
 
 WORKS: dict[str, Callable[[Scale], list[Work]]] = {
     "train-step": train_step,
@@ -15,3 +18,39 @@ WORKS: dict[str, Callable[[Scale], list[Work]]] = {
     "data": data,
     "end-to-end": end_to_end,
 }
+ALL = ("train-step", "train-step-16", "train-step-bf16", *list(WORKS)[1:])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A work and how it is done; plain words and numbers, so that another process can be told.
+
+    Attributes:
+        work: A key of ``WORKS``.
+        size: A key of ``SIZES``.
+        pairs: Captions, and as many regions, of a training step.
+        queries: Images, and texts, whose candidates are ranked; None: 4 at base size, 2 at tiny.
+        precision: Of the library in a training step.
+        compiled: Whether the library compiles blocks in a training step.
+    """
+
+    work: str
+    size: str = "base"
+    pairs: int = 8
+    queries: int | None = None
+    precision: str = "fp32"
+    compiled: bool = False
+
+    def works(self) -> list[Work]:
+        """Built: models, weights and inputs."""
+        queries = self.queries or (4 if self.size == "base" else 2)
+        scale = Scale(SIZES[self.size], self.pairs, queries, precision=self.precision, compiled=self.compiled)
+        return WORKS[self.work](scale)
+
+    def named(self, name: str) -> "Case":
+        """The same for one of ``ALL``."""
+        if name == "train-step-16":
+            return replace(self, work="train-step", pairs=16)
+        if name == "train-step-bf16":
+            return replace(self, work="train-step", precision="bf16")
+        return replace(self, work=name)

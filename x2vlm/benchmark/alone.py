@@ -1,5 +1,6 @@
-"""One side of one work in a process of its own, for its peak memory: ``WORK ROW SIDE SIZE PAIRS QUERIES THREADS``."""
+"""One side of one row of a case in a process of its own, for its peak memory: ``CASE(json) ROW SIDE THREADS``."""
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -10,12 +11,11 @@ def main(argv: Sequence[str]) -> int:
     """Run it once and write the most bytes it held."""
     import torch
 
-    from x2vlm.benchmark.all_works import WORKS
-    from x2vlm.benchmark.works import scale_of
+    from x2vlm.benchmark.all_works import Case
 
-    work, row, side, size, pairs, queries, threads = argv
+    case, row, side, threads = argv
     torch.set_num_threads(int(threads))
-    getattr(WORKS[work](scale_of(size, int(pairs), int(queries)))[int(row)], side)()
+    getattr(Case(**json.loads(case)).works()[int(row)], side)()
     sys.stdout.write(f"{peak_memory()}\n")
     return 0
 

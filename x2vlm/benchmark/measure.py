@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 Run = Callable[[], Any]
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of a line through ``(x, y)`` on log-log axes, by least squares: 1 where twice as much costs twice as much.
+
+    Raises:
+        ValueError: If there are not two different ``x``.
+    """
+    if len({x for x, _ in points}) < 2:
+        raise ValueError(f"a slope needs two points or more; given {len(points)}.")
+    return statistics.linear_regression(*zip(*((log(x), log(y)) for x, y in points), strict=True)).slope
 
 
 def seconds_of(run: Run) -> float:
@@ -52,9 +64,9 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": median, "least": low, "greatest": high, "spread": (high - low) / median}
 
 
-def matmul_rate(side: int, repeats: int = 3) -> float:
-    """Floating-point operations a second in a product of two square fp32 matrices; the best of some."""
-    first, second = torch.randn(side, side), torch.randn(side, side)
+def matmul_rate(side: int, dtype: torch.dtype = torch.float32, repeats: int = 3) -> float:
+    """Floating-point operations a second in a product of two square matrices; the best of some."""
+    first, second = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
     torch.mm(first, second)
     best = min(seconds_of(lambda: torch.mm(first, second)) for _ in range(repeats))
     return 2 * side**3 / best

@@ -87,4 +87,6 @@ def fusion_layer(
     hidden = attend_and_add(layer.attention, hidden, hidden if source is None else source, added)
     if context is not None:
         hidden = attend_and_add(layer.crossattention, hidden, context, context_added)
-    return layer.ffn(hidden)
+    part = layer.ffn  # its weights alone: as a whole it keeps less for the backward pass than is plain
+    inner = F.gelu(part.intermediate(hidden))
+    return part.LayerNorm(hidden + part.hidden_dropout(part.output(inner)))

@@ -15,8 +15,8 @@ from PIL import Image
 
 from x2vlm.benchmark.plain import PlainPath
 from x2vlm.benchmark.plain_data import read_regions
-from x2vlm.benchmark.sizes import FIRST_WORD, OBJECTIVES, make_model
-from x2vlm.benchmark.works import CAPTION_TOKENS, MASKS, Scale, Work
+from x2vlm.benchmark.sizes import FIRST_WORD, MASKS, OBJECTIVES, make_model
+from x2vlm.benchmark.works import CAPTION_TOKENS, Scale, Work
 from x2vlm.data.augment import RandAugment
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.collate import PairCollate

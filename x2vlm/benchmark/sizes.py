@@ -12,6 +12,7 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.models.x2vlm import X2VLM
 
 MASK_ID, FIRST_WORD = 4, 5
+MASKS = 12  # words of a text that are guessed, at most
 OBJECTIVES = {
     "itc": {"type": "ITC", "positives": "pairs"},
     "itm": {"type": "ITM", "positives": "pairs"},
@@ -89,10 +90,11 @@ def make_model(
 
 
 def texts(size: Size, count: int, tokens: int, seed: int) -> dict[str, Tensor]:
-    """``count`` texts of ``tokens`` tokens, half of them to be guessed."""
+    """``count`` texts of ``tokens`` tokens, half of them to be guessed, ``MASKS`` at most."""
+    guesses = min(MASKS, tokens // 2)
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(FIRST_WORD, size.vocab_size, (count, tokens), generator=generator)
-    guessed = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[: tokens // 2] for _ in range(count)])
+    guessed = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[:guesses] for _ in range(count)])
     return {
         "text_ids": ids,
         "text_mask": torch.ones(count, tokens, dtype=torch.bool),
@@ -108,10 +110,10 @@ def pixels(count: int, side: int, frames: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 
 
-def image_batch(size: Size, count: int, frames: int = 0) -> Batch:
-    """Pictures (or clips), each with a caption of 12 tokens."""
+def image_batch(size: Size, count: int, frames: int = 0, tokens: int = 12) -> Batch:
+    """Pictures (or clips), each with a caption."""
     own = torch.arange(count)
-    return Batch(**texts(size, count, 12, seed=1), pixels=pixels(count, size.image, frames), owner=own, ids=own)
+    return Batch(**texts(size, count, tokens, seed=1), pixels=pixels(count, size.image, frames), owner=own, ids=own)
 
 
 def region_batch(size: Size, count: int, images: int) -> Batch:

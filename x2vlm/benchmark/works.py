@@ -1,9 +1,11 @@
 """What is measured: each work is done by the library and by the plain path, on the same inputs with the same weights.
 
+Training steps are in :mod:`x2vlm.benchmark.training`, works that begin with files in :mod:`x2vlm.benchmark.reading`.
+
 Shape letters: B pairs, U images, N patches, L tokens, D width, k candidates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +15,7 @@ from torch import Tensor
 
 from x2vlm.benchmark import plain_tasks
 from x2vlm.benchmark.plain import PlainPath, Tokens
-from x2vlm.benchmark.sizes import (
-    FIRST_WORD,
-    OBJECTIVES,
-    SIZES,
-    Size,
-    image_batch,
-    make_model,
-    pixels,
-    ragged,
-    region_batch,
-    texts,
-)
+from x2vlm.benchmark.sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.data.batch import Batch
 from x2vlm.evaluation.matching import match_logits
 from x2vlm.models.answering import rank_answers
@@ -34,7 +25,7 @@ from x2vlm.models.generation import BeamSearch
 from x2vlm.models.x2vlm import X2VLM
 
 Run = Callable[[], Any]
-CAPTION_TOKENS, MASKS = 40, 12
+CAPTION_TOKENS = 40
 
 
 @dataclass(frozen=True)
@@ -67,34 +58,16 @@ class Scale:
         pairs: Captions, and as many regions, of a training step.
         queries: Images (texts) whose texts (images) are ranked.
         dropout: In training.
+        precision: Of the library in training steps, ``bf16`` by autocast; the plain path is always fp32.
+        compiled: Whether the library compiles the blocks of its towers in training steps.
     """
 
     size: Size
     pairs: int = 8
     queries: int = 4
     dropout: float = 0.1
-
-
-def scale_of(size: str, pairs: int = 8, queries: int | None = None) -> Scale:
-    """A scale from the name of a size."""
-    return Scale(SIZES[size], pairs, queries or (4 if size == "base" else 2))
-
-
-def train_step(scale: Scale) -> list[Work]:
-    """Forward and backward through captions and regions, three images for every eight of the latter."""
-    model = make_model(scale.size, scale.size.image, dropout=scale.dropout).train()
-    images = max(1, 3 * scale.pairs // 8)
-    image, region = image_batch(scale.size, scale.pairs), region_batch(scale.size, scale.pairs, images)
-    streams = [(image, ["itc", "itm", "mlm"]), (region, list(OBJECTIVES))]
-    name = f"mixed step, {scale.pairs} captions and {scale.pairs} regions on {images} images"
-    return [_training(name, model, streams, 2 * scale.pairs, "pairs")]
-
-
-def video_step(scale: Scale) -> list[Work]:
-    """Forward and backward through two clips of three frames."""
-    model = make_model(scale.size, scale.size.image, dropout=scale.dropout, frames=3).train()
-    streams = [(image_batch(scale.size, 2, frames=3), ["itc", "itm", "mlm"])]
-    return [_training("video step, 2 clips of 3 frames", model, streams, 2, "clips")]
+    precision: str = "fp32"
+    compiled: bool = False
 
 
 def rerank(scale: Scale) -> list[Work]:
@@ -143,32 +116,33 @@ def rerank(scale: Scale) -> list[Work]:
 
 def encode(scale: Scale) -> list[Work]:
     """Features of images, and of texts of 6 to 16 tokens."""
-    size = scale.size
-    model = make_model(size, size.large).eval()
-    plain, images, count = PlainPath(model, CAPTION_TOKENS), pixels(4, size.large), 32
-    words = texts(size, count, 16, seed=6)["text_ids"]
-    mask = ragged(6 + torch.arange(count) % 11, 16)
-    words = words.masked_fill(~mask, 0)
-    batch = Batch(words[:4], mask[:4], images, torch.arange(4))
+    model = make_model(scale.size, scale.size.large).eval()
+    return [encode_images(model, scale.size.large, 4), encode_texts(model, scale.size, 32)]
 
-    def plain_images() -> Tensor:
+
+def encode_images(model: X2VLM, side: int, count: int) -> Work:
+    """Features of pictures of the size that the model takes."""
+    plain, images = PlainPath(model, CAPTION_TOKENS), pixels(count, side)
+    batch = Batch(None, None, images, torch.arange(count))
+
+    def plainly() -> Tensor:
         return F.normalize(model.vision_proj(plain.encode_pixels(images)[:, 0]), dim=-1)
 
-    def plain_texts() -> Tensor:
+    library = _quietly(lambda: model.encode_context(batch).feat)
+    return Work(f"encoding images of {side} pixels", library, _quietly(plainly), count, "images")
+
+
+def encode_texts(model: X2VLM, size: Size, count: int) -> Work:
+    """Features of texts of 6 to 16 tokens."""
+    plain, words = PlainPath(model, CAPTION_TOKENS), texts(size, count, 16, seed=6)["text_ids"]
+    mask = ragged(6 + torch.arange(count) % 11, 16)
+    words = words.masked_fill(~mask, 0)
+
+    def plainly() -> Tensor:
         return F.normalize(model.text_proj(plain.encode_text(words, mask).embeds[:, 0]), dim=-1)
 
-    return [
-        Work(
-            "encoding images", _quietly(lambda: model.encode_context(batch).feat), _quietly(plain_images), 4, "images"
-        ),
-        Work(
-            "encoding texts",
-            _quietly(lambda: model.encode_text(words, mask).feat),
-            _quietly(plain_texts),
-            count,
-            "texts",
-        ),
-    ]
+    library = _quietly(lambda: model.encode_text(words, mask).feat)
+    return Work("encoding texts", library, _quietly(plainly), count, "texts")
 
 
 def answer(scale: Scale) -> list[Work]:
@@ -225,64 +199,6 @@ def caption(scale: Scale) -> list[Work]:
             "captions",
         )
     ]
-
-
-def _training(name: str, model: X2VLM, streams: Sequence[tuple[Batch, list[str]]], count: int, unit: str) -> Work:
-    plain = PlainPath(model, CAPTION_TOKENS, MASKS)
-
-    def with_library(only: Sequence[str]) -> Run:
-        return _fresh(model, lambda: _library_step(model, streams, only))
-
-    def plainly(only: Sequence[str]) -> Run:
-        return _fresh(model, lambda: _plain_step(plain, streams, only))
-
-    used = [one for one in OBJECTIVES if any(one in objectives for _, objectives in streams)]
-    more = {name: (with_library(used[: i + 1]), plainly(used[: i + 1])) for i, name in enumerate(used)}
-    vision = (
-        _fresh(model, lambda: _library_vision(model, streams)),
-        _fresh(model, lambda: _plain_vision(plain, streams)),
-    )
-    parts = {"vision": vision, "text": more.pop("itc")} | more
-    return Work(name, with_library(used), plainly(used), count, unit, parts)
-
-
-def _library_step(model: X2VLM, streams: Sequence[tuple[Batch, list[str]]], only: Sequence[str]) -> Tensor:
-    """As the training loop does it: all streams together."""
-    batches = {str(number): batch for number, (batch, _) in enumerate(streams)}
-    used = {str(number): [name for name in names if name in only] for number, (_, names) in enumerate(streams)}
-    losses = model(batches, objectives=used)
-    total = sum(value for each in losses.values() for value in each.values())
-    total.backward()
-    return total.detach()
-
-
-def _plain_step(plain: PlainPath, streams: Sequence[tuple[Batch, list[str]]], only: Sequence[str]) -> Tensor:
-    """As published: the losses of all streams are added, and go backward together."""
-    losses = [plain.losses(batch, [name for name in objectives if name in only]) for batch, objectives in streams]
-    total = sum(value for each in losses for value in each.values())
-    total.backward()
-    return total.detach()
-
-
-def _library_vision(model: X2VLM, streams: Sequence[tuple[Batch, list[str]]]) -> None:
-    for batch, _ in streams:
-        model.encode_context(batch).feat.sum().backward()
-
-
-def _plain_vision(plain: PlainPath, streams: Sequence[tuple[Batch, list[str]]]) -> None:
-    contexts = [plain.contexts(batch)[0].embeds[:, 0] for batch, _ in streams]
-    sum(plain.model.vision_proj(summary).sum() for summary in contexts).backward()
-
-
-def _fresh(model: X2VLM, run: Run) -> Run:
-    """The run with the same random numbers each time, and no gradients from before."""
-
-    def started() -> Any:
-        model.zero_grad(set_to_none=True)
-        torch.manual_seed(1)
-        return run()
-
-    return started
 
 
 def _quietly(run: Run) -> Run:

@@ -1,0 +1,101 @@
+"""Rows of the benchmark as lines of text and as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from x2vlm.building import ConfigError
+
+GIB = 2**30
+_COLUMNS = "{:>17} {:>17} {:>22} {:>21} {:>17} {:>23}  {}"
+
+
+def head(size: str, threads: int, repeats: int, rates: Mapping[str, Any]) -> str:
+    """What holds for all rows, and the names of the columns."""
+    return (
+        f"size {size}, {threads} threads; median of {repeats} repetitions in turns (greatest minus least); "
+        f"'/': library / plain path.\nA product of two {rates['side']}-square matrices runs at "
+        f"{rates['fp32'] / 1e9:.0f} GFLOP/s in fp32 and at {rates['bf16'] / 1e9:.0f} GFLOP/s in bf16 on this machine; "
+        "shares are of these.\n\n"
+        + _COLUMNS.format("library s", "plain s", "ratio", "peak GiB", "GFLOP", "GFLOP/s (share)", "what")
+        + "\n"
+    )
+
+
+def line(row: Mapping[str, Any], rates: Mapping[str, Any]) -> str:
+    """One row, and the shares of parts under it."""
+    sides = [row["library"], row["plain"]]
+    seconds = [f"{side['median']:.4g} ({side['spread']:.0%})" for side in sides]
+    ratio = f"{row['ratio']:.2f}x ({row['ratio_least']:.2f}..{row['ratio_greatest']:.2f})"
+    memory = " / ".join(f"{side['peak_memory'] / GIB:.2f}" for side in sides) + f" ({row['memory_ratio']:.2f}x)"
+    flops = speeds = "-"  # of reading files
+    if any(side["flops"] for side in sides):
+        flops = " / ".join(f"{side['flops'] / 1e9:.4g}" for side in sides)
+        speeds = " / ".join(
+            f"{side['flops_per_second'] / 1e9:.0f} ({side['flops_per_second'] / rates[side['precision']]:.0%})"
+            for side in sides
+        )
+    lines = [_COLUMNS.format(*seconds, ratio, memory, flops, speeds, row["name"])]
+    for name, side in zip(("library", "plain"), sides, strict=True):
+        if "parts" in side:
+            shares = ", ".join(f"{part} {share:.0%}" for part, share in side["parts"].items())
+            lines.append(f"{name:>17}: {shares}")
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: str) -> None:
+    """The table as a picture: ratios with their range, seconds and memory of both sides.
+
+    Raises:
+        ConfigError: If matplotlib is not installed.
+    """
+    figure = new_figure(12, 1.6 + 0.75 * len(rows))
+    ratios, seconds, memory = figure.subplots(1, 3, sharey=True)
+    places = range(len(rows))
+    found = [row["ratio"] for row in rows]
+    low = [max(0.0, row["ratio"] - row["ratio_least"]) for row in rows]
+    high = [max(0.0, row["ratio_greatest"] - row["ratio"]) for row in rows]
+    bars = ratios.barh(places, found, 0.5, xerr=[low, high], color="tab:green", capsize=3)
+    ratios.bar_label(bars, fmt="%.2fx", padding=6)
+    ratios.axvline(1, color="black", linewidth=0.8, linestyle="--")
+    ratios.set_xlabel("times faster than the plain path, with range")
+    _both_sides(seconds, rows, "median", 1.0)
+    seconds.set_xscale("log")
+    seconds.set_xlabel("seconds")
+    _both_sides(memory, rows, "peak_memory", 1 / GIB)
+    memory.set_xlabel("peak memory, GiB")
+    ratios.set_yticks(places, [fill(row["name"], 34) for row in rows])
+    ratios.invert_yaxis()
+    for axis in (ratios, memory):
+        axis.margins(x=0.25, y=0.02)
+    least, greatest = seconds.get_xlim()
+    seconds.set_xlim(least / 1.5, greatest * 4)
+    figure.legend(*memory.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    save(figure, Path(path))
+
+
+def _both_sides(axis: Any, rows: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
+    for place, (side, color) in enumerate((("library", "tab:blue"), ("plain", "tab:grey"))):
+        heights = [number - 0.2 + 0.4 * place for number in range(len(rows))]
+        bars = axis.barh(heights, [factor * row[side][key] for row in rows], 0.38, color=color, label=side)
+        axis.bar_label(bars, fmt="%.3g", padding=2)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure; inches.
+
+    Raises:
+        ConfigError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("a picture needs matplotlib: pip install matplotlib, or leave --picture out.") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write it as a picture; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
