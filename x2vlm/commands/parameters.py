@@ -103,7 +103,7 @@ def _text_config(path: str) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(path).to_dict()
+        return AutoConfig.from_pretrained(path, trust_remote_code=False).to_dict()
     except OSError as error:
         known = ", ".join(TEXT_ENCODERS)
         raise ConfigError(

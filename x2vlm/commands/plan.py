@@ -215,7 +215,11 @@ def _text_shape(part: Mapping[str, Any]) -> TextShape:
         from transformers import AutoConfig  # slow to import
 
         given = {key: value for key, value in (config or {}).items() if key != "model_type"}
-        known = AutoConfig.from_pretrained(path) if path else AutoConfig.for_model(config["model_type"], **given)
+        known = (
+            AutoConfig.from_pretrained(path, trust_remote_code=False)
+            if path
+            else AutoConfig.for_model(config["model_type"], **given)
+        )
         shape = TextShape(
             known.hidden_size,
             known.num_hidden_layers,

@@ -179,12 +179,14 @@ def hf_tokenizer(path: str | PathLike) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer  # slow to import
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
     except OSError as error:
         raise ValueError(
             f"no tokenizer can be read from {str(path)!r}: it is neither a folder with one nor a name that the hub or "
             "the local cache knows. Give a folder, or a vocabulary file to BertVocab."
         ) from error
+    except Exception as error:  # the tokenizers' library raises nothing more special
+        raise ValueError(f"the tokenizer in {str(path)!r} is broken: {error}") from error
     return _with_words(tokenizer, str(path))
 
 

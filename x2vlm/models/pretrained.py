@@ -2,20 +2,41 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from x2vlm import __version__
-from x2vlm.building import LAZY, ConfigError, build, imported
-from x2vlm.registry import MODELS, TOKENIZERS
+from x2vlm.building import LAZY, ConfigError, build, import_locations, imported, join_path
+from x2vlm.registry import (
+    ATTENTION_BACKENDS,
+    FUSION_ENCODERS,
+    MODELS,
+    OBJECTIVES,
+    SEARCHES,
+    TEXT_ENCODERS,
+    TOKENIZERS,
+    VISION_ENCODERS,
+)
 from x2vlm.weights.files import CheckpointError, read_tensors, write_tensors
 from x2vlm.weights.load import prepare, put
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Arguments of parts that say where first weights come from; a saved model has its own.
 SOURCES = ("checkpoint", "pretrained", "init_from", "init_layers")
+_FAMILIES = (
+    MODELS,
+    VISION_ENCODERS,
+    TEXT_ENCODERS,
+    FUSION_ENCODERS,
+    OBJECTIVES,
+    ATTENTION_BACKENDS,
+    SEARCHES,
+    TOKENIZERS,
+)
 _PARTS = ("vision_encoder", "text_encoder", "fusion_encoder")
 
 
@@ -46,7 +67,8 @@ def load_pretrained(folder: str | Path) -> nn.Module:
     """The model of a folder that :func:`save_pretrained` wrote, in evaluation mode, with its ``tokenizer``.
 
     Raises:
-        CheckpointError: If a file is missing or damaged, or a single tensor is missing, left over or of another size.
+        CheckpointError: If a file is missing or damaged, a single tensor is missing, left over or of another size, or
+            the config names a type that is no registered part.
         ConfigError: If the config cannot be built here (a plugin that is not installed, for example).
     """
     folder = Path(folder).expanduser()
@@ -57,6 +79,7 @@ def load_pretrained(folder: str | Path) -> nn.Module:
         raise CheckpointError(f"{folder} has no {CONFIG}: expected a folder that save_pretrained wrote.") from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not what save_pretrained writes: {error!r}.") from error
+    refuse_unregistered({"model": settings, "tokenizer": words}, folder / CONFIG)
     tokenizer = None
     if words is not None:
         tokenizer = build(TOKENIZERS, words | {"path": str(folder / words["path"])}, "tokenizer")
@@ -66,6 +89,39 @@ def load_pretrained(folder: str | Path) -> nn.Module:
         raise CheckpointError(f"{folder / WEIGHTS} is not of the model in {CONFIG}:\n{prepared.report}")
     put(model, prepared.tensors)
     return model.eval()
+
+
+def refuse_unregistered(config: Any, file: Path, path: str = "") -> None:
+    """A folder comes from anybody: the types in it must be parts of this library, or of plugins that are imported.
+
+    A config may name whatever can be imported, and so run anything. A model that was downloaded may not.
+
+    Raises:
+        CheckpointError: If a type is no registered part.
+    """
+    if isinstance(config, Mapping):
+        type_ = config.get("type")
+        if type_ is not None and (not isinstance(type_, str) or not _is_registered(type_)):
+            raise CheckpointError(
+                f"{file}: {path}.type is {type_!r:.80}, which is no registered part of a model: it was not made. If it "
+                "is of a plugin that you trust, import that first."
+            )
+        for key, value in config.items():
+            refuse_unregistered(value, file, join_path(path, str(key)))
+    elif isinstance(config, list):
+        for number, value in enumerate(config):
+            refuse_unregistered(value, file, f"{path}[{number}]")
+
+
+def _is_registered(type_: str) -> bool:
+    for family in _FAMILIES:
+        import_locations(family)
+    module = type_.rpartition(".")[0]
+    if module.partition(".")[0] in ("x2vlm", "plugins"):  # what is installed here, and registers itself
+        with suppress(ImportError):
+            import_module(module)
+    known = [(name, part) for family in _FAMILIES for name, part in family.module_dict.items()]
+    return any(type_ in (name, f"{part.__module__}.{part.__qualname__}") for name, part in known)
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:

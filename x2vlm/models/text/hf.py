@@ -18,6 +18,7 @@ from x2vlm.models.drop_path import DropPath, linear_rates
 from x2vlm.models.memory import is_remembering, remembered
 from x2vlm.models.packing import Layout
 from x2vlm.registry import TEXT_ENCODERS
+from x2vlm.weights.files import read_tensors
 from x2vlm.weights.towers import choose_layers, fill, read_bert
 
 # Types in which a token's position is all that attention does not see: their texts can stand one behind the other.
@@ -73,7 +74,7 @@ class HFTextEncoder(nn.Module):
             settings.hidden_dropout_prob = settings.attention_probs_dropout_prob = dropout
         settings._attn_implementation = "sdpa" if attention == "native" else register_attention(attention)
         as_it_is = path is not None and layers is None
-        self.net = AutoModel.from_pretrained(path, config=settings) if as_it_is else AutoModel.from_config(settings)
+        self.net = _pretrained(path, settings) if as_it_is else AutoModel.from_config(settings)
         if hasattr(self.net, "pooler"):
             self.net.pooler = None  # nothing here reads it, and DDP would wait for its gradient
         if layers is not None:
@@ -158,13 +159,22 @@ class HFTextEncoder(nn.Module):
         return real.cumsum(dim=1) * real + self.first_position - 1
 
 
+def _pretrained(path: str, settings: Any) -> nn.Module:
+    try:
+        return AutoModel.from_pretrained(path, config=settings, trust_remote_code=False)
+    except Exception:  # what it raises depends on where a file is broken, and torch advises to run what is in it
+        if Path(path).expanduser().is_dir():
+            read_tensors(path)  # says what is wrong with the file
+        raise
+
+
 def _settings(path: str | None, config: dict[str, Any] | None, vocab_size: int | None, pad_token_id: int | None) -> Any:
     if path is not None:
         if "/" in path and path.startswith((".", "/", "~")) and not Path(path).expanduser().is_dir():
             raise FileNotFoundError(
                 f"text encoder folder {path} does not exist. Give a folder made by save_pretrained."
             )
-        settings = AutoConfig.from_pretrained(path)
+        settings = AutoConfig.from_pretrained(path, trust_remote_code=False)
         if vocab_size is not None and vocab_size > settings.vocab_size:
             raise ValueError(
                 f"the tokenizer has {vocab_size} words but the text encoder {path} has embeddings for "
