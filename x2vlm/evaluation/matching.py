@@ -1,7 +1,7 @@
 """Does this text match this context? The matching objective, asked of chosen pairs.
 
-The keys and values of a context are projected once and shared by every text that is scored against it; texts of about
-the same length are scored together, so that little padding is computed.
+The keys and values of a context are projected once and shared by every text that is scored against it, and only real
+tokens are read.
 
 Shape letters: P pairs to score.
 """
