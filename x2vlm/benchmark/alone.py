@@ -12,9 +12,11 @@ def main(argv: Sequence[str]) -> int:
     import torch
 
     from x2vlm.benchmark.all_works import Case
+    from x2vlm.engine.allocator import keep_freed_memory
 
     case, row, side, threads = argv
     torch.set_num_threads(int(threads))
+    keep_freed_memory()
     getattr(Case(**json.loads(case)).works()[int(row)], side)()
     sys.stdout.write(f"{peak_memory()}\n")
     return 0

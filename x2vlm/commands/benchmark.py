@@ -30,9 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
 
     from x2vlm.benchmark.table import new_figure
+    from x2vlm.engine.allocator import keep_freed_memory
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()  # for both sides, as in training
     if args.picture:
         new_figure(1, 1)  # tells now if it cannot be drawn
     report = (growth if args.work == "growth" else measure)(args, torch.get_num_threads())
