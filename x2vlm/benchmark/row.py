@@ -10,6 +10,7 @@ import torch
 from x2vlm.benchmark.all_works import Case
 from x2vlm.benchmark.measure import flops_of, interleaved, matmul_rate, memory_of, summary
 from x2vlm.benchmark.works import Work
+from x2vlm.engine.allocator import give_back_freed_memory
 
 SIDES = ("library", "plain")
 
@@ -40,6 +41,7 @@ def rows_of(case: Case, repeats: int, parts: bool = False) -> Iterator[dict[str,
             for place, side in enumerate(SIDES):
                 taken = interleaved([runs[place] for runs in work.parts.values()], repeats=2, warm_up=0)
                 row[side]["parts"] = shares(dict(zip(work.parts, map(min, taken), strict=True)))
+        give_back_freed_memory()
         for side in SIDES:
             told = [json.dumps(asdict(case)), str(number), side, str(torch.get_num_threads())]
             row[side]["peak_memory"] = memory_of(told)
