@@ -52,7 +52,7 @@ def model(width=96, fusion=True, objectives=ALL, num_frames=0, tied=True, checkp
 
 
 def batch(load: Load) -> Batch:
-    """A batch of ``load``; every second pair is about a part of its picture."""
+    """A batch of ``load``; where there are boxes, every second pair is about a part of its picture."""
     rng = torch.Generator().manual_seed(0)
     pairs, frames = load.pairs, (load.frames,) if load.frames > 1 else ()
     ids = torch.randint(5, 211, (pairs, load.tokens), generator=rng)
@@ -62,8 +62,8 @@ def batch(load: Load) -> Batch:
         text_mask=torch.ones_like(ids, dtype=torch.bool),
         pixels=torch.randn(load.contexts, *frames, 3, 64, 48, generator=rng),
         owner=torch.arange(pairs) % load.contexts,
-        boxes_xyxy=boxes,
-        has_box=boxes[:, 2] < 1,
+        boxes_xyxy=boxes if "bbox" in load.objectives else None,
+        has_box=boxes[:, 2] < 1 if "bbox" in load.objectives else None,
         ids=torch.arange(pairs),
         masked_ids=ids.clone(),
         mlm_positions=torch.randint(1, load.tokens, (pairs, load.masks), generator=rng),

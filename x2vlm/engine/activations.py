@@ -45,16 +45,23 @@ class Kept:
         return (self.half + copies) * BYTES[precision] + self.full * FULL + self.mask_bytes
 
 
-def vision_block(shape: VisionShape, fused: bool = True) -> Kept:
-    """A block for one image: per token 2 D into norms, and 16 D into products, attention, GELU and scales.
+def vision_block(shape: VisionShape) -> Kept:
+    """A block for one image: per token what two norms read, and 8 D of products, attention and GELU.
 
-    Attention without a fused kernel keeps its weights, and queries, keys and values in fp32.
+    What norms and GELUs give is computed again, and scales are taken into weights; see ``x2vlm.models.lean``.
     """
-    d, n, heads = shape.width, shape.tokens, shape.num_heads
-    # Read by qkv D, attended D, read by gamma_1 D, by fc1 D, by GELU 4 D, by fc2 4 D, by gamma_2 D; and q k v 3 D.
-    if fused:
-        return Kept(half=16 * d * n, full=(2 * d + heads + 4) * n)
-    return Kept(half=13 * d * n, full=(2 * d + 4 + 3 * d + heads * n) * n)
+    d, n = shape.width, shape.tokens
+    return Kept(half=8 * d * n, full=(2 * d + shape.num_heads + 4) * n)  # q k v 3 D, attended D, read by GELU 4 D
+
+
+def vision_layer(shape: VisionShape, images: int) -> Kept:
+    """A block for all images, with what it makes once: the bias of positions, and scaled weights.
+
+    Below fp32 these are among the cast weights, which are counted elsewhere.
+    """
+    weights = Kept(half=shape.width**2, copies=-(shape.width**2))
+    once = weights + Kept(full=shape.num_heads * shape.tokens**2 + 2 * shape.width)
+    return vision_block(shape) * images + once
 
 
 def text_layer(width: int, mlp_width: int, num_heads: int, length: int, dropout: bool) -> Kept:
@@ -65,14 +72,58 @@ def text_layer(width: int, mlp_width: int, num_heads: int, length: int, dropout:
     return Kept(half * length, full * length, 2 * width * length * dropout, copies * length)
 
 
-def cross_attention(shape: FusionShape, length: int, context: int, dropout: bool) -> Kept:
-    """The part of a fusion layer that reads a context of ``context`` tokens, for one pair.
+@dataclass(frozen=True)
+class Asked:
+    """What a stream has read, and the contexts that are asked, of ``tokens`` each.
 
-    Keys and values are projected once per context, but every pair attends to a copy of its own.
+    Attributes:
+        rows: Texts that are read, each with a context.
+        wanted: Their tokens whose states are wanted: those go through all of the last layer.
+        most: Of one text.
+        contexts: Distinct contexts; 0 where there are none.
+        tokens: Of each, with the summaries of the parts that are read.
+        parts: Whether texts see parts of contexts, so that there is a mask.
+        unevenly: Places for each token that asks: those of one context stand together, in groups of one size.
     """
+
+    rows: int
+    wanted: int
+    most: int
+    contexts: int
+    tokens: int
+    parts: bool
+    unevenly: float
+
+
+def fusion_layer(shape: FusionShape, asked: Asked, length: int, dropout: bool, last: bool) -> Kept:
+    """A fusion layer for all texts of ``length`` tokens: self-attention, cross-attention, feed-forward.
+
+    In the last layer only wanted tokens go on; all are looked at.
+    """
+    d, heads, count = shape.width, shape.num_heads, asked.rows * length
+    if last:
+        # Read by k and v (two copies below fp32) D, k v 2 D; then the wanted tokens, queries in rows of one size.
+        onward, places = asked.wanted, asked.rows * asked.most
+        kept = Kept(3 * d * count, copies=d * count) + Kept(half=d, full=2) * onward
+        kept += Kept(2 * d, heads) * places
+        kept += Kept(half=d, full=2) * onward * (asked.most > 1)  # what they gather is packed again; where they stand
+    else:
+        onward = count
+        kept = Kept(half=5 * d, full=heads, copies=2 * d) * count  # read by q, k, v: D; q k v 3 D; attended D
+    kept += Kept(full=d + 2, mask_bytes=d * dropout) * onward  # into the norm
+    if asked.contexts:
+        kept += cross_attention(shape, asked, onward, dropout)
+    # Into the feed-forward, GELU and norm.
+    return kept + Kept(half=shape.mlp_width, full=2 * d + 2, mask_bytes=d * dropout) * onward
+
+
+def cross_attention(shape: FusionShape, asked: Asked, tokens: int, dropout: bool) -> Kept:
+    """The part of a fusion layer in which ``tokens`` read contexts: keys and values are projected once per context."""
     d = shape.width
-    own = Kept((d + d + d) * length, (d + shape.num_heads + 2) * length, d * length * dropout)  # read, query, attended
-    return own + Kept(half=2 * d * context + shape.context_width, copies=shape.context_width)
+    own = Kept(half=2 * d, full=d + 2 + 2, mask_bytes=d * dropout) * tokens  # read, gathered; where they stand
+    places = Kept(half=2 * d + asked.tokens * asked.parts, full=shape.num_heads) * (tokens * asked.unevenly)
+    sources = Kept(half=2 * d + shape.context_width, copies=shape.context_width) * (asked.contexts * asked.tokens)
+    return own + places + sources
 
 
 def embedded(shape: TextShape, length: int, dropout: bool) -> Kept:
@@ -80,79 +131,84 @@ def embedded(shape: TextShape, length: int, dropout: bool) -> Kept:
     return Kept(full=(shape.width + 2 + 3 * 2) * length, mask_bytes=shape.width * length * dropout)
 
 
-def activations(shape: ModelShape, load: Load, checkpointing: bool = False, fused_vision: bool = True) -> Kept:
-    """What the forward pass of one stream keeps.
+def activations(shape: ModelShape, load: Load, checkpointing: bool = False, unevenly: float = 2.0) -> Kept:
+    """What the forward pass of one stream keeps, all texts being as long as they may be.
 
     Args:
         shape: The model.
         load: The stream's batch.
         checkpointing: Keep only the inputs of every layer; see :func:`recomputed` for what comes on top.
-        fused_vision: Whether attention with the learned bias of positions runs in a fused kernel, as on GPUs; on CPUs
-            it does not.
+        unevenly: How often the context that is read most is read, over the mean; above 2 groups are split.
     """
-    vision, text, fusion = shape.vision, shape.text, shape.fusion
-    total = Kept()
-    for layer, depth, inputs in _layers(shape, load, fused_vision):
+    vision, text = shape.vision, shape.text
+    asked, total = _asked(shape, load, unevenly), Kept()
+    for layer, depth, inputs in _layers(shape, load, asked):
         total += Kept(full=inputs * depth) if checkpointing else layer * depth
     if vision and load.frames:
         images, d, n = load.contexts * load.frames, vision.width, vision.tokens
         total += Kept(3 * vision.patch_size**2 * (n - 1) * images, (d + 2) * n * images)  # pixels; into the last norm
     if text and load.tokens:
-        total += embedded(text, load.tokens, shape.dropout) * _texts(load)
-    context = _context(shape, load)
-    if context and _fusions(load):
-        # Keys and values of the contexts are projected before the layers, each from a copy of the tokens.
-        held = load.contexts * (context - 1)
-        total += Kept(half=held * fusion.context_width * 2 * fusion.depth)
-        if checkpointing:  # they are inputs of the layers
-            total += Kept(half=held * fusion.width * 2 * fusion.depth)
+        # What the encoder gives, of which features and the fusion encoder take parts.
+        total += (embedded(text, load.tokens, shape.dropout) + Kept(text.width * load.tokens)) * _texts(load)
+    if shape.fusion and asked.rows:
+        total += Kept(full=2 * asked.rows * load.tokens)  # which text's token each one is
+        if checkpointing:  # who sees what, a byte each, for the last layer and for the others
+            seen = asked.contexts and asked.parts and asked.tokens * asked.unevenly
+            total += Kept(mask_bytes=seen * (asked.rows * load.tokens + asked.wanted))
     if "mlm" in load.objectives and text:
         masked = load.pairs * load.masks
-        width = fusion.width if fusion else text.width
-        # Into the layer, GELU, norm and decoder, and the logarithms of the probabilities of all words.
-        total += Kept(3 * width * masked, (width + 2 + text.vocab_size) * masked)
+        width = shape.fusion.width if shape.fusion else text.width
+        # Into the layer, GELU and norm; the gradients of what the scores are made from are made with the scores.
+        total += Kept(3 * width * masked, (width + 2) * masked + (width + 1) * text.vocab_size)
     heads = load.pairs * sum({"itm": 3, "bbox": 1}.get(name, 0) for name in load.objectives)
-    width = fusion.width if fusion else 0
+    width = shape.fusion.width if shape.fusion else 0
     return total + Kept(half=5 * width, full=2 * width + 2) * heads  # into two linear layers, GELU and norm
 
 
 def recomputed(shape: ModelShape, load: Load) -> Kept:
     """With checkpointing, what is there besides while the largest layer is computed again."""
-    layers = [layer for layer, _, _ in _layers(shape, load, fused=True)]
+    layers = [layer for layer, _, _ in _layers(shape, load, _asked(shape, load, unevenly=2.0))]
     return max(layers, key=lambda kept: kept.bytes("fp32"), default=Kept())
 
 
-def _layers(shape: ModelShape, load: Load, fused: bool) -> Iterator[tuple[Kept, int, float]]:
-    """For each tower what a layer keeps, the number of layers, and numbers in a layer's input."""
+def _layers(shape: ModelShape, load: Load, asked: Asked) -> Iterator[tuple[Kept, int, float]]:
+    """For each kind of layer what one keeps, the number of them, and numbers in a layer's input."""
     vision, text, fusion = shape.vision, shape.text, shape.fusion
     if vision and load.frames:
         images = load.contexts * load.frames
-        layer = vision_block(vision, fused) * images
-        if fused:  # the bias, the same for all images
-            layer += Kept(vision.num_heads * vision.tokens**2)
-        yield layer, vision.depth, vision.tokens * vision.width * images
+        yield vision_layer(vision, images), vision.depth, vision.tokens * vision.width * images
     if text and load.tokens:
         layer = text_layer(text.width, text.mlp_width, text.num_heads, load.tokens, shape.dropout)
         yield layer * _texts(load), text.depth, text.width * load.tokens * _texts(load)
-    if fusion and _fusions(load):
-        layer = text_layer(fusion.width, fusion.mlp_width, fusion.num_heads, load.tokens, shape.dropout)
-        if _context(shape, load):
-            layer += cross_attention(fusion, load.tokens, _context(shape, load), shape.dropout)
-        yield layer * _fusions(load), fusion.depth, fusion.width * load.tokens * _fusions(load)
+    if fusion and asked.rows:
+        inputs = fusion.width * load.tokens * asked.rows
+        yield fusion_layer(fusion, asked, load.tokens, shape.dropout, last=False), fusion.depth - 1, inputs
+        yield fusion_layer(fusion, asked, load.tokens, shape.dropout, last=True), 1, inputs
 
 
 def _texts(load: Load) -> int:
-    """Texts that the text encoder reads: each once more with its words masked, and sentences that play the context."""
-    return load.pairs * (1 + ("mlm" in load.objectives)) + load.contexts * load.sentences
+    """Texts that the text encoder reads, as far as objectives do.
+
+    Each, once more with its words masked, and sentences that play the context.
+    """
+    plain = any(name != "mlm" for name in load.objectives) or load.sentences
+    return load.pairs * (plain + ("mlm" in load.objectives)) + load.contexts * load.sentences
 
 
-def _fusions(load: Load) -> int:
-    """Pairs that the fusion encoder reads: matching has three for each, masked words and boxes one."""
-    return load.pairs * sum({"itm": 3, "mlm": 1, "bbox": 1}.get(name, 0) for name in load.objectives)
-
-
-def _context(shape: ModelShape, load: Load) -> int:
-    """Tokens of a context; 0 where there is none."""
-    if load.sentences:
-        return load.tokens
-    return shape.vision.tokens if shape.vision and load.frames else 0
+def _asked(shape: ModelShape, load: Load, unevenly: float) -> Asked:
+    """Matching reads three texts for each pair, masked words and boxes one; wanted are summaries, and masked words."""
+    rows = {name: times * load.pairs for name, times in {"itm": 3, "mlm": 1, "bbox": 1}.items()}
+    most = {name: load.masks if name == "mlm" else 1 for name in rows}
+    used = [name for name in rows if name in load.objectives]
+    tokens = load.tokens - 1 if load.sentences else shape.vision.tokens - 1 if shape.vision and load.frames else 0
+    parts = "bbox" in load.objectives or load.pairs > load.contexts
+    summaries = -(-load.pairs // load.contexts) * parts + ("bbox" in used or not parts) if load.contexts else 0
+    return Asked(
+        rows=sum(rows[name] for name in used),
+        wanted=sum(rows[name] * most[name] for name in used),
+        most=max((most[name] for name in used), default=0),
+        contexts=load.contexts if tokens else 0,
+        tokens=tokens + summaries,
+        parts=parts or load.sentences,
+        unevenly=unevenly,
+    )

@@ -5,9 +5,11 @@ Shape letters: T tokens, G groups (texts, or the pictures that texts ask), S pla
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,28 @@ class Layout:
         if not self.is_full:
             shape = (self.groups * self.size, *tokens.shape[1:])
             room = tokens.new_ones(shape) if empty else tokens.new_zeros(shape)
-            tokens = room.index_copy(0, self.slot, tokens)
+            tokens = _Put.apply(tokens, room, self.slot)
         return tokens.view(self.groups, self.size, *tokens.shape[1:])
 
     def pack(self, padded: Tensor) -> Tensor:
         """``[G, S, ...]`` -> ``[T, ...]``."""
         tokens = padded.flatten(0, 1)
         return tokens if self.is_full else tokens.index_select(0, self.slot)
+
+
+class _Put(torch.autograd.Function):
+    """``room.index_copy_(0, slot, tokens)``; torch's own would keep the tokens for their gradient, which is a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, room: Tensor, slot: Tensor) -> Tensor:
+        ctx.save_for_backward(slot)
+        ctx.mark_dirty(room)
+        return room.index_copy_(0, slot, tokens)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None
 
 
 def places_in_groups(group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
