@@ -85,10 +85,23 @@ def test_options_change_the_plan(root, capsys):
     assert fast["reading"]["image"]["rate"] == 2 * plain["reading"]["image"]["rate"]
 
 
+def test_streams_that_go_by_themselves_need_the_memory_of_the_largest(pretrain):
+    cfg = pretrain("x2vlm_base_4m")
+    together = plan(cfg)
+    cfg.train_cfg.passes = "by_stream"
+    by_stream = plan(cfg)
+    kept = together["activations"].values()
+    assert together["memory"]["ddp"]["activations"] == pytest.approx(sum(kept))
+    assert by_stream["memory"]["ddp"]["activations"] == max(kept)
+    gathered = [report["sent_per_step"]["fsdp"]["parameters"] for report in (together, by_stream)]
+    assert gathered[1] == 2 * gathered[0]  # images and regions
+
+
 def test_the_plan_is_told_in_words(root, capsys):
     assert run("plan", [str(root / "configs" / "pretrain" / "x2vlm_base_4m.py")]) == 0
     shown = capsys.readouterr().out
     assert "8 processes, fp16" in shown
+    assert "streams that go together: image, region" in shown
     assert "a worker has" in shown
 
 

@@ -105,6 +105,8 @@ def test_recomputing_keeps_the_inputs_of_layers():
     measured = sum(size for place, size in held.items() if place not in before)
     measured -= sum(t.nbytes for t in found if t.dtype == torch.uint8)  # states of random generators, of any batch size
     assert losses
-    kept, at_work = (one.bytes() for one in (activations(shaped.shape(), load, True, 1), recomputed(shaped.shape(), load)))
+    kept, at_work = (
+        one.bytes() for one in (activations(shaped.shape(), load, True, 1), recomputed(shaped.shape(), load))
+    )
     assert kept == pytest.approx(measured, rel=0.08)
     assert kept + at_work < activations(shaped.shape(), load).bytes()

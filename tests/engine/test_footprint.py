@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine import shaped
 from x2vlm.engine.activations import activations
-from x2vlm.engine.footprint import memory, read_seconds, reading, shares, wire
+from x2vlm.engine.footprint import memory, passes_by_turn, read_seconds, reading, shares, wire
 from x2vlm.engine.shapes import Load, parameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,12 +57,36 @@ def test_a_ring_sends_each_number_almost_twice():
     assert wire(shape, {"image": load}, 1).sent(1)["total"] == 0
 
 
-def test_memory_is_that_of_the_largest_stream_and_shrinks_with_shards():
+def test_activations_are_those_of_the_streams_that_go_together():
+    shape = shaped.shape(num_frames=3)
+    loads = LOADS | {"video": Load(4, 4, 3, 11, 4, ("itc", "itm", "mlm"))}
+    of = {name: activations(shape, load).bytes() for name, load in loads.items()}
+    by_stream = memory(shape, loads, passes=[["video"], ["image"], ["region"]])
+    assert memory(shape, loads)["activations"] == max(of["image"] + of["region"], of["video"])
+    assert by_stream["activations"] == max(of.values())
+
+
+def test_passes_follow_from_the_config():
+    names = ["image", "video", "region"]
+    assert passes_by_turn(names, {}) == [(1.0, [["video"], ["image", "region"]])]
+    assert passes_by_turn(names, {"passes": "by_stream"}) == [(1.0, [["image"], ["video"], ["region"]])]
+    turns = {"a": {"share": 0.25, "streams": ("image",)}, "b": {"share": 0.75}}
+    train = {"plan": {"turns": turns, "updates": (("region",), ("image", "video"))}}
+    assert passes_by_turn(names, train) == [(0.25, [["image"]]), (0.75, [["region"], ["video"], ["image"]])]
+
+
+def test_weights_are_gathered_for_every_pass():
+    shape = shaped.shape()
+    once, twice = (wire(shape, LOADS, 2, sharded=True, passes=passes) for passes in (None, 2))
+    assert (twice.gathered, twice.scattered) == (2 * once.gathered, 2 * once.scattered)
+    assert twice.features == once.features
+
+
+def test_memory_shrinks_with_shards():
     shape = shaped.shape()
     count = sum(parameters(shape).values())
     one, eight = memory(shape, LOADS), memory(shape, LOADS, 8)
     sharded = memory(shape, LOADS, 8, sharded=True)
-    assert one["activations"] == activations(shape, LOADS["region"]).bytes()
     assert (one["weights"], one["optimizer"], one["buckets"]) == (4 * count, 8 * count, 0)
     assert eight["buckets"] == 4 * count
     assert sharded["optimizer"] == count

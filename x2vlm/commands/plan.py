@@ -14,7 +14,7 @@ from typing import Any
 from x2vlm.building import ConfigError, called
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.engine.activations import BYTES, activations
-from x2vlm.engine.footprint import memory, read_seconds, reading, shares, wire
+from x2vlm.engine.footprint import memory, passes_by_turn, read_seconds, reading, shares, wire
 from x2vlm.engine.shapes import FusionShape, Load, ModelShape, TextShape, VisionShape, parameters
 
 # Encoders that configs name without saying their sizes. (width, depth, heads, feed-forward, words, positions, types)
@@ -77,6 +77,9 @@ def plan(
     precision = precision or (cfg.get("optim_wrapper") or {}).get("precision", "fp32")
     if checkpointing is None:
         checkpointing = bool(cfg["model"].get("activation_checkpointing", False))
+    turns = passes_by_turn(list(loads), train)
+    together = [names for _, passes in turns for names in passes]
+    number = sum(share * len(passes) for share, passes in turns)
     parts = parameters(shape)
     epoch_of, steps = _length(loads, train, processes)
     size = train.get("epoch_size")
@@ -93,15 +96,16 @@ def plan(
         "processes": processes,
         "precision": precision,
         "checkpointing": checkpointing,
+        "passes": [list(names) for names in {tuple(names): None for names in together}],
         "steps": steps,
         "activations": {name: activations(shape, load, checkpointing).bytes(precision) for name, load in loads.items()},
         "memory": {
-            "ddp": memory(shape, loads, processes, precision, checkpointing),
-            "fsdp": memory(shape, loads, processes, precision, checkpointing, sharded=True),
+            "ddp": memory(shape, loads, processes, precision, checkpointing, passes=together),
+            "fsdp": memory(shape, loads, processes, precision, checkpointing, sharded=True, passes=together),
         },
         "sent_per_step": {
             "ddp": wire(shape, loads, processes).sent(processes, precision),
-            "fsdp": wire(shape, loads, processes, sharded=True).sent(processes, precision),
+            "fsdp": wire(shape, loads, processes, sharded=True, passes=number).sent(processes, precision),
         },
         "reading": records,
         "step_seconds": step_seconds,
@@ -249,6 +253,7 @@ def told(name: str, report: Mapping[str, Any]) -> str:
     lines += [f"  {part:<20}{number / 1e6:>10.1f}" for part, number in report["parameters"].items()]
     lines.append("activations of a stream (GiB in each process)")
     lines += [f"  {stream:<20}{number / _GIB:>10.2f}" for stream, number in report["activations"].items()]
+    lines.append(f"streams that go together: {'; '.join(', '.join(names) for names in report['passes'])}")
     for title, key, unit in (
         ("memory (GiB in each process)", "memory", _GIB),
         ("sent in a step (MiB by each process)", "sent_per_step", _MIB),

@@ -9,9 +9,12 @@ Letters: P parameters, W processes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 from x2vlm.engine.activations import BYTES, FULL, activations, recomputed
+from x2vlm.engine.plan import in_passes
 from x2vlm.engine.shapes import Load, ModelShape, largest_unit, layer_parameters, parameters
+from x2vlm.models.word_cost import SCORES
 
 
 def optimizer_bytes(count: int) -> int:
@@ -26,10 +29,11 @@ def memory(
     precision: str = "fp32",
     checkpointing: bool = False,
     sharded: bool = False,
+    passes: Sequence[Sequence[str]] | None = None,
 ) -> dict[str, float]:
     """Bytes in each process, by what they are for; ``total`` is their sum.
 
-    Streams make their backward passes one after the other, so activations are those of the largest stream.
+    Activations are those of the largest pass: of all streams that go forward and backward together.
 
     Args:
         shape: The model.
@@ -38,6 +42,7 @@ def memory(
         precision: ``fp32``, ``bf16`` or ``fp16``: of the products; weights stay in fp32.
         checkpointing: See :func:`activations`.
         sharded: FSDP: every process holds 1/W of weights, gradients and optimizer state, and one layer as a whole.
+        passes: Names of the streams in each pass; all but videos in one where not given.
     """
     parts = parameters(shape)
     count = sum(parts.values())
@@ -54,16 +59,22 @@ def memory(
     else:
         needed["buckets"] = FULL * count if processes > 1 else 0  # in which DDP sends gradients
         needed["cast weights"] = 0 if precision == "fp32" else BYTES[precision] * count
-    kept = [
-        activations(shape, load, checkpointing).bytes(precision)
+    kept = {
+        name: activations(shape, load, checkpointing).bytes(precision)
         + (recomputed(shape, load).bytes(precision) if checkpointing else 0)
-        for load in loads.values()
-    ]
-    needed["activations"] = max(kept, default=0)
-    # Gradients of the logits of all words, beside the logits.
-    words = shape.text.vocab_size if shape.text else 0
-    needed["logits"] = max((2 * FULL * load.pairs * load.masks * words for load in loads.values()), default=0)
+        for name, load in loads.items()
+    }
+    passes = in_passes(loads, "together") if passes is None else passes
+    needed["activations"] = max((sum(kept[name] for name in names) for names in passes), default=0)
+    needed["scores"] = max((_scores(shape, load, precision) for load in loads.values()), default=0)
     return needed | {"total": sum(needed.values())}
+
+
+def _scores(shape: ModelShape, load: Load, precision: str) -> float:
+    """Bytes of scores of masked words, for guesses that are scored at once: in fp32, and cast for products."""
+    words = shape.text.vocab_size if shape.text and "mlm" in load.objectives else 0
+    number = min(load.pairs * load.masks * words, max(SCORES, words))
+    return number * (FULL + (0 if precision == "fp32" else BYTES[precision]))
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Wire:
         gradients: To the all-reduce of DDP.
         features: To the gathers of contrastive features, of all streams.
         feature_gradients: To the all-reduces of their backward passes.
-        gathered: Parameters whose shards FSDP gathers, over forward and backward passes of all streams.
+        gathered: Parameters whose shards FSDP gathers, over all forward and backward passes.
         scattered: Gradients that FSDP sums and shares out.
     """
 
@@ -97,24 +108,33 @@ class Wire:
         return {name: number for name, number in sent.items() if number} | {"total": sum(sent.values())}
 
 
-def wire(shape: ModelShape, loads: Mapping[str, Load], processes: int, sharded: bool = False) -> Wire:
+def wire(
+    shape: ModelShape, loads: Mapping[str, Load], processes: int, sharded: bool = False, passes: float | None = None
+) -> Wire:
     """What one process hands to the collectives of a step.
 
     Gradients are exchanged once, in the last backward pass. Every stream with ITC gathers the features of contexts and
-    texts, and their gradients come back summed over all processes. With FSDP every stream gathers all parameters, and
-    those of layers again for its backward pass, and shares its gradients out.
+    texts, and their gradients come back summed over all processes. With FSDP every pass gathers all parameters, and
+    those of layers again backwards, and shares its gradients out.
+
+    Args:
+        shape: The model.
+        loads: Batches by stream.
+        processes: W.
+        sharded: FSDP, not DDP.
+        passes: Passes in a step, on average where steps take turns; all streams but videos go in one where not given.
     """
     count = sum(parameters(shape).values())
     contrast = sum(load.share * load.pairs for load in loads.values() if "itc" in load.objectives)
     features = 2 * contrast * (shape.embed_dim or 0)
-    streams = sum(load.share for load in loads.values())
+    passes = len(in_passes(loads, "together")) if passes is None else passes
     twice = layer_parameters(shape)
     return Wire(
         gradients=0 if sharded else count,
         features=features,
         feature_gradients=features * processes,
-        gathered=(count + twice) * streams if sharded else 0,
-        scattered=count * streams if sharded else 0,
+        gathered=(count + twice) * passes if sharded else 0,
+        scattered=count * passes if sharded else 0,
     )
 
 
@@ -157,6 +177,18 @@ def reading(
 def read_seconds(rate: float, processes: int, workers: int) -> float:
     """Time that a worker may take for one record so that nobody waits."""
     return processes * workers / rate
+
+
+def passes_by_turn(names: Sequence[str], train: Mapping[str, Any]) -> list[tuple[float, list[list[str]]]]:
+    """For each turn of a config's ``train_cfg`` its share of the steps, and which streams go together in its passes."""
+    plan = train.get("plan") or {}
+    found = []
+    for turn in (plan.get("turns") or {"": {"share": 1.0}}).values():
+        present = [name for name in names if name in (turn.get("streams") or names)]
+        groups = [[name for name in present if name in group] for group in plan.get("updates") or [names]]
+        in_turn = [one for group in groups for one in in_passes(group, train.get("passes", "together"))]
+        found.append((turn.get("share", 0.0), in_turn))
+    return found
 
 
 def shares(names: Sequence[str], turns: Mapping[str, Mapping] | None) -> dict[str, float]:

@@ -169,7 +169,7 @@ class MixedTrainLoop(BaseLoop):
         self._iter += 1
 
     def step(self, batches: Mapping[str, Batch], updates: Sequence[Mapping[str, Objectives]]) -> dict[str, Tensor]:
-        """Backward through every stream, then update; so for each update of the step.
+        """Backward through all streams, in one pass or several, then update; so for each update of the step.
 
         Args:
             batches: A batch of every stream that takes part.

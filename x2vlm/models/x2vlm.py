@@ -179,7 +179,7 @@ class X2VLM(BaseModel):
         if mode not in ("loss", "encode"):
             raise ValueError(f"mode '{mode}' is not known. Accepted: encode, loss.")
         if not isinstance(batch, Mapping):
-            return self({"": batch}, mode, {"": objectives})[""]
+            return self.forward({"": batch}, mode, {"": objectives})[""]  # hooks, as of FSDP, run once
         used = {stream: self._chosen((objectives or {}).get(stream)) for stream in batch}
         if mode == "loss":
             for stream, names in used.items():
