@@ -27,11 +27,15 @@ class Tally:
         drawn: Records read.
         bad: How many of them could not be used.
         named: The distinct ones, by place.
+        before: ``drawn`` and ``bad`` of the part of the run before this one.
+        here: The places of the distinct ones met in this part.
     """
 
     drawn: int = 0
     bad: int = 0
     named: dict[str, str] = field(default_factory=dict)
+    before: tuple[int, int] = (0, 0)
+    here: set[str] = field(default_factory=set)
 
 
 class BadRecordLedger:
@@ -69,6 +73,7 @@ class BadRecordLedger:
         tally.drawn += batch.drawn
         for record in map(one_line, batch.bad):
             tally.bad += 1
+            tally.here.add(record.where)
             if record.where not in tally.named:
                 tally.named[record.where] = record.reason
                 self._write(stream, record)
@@ -83,7 +88,15 @@ class BadRecordLedger:
     def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
         """Go on from a :meth:`state_dict`."""
         for stream, counts in state.items():
-            self._tally(stream).drawn, self._tally(stream).bad = counts["drawn"], counts["bad"]
+            tally = self._tally(stream)
+            tally.drawn, tally.bad = tally.before = counts["drawn"], counts["bad"]
+
+    def since_start(self) -> dict[str, tuple[int, int, list[str]]]:
+        """By stream: records read, how many were bad, and the places of these, since this part of the run began."""
+        return {
+            stream: (tally.drawn - tally.before[0], tally.bad - tally.before[1], sorted(tally.here))
+            for stream, tally in self.tallies.items()
+        }
 
     def _tally(self, stream: str) -> Tally:
         return self.tallies.setdefault(stream, Tally())

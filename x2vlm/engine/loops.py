@@ -21,6 +21,7 @@ from x2vlm.data.sampling import derive_seed
 from x2vlm.data.streams import EvaluationLoader, Stream
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.bad_numbers import BadNumbers, find_bad_numbers, random_states, write_dump
+from x2vlm.engine.bad_records import report_bad_records
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.length import check_global_batch, epoch_length
@@ -152,6 +153,7 @@ class MixedTrainLoop(BaseLoop):
                 if self._is_time_to_evaluate():
                     self._evaluate()
             self.runner.call_hook("after_train_epoch")
+            report_bad_records(self.runner)
         finally:  # after an error, too: a live line is closed, and signals are given back
             self._workers.stop()
             for stream in self.streams.values():
