@@ -2,19 +2,22 @@
 
 import json
 import random
+import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import Dataset
 
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
 from x2vlm.building import ConfigError
 from x2vlm.data import streams as streams_module
 from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError
-from x2vlm.data.loading import SeededDataset
+from x2vlm.data.loading import SeededDataset, make_loader
 from x2vlm.data.sampling import StreamSampler, derive_seed, seeded, shuffled
 from x2vlm.data.streams import EvaluationLoader, Stream, build_evaluation_loader, build_streams
 
@@ -252,3 +255,37 @@ def test_a_mistake_in_an_evaluation_is_told_with_its_place():
     cfg = dict(dataset=dict(type="TinyTexts"), collate=dict(type="TinyCollate"), batch_size=2, wieght=1)
     with pytest.raises(ConfigError, match=r"evaluations\.held_out: .*'wieght'"):
         build_evaluation_loader("held_out", cfg)
+
+
+class Threads(Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return cv2.getNumThreads(), torch.get_num_threads()
+
+
+def test_workers_take_one_core_each():
+    loader = make_loader(Threads(), list, batch_size=1, sampler=range(2), num_workers=2)
+    assert list(loader) == [[(1, 1)], [(1, 1)]]
+
+
+class SlowTexts(TinyTexts):
+    def __getitem__(self, index):
+        time.sleep(0.15)
+        return super().__getitem__(index)
+
+
+def test_a_slow_stream_holds_up_no_other_and_both_are_read_ahead_of_the_model():
+    slow = Stream("slow", SlowTexts(10), TinyCollate(), 2, num_workers=2)
+    quick = Stream("quick", SlowTexts(10), TinyCollate(), 1, num_workers=2)
+    for stream in (slow, quick):
+        stream.start(seed=0)
+    next(slow), next(quick)
+    time.sleep(2)  # a step of the model: four batches of each are prepared meanwhile
+    start = time.perf_counter()
+    for stream in (slow, quick, quick, slow, quick, slow):
+        next(stream)
+    assert time.perf_counter() - start < 0.15  # less than one record takes
+    for stream in (slow, quick):
+        stream.stop()

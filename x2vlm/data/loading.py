@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -88,10 +89,12 @@ def make_loader(dataset: Dataset, collate: Callable, batch_size: int, sampler: A
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_leave_interrupts_to_the_main_process,
+        worker_init_fn=_begin_worker,
     )
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
     # Ctrl-C reaches every process of the terminal. The main process finishes its step, for which it needs its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
+    cv2.setNumThreads(1)
