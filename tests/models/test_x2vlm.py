@@ -151,7 +151,8 @@ def test_a_text_of_two_pictures_is_encoded_once_and_paired_with_both(model):
     )
     encoded = model.encode(pairs)
     assert len(encoded.text.embeds) == 2
-    assert torch.equal(encoded.paired_text.embeds, encoded.text.embeds[[0, 0, 1, 1]])
+    paired = encoded.ask(encoded.context, encoded.text, texts=pairs.text_owner)()
+    torch.testing.assert_close(paired, encoded.fuse(encoded.context, encoded.text.select(pairs.text_owner)))
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])

@@ -175,11 +175,6 @@ class EncodedBatch:
     encode_pixels: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     @cached_property
-    def paired_text(self) -> View:
-        """The text of every pair: each text once, or as often as it reads contexts (``Batch.text_owner``)."""
-        return self.text if self.batch.text_owner is None else self.text.select(self.batch.text_owner)
-
-    @cached_property
     def full_context(self) -> Context:
         """Every pair looking at all of its image (for boxes: a region mask would give the answer away)."""
         return self.context.whole()
