@@ -1,0 +1,104 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from x2vlm.models.lean import Linear, feed_forward, normed_linear
+
+NAMES = ("hidden", "gain", "shift", "weight1", "bias1", "weight2", "bias2", "scale")
+
+
+def tensors(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (2, 3, 4), (4,), (4,), (6, 4), (6,), (4, 6), (4,), (4,)
+    drawn = (torch.randn(shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes)
+    return dict(zip(NAMES, drawn, strict=True))
+
+
+def norm_of(t):
+    norm = nn.LayerNorm(4, eps=1e-6).to(t["gain"].dtype)
+    del norm.weight, norm.bias
+    norm.weight, norm.bias = t["gain"], t["shift"]
+    return norm
+
+
+def lean_normed(t):
+    return normed_linear(t["hidden"], norm_of(t), Linear(t["weight1"], t["bias1"]))
+
+
+def plain_normed(t):
+    return F.linear(F.layer_norm(t["hidden"], (4,), t["gain"], t["shift"], 1e-6), t["weight1"], t["bias1"])
+
+
+def lean_feed_forward(t, normed, scaled):
+    layers = Linear(t["weight1"], t["bias1"]), Linear(t["weight2"], t["bias2"])
+    return feed_forward(t["hidden"], *layers, norm_of(t) if normed else None, t["scale"] if scaled else None)
+
+
+def plain_feed_forward(t, normed, scaled):
+    hidden = F.layer_norm(t["hidden"], (4,), t["gain"], t["shift"], 1e-6) if normed else t["hidden"]
+    out = F.linear(F.gelu(F.linear(hidden, t["weight1"], t["bias1"])), t["weight2"], t["bias2"])
+    return out * t["scale"] if scaled else out
+
+
+def with_gradients(compute, t):
+    """What comes out, and the gradients of all tensors that it depends on."""
+    for one in t.values():
+        one.grad = None
+    out = compute(t)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    (out.float() * weights).sum().backward()
+    return {"out": out.detach()} | {name: one.grad for name, one in t.items() if one.grad is not None}
+
+
+KINDS = {"norm": (lean_normed, plain_normed)} | {
+    f"feed-forward {normed} {scaled}": (
+        lambda t, n=normed, s=scaled: lean_feed_forward(t, n, s),
+        lambda t, n=normed, s=scaled: plain_feed_forward(t, n, s),
+    )
+    for normed in (False, True)
+    for scaled in (False, True)
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_and_gradients_are_those_of_the_layers_written_out(kind):
+    lean, plain = KINDS[kind]
+    t = tensors()
+    ours, theirs = with_gradients(lean, t), with_gradients(plain, t)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    with torch.no_grad():
+        torch.testing.assert_close(lean(t), plain(t), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_finite_differences(kind):
+    lean, t = KINDS[kind][0], tensors(torch.float64)
+    assert torch.autograd.gradcheck(lambda *given: lean(dict(zip(NAMES, given, strict=True))), tuple(t.values()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_below_fp32_gradients_have_the_precision_of_what_they_belong_to(kind):
+    lean, plain = KINDS[kind]
+    t = tensors()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = with_gradients(lean, t)
+    exact = with_gradients(plain, t)
+    assert ours.pop("out").dtype == torch.bfloat16
+    for name, grad in ours.items():
+        assert grad.dtype == torch.float32
+        assert (grad - exact[name]).norm() < 0.03 * exact[name].norm(), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_of_norms_and_of_gelus_are_not_kept(kind):
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        t = tensors()
+        KINDS[kind][0](t)
+    own = {one.data_ptr() for one in t.values()}
+    made = sorted(one.numel() for one in kept if one.data_ptr() not in own)
+    moments = [6, 6] * ("norm" in kind or "True" in kind.split()[1:2])
+    assert made == moments + [36] * ("feed" in kind)  # into GELU
