@@ -6,6 +6,9 @@ import torch
 from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch, tiny_model
 from x2vlm.benchmark.plain import PlainPath
 from x2vlm.data.batch import Batch
+from x2vlm.engine.losses import losses_of
+from x2vlm.engine.plan import in_passes
+from x2vlm.objectives import itm
 
 OBJECTIVES = dict(
     itc=dict(type="ITC", positives="pairs"),
@@ -116,6 +119,108 @@ def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream)
         torch.testing.assert_close(
             ours[name], theirs[name], atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
         )
+
+
+def captions_of_one_image():
+    """Two captions of one image, two of another, and an image nobody asks."""
+    batch = image_batch(4, seed=3)
+    return replace(batch, pixels=batch.pixels[:3], owner=torch.tensor([0, 0, 2, 2]))
+
+
+def shorter(make, length, seed):
+    """The same pictures with texts of another length."""
+    batch = make()
+    return replace(batch, **random_texts(len(batch), length=length, seed=seed))
+
+
+def one_pair():
+    batch = region_batch()
+    alone = {n: v[:1] for n, v in vars(batch).items() if isinstance(v, torch.Tensor) and n != "pixels"}
+    return replace(batch, **alone)
+
+
+PAIRED = ["itc", "itm", "mlm"]
+TOGETHER = {
+    "all but videos": {
+        "image": (image_batch, PAIRED),
+        "region": (lambda: shorter(region_batch, 9, 4), [*PAIRED, "bbox"]),
+        "text": (lambda: Batch(**random_texts(4, length=5, seed=5)), ["mlm"]),
+        "parallel": (sentence_batch, PAIRED),
+    },
+    "with videos": {
+        "video": (video_batch, PAIRED),
+        "image": (lambda: shorter(image_batch, 8, 6), PAIRED),
+        "parallel": (sentence_batch, PAIRED),
+    },
+    "captions of one image, and regions of one": {
+        "image": (captions_of_one_image, PAIRED),
+        "region": (many_regions_of_one_image, [*PAIRED, "bbox"]),
+        "text": (lambda: Batch(**random_texts(2, length=10, seed=7)), ["mlm"]),
+    },
+    "one region": {"image": (captions_of_one_image, PAIRED), "region": (one_region, [*PAIRED, "bbox"])},
+    "one pair": {"image": (image_batch, ["itc"]), "region": (one_pair, ["itc", "mlm", "bbox"])},
+    "a pair without negatives": {"image": (image_batch, PAIRED), "region": (one_pair, [*PAIRED, "bbox"])},
+}
+
+
+@pytest.fixture
+def next_pair_is_the_negative(monkeypatch):
+    def draw(weights):
+        return torch.where(weights.sum(dim=1) > 0, torch.arange(len(weights)).roll(1), -1)
+
+    monkeypatch.setattr(itm, "draw", draw)
+
+
+def in_passes_of(model, batches, objectives, passes):
+    losses = {}
+    for names in in_passes(batches, passes):
+        found = losses_of(model, {name: batches[name] for name in names}, objectives)
+        losses |= {f"{name}.{key}": value for name, own in found.items() for key, value in own.items()}
+    return losses
+
+
+def by_the_plain_path(model, batches, objectives):
+    losses, plain = {}, PlainPath(model, max_tokens=11, max_masks=3)
+    for name, batch in batches.items():
+        own = torch.arange(len(batch)).roll(1).tolist()
+        found = plain.losses(batch, objectives[name], (own, own))
+        losses |= {f"{name}.{key}": value for key, value in found.items()}
+    return losses
+
+
+@pytest.mark.usefixtures("next_pair_is_the_negative")
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_streams_together_are_the_streams_one_by_one_and_the_plain_path(kind):
+    vision = dict(type="BEiT2", image_size=16, patch_size=8, width=8, depth=2, num_heads=2, layer_scale=0.5)
+    model = model_without_dropout(vision_encoder=vision | {"drop_path": 0.0})  # as wide as texts, for parallel ones
+    batches = {name: make() for name, (make, _) in TOGETHER[kind].items()}
+    objectives = {name: names for name, (_, names) in TOGETHER[kind].items()}
+    others = [in_passes_of(model, batches, objectives, "by_stream")]
+    if kind != "a pair without negatives":  # the plain path always has one
+        others.append(by_the_plain_path(model, batches, objectives))
+    ours = in_passes_of(model, batches, objectives, "together")
+    ours_backward = gradients(model, ours)
+    for theirs in others:
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
+        theirs_backward = gradients(model, theirs)
+        assert ours_backward.keys() == theirs_backward.keys()
+        for name, grad in ours_backward.items():
+            wanted = theirs_backward[name]
+            torch.testing.assert_close(grad, wanted, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_keys_are_projected_once_in_a_layer_for_each_source():
+    vision = dict(type="BEiT2", image_size=16, patch_size=8, width=8, depth=2, num_heads=2)
+    model, calls = model_without_dropout(vision_encoder=vision), []
+    for number, layer in enumerate(model.fusion_encoder.layer):
+        layer.crossattention.key.register_forward_hook(lambda *args, n=number: calls.append(n))
+    streams = TOGETHER["all but videos"]
+    batches = {name: make() for name, (make, _) in streams.items()}
+    model(batches, objectives={name: names for name, (_, names) in streams.items()})
+    # Sources: pictures of images, those of regions, sentences, and the texts that masked sentences look at.
+    assert calls == [0] * 4 + [1] * 4
 
 
 def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():

@@ -73,3 +73,42 @@ def test_more_layers_than_there_are_is_refused():
 def test_what_cannot_work_is_told_in_a_sentence(arguments, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         HFTextEncoder(**arguments)
+
+
+PACKED = ["bert", "roberta", "xlm-roberta"]
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("pads_inside", [False, True])
+def test_texts_one_behind_the_other_are_the_padded_texts_of_transformers(kind, pads_inside):
+    config = dict(model_type=kind, **TINY, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    packed, padded = (HFTextEncoder(config=config, attention=name).train() for name in ("auto", "native"))
+    padded.load_state_dict(packed.state_dict())
+    ids = torch.randint(5, 20, (4, 7), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(7) < torch.tensor([5, 7, 1, 3])[:, None]
+    ids[~mask] = packed.pad_token_id
+    if pads_inside:
+        ids[1, 2] = ids[0, 1] = packed.pad_token_id  # RoBERTa and XLM-R count positions without them
+    states = []
+    for encoder in (packed, padded):
+        states.append(encoder(ids, mask)[mask])
+        weights = torch.randn(states[-1].shape, generator=torch.Generator().manual_seed(1))
+        (states[-1] * weights).sum().backward()
+    torch.testing.assert_close(*states, atol=1e-5, rtol=1e-5)
+    wanted = {name: p.grad for name, p in padded.named_parameters()}
+    for name, parameter in packed.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, wanted[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_nothing_is_computed_at_padding(kind):
+    encoder, rows = HFTextEncoder(config=dict(model_type=kind, **TINY)).eval(), []
+    encoder.net.encoder.layer[0].intermediate.dense.register_forward_hook(
+        lambda module, given, out: rows.append(given[0].shape[:-1].numel())
+    )
+    ids, mask = texts(encoder.pad_token_id)
+    out = encoder(ids, mask)
+    assert rows == [int(mask.sum())]
+    assert not out[~mask].any()

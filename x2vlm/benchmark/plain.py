@@ -128,7 +128,7 @@ class PlainPath:
         losses: dict[str, Tensor] = {}
         text = self.encode_text(batch.text_ids, batch.text_mask) if {*names} - {"mlm"} or _parallel(batch) else None
         if "itc" in names or "itm" in names:
-            feats = self.features(context, text)
+            feats = self.features(context, text, sentences=_parallel(batch))
             if "itc" in names:
                 losses["loss_itc"] = self._itc(*feats)
             if "itm" in names:
@@ -140,9 +140,10 @@ class PlainPath:
             losses |= self._bbox(batch, full, text)
         return losses
 
-    def features(self, context: Tokens, text: Tokens) -> tuple[Tensor, Tensor]:
-        """``[B, E]`` of contexts and of texts."""
-        pairs = (self.model.vision_proj or self.model.text_proj, context), (self.model.text_proj, text)
+    def features(self, context: Tokens, text: Tokens, sentences: bool = False) -> tuple[Tensor, Tensor]:
+        """``[B, E]`` of contexts, which are pictures or ``sentences``, and of texts."""
+        of_contexts = self.model.text_proj if sentences else self.model.vision_proj
+        pairs = (of_contexts, context), (self.model.text_proj, text)
         return tuple(F.normalize(project(tokens.embeds[:, 0]), dim=-1) for project, tokens in pairs)
 
     @torch.no_grad()
