@@ -16,6 +16,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.engine import build_runner
 from x2vlm.engine.loops import in_order_of_backward
 from x2vlm.engine.losses import NotFiniteError, bad_losses, sum_of_losses
+from x2vlm.registry import MODELS
 
 
 class Recorder(Hook):
@@ -62,6 +63,42 @@ def test_a_step_is_one_update_of_the_weighted_sum_of_all_streams(config):
     assert outputs["loss"].item() == pytest.approx(total.item())
     assert outputs.keys() == {"loss", "image.loss_a", "image.loss_b", "image.size", "text.loss_a", "text.size"}
     assert runner.model.clamped == 1
+
+
+@MODELS.register_module(force=True)
+class TinyModelForSeveral(TinyModel):
+    """Takes several batches by stream, too."""
+
+    def encode_together(self):
+        """Says that it does."""
+
+    def forward(self, batch, mode="loss", objectives=None):
+        if not isinstance(batch, dict):
+            return super().forward(batch, mode, objectives)
+        self.calls.append(sorted(batch))
+        return {name: super(type(self), self).forward(one, mode, objectives[name]) for name, one in batch.items()}
+
+
+def test_streams_go_together_or_one_by_one_to_the_same_weights(config, tmp_path):
+    weights, together = [], []
+    for passes in ("together", "by_stream"):
+        cfg = config(work_dir=tmp_path / passes)
+        cfg["model"] = dict(type="TinyModelForSeveral", dropout=0.0)
+        cfg["train_cfg"]["passes"] = passes
+        cfg["streams"]["video"] = copy.deepcopy(cfg["streams"]["image"])
+        runner, _ = trained(cfg)
+        weights.append(runner.model.state_dict())
+        together.append([call for call in runner.model.calls if isinstance(call, list)])
+    assert together == [[["image", "text"]] * 4, []]  # a video goes by itself
+    for name, ours in weights[0].items():
+        torch.testing.assert_close(ours, weights[1][name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_passes_that_are_not_known_are_refused_with_those_that_are(config):
+    cfg = config()
+    cfg["train_cfg"]["passes"] = "by_streams"
+    with pytest.raises((ValueError, ConfigError), match=r"passes is 'by_streams'.*'?by_stream'?.*Accepted: together"):
+        trained(cfg)
 
 
 def test_video_comes_first_and_the_others_as_in_the_config():
