@@ -15,17 +15,22 @@ from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.classes import PickAnswers, PickLabel
 from x2vlm.data.clips import SampleFrames
 from x2vlm.data.coco import Coco
+from x2vlm.data.collate import PairCollate
 from x2vlm.data.elements import box_inside
 from x2vlm.data.images import decode_image
 from x2vlm.data.jsonlines import JsonLines
-from x2vlm.data.ledger import BadRecordLedger, named_records
+from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
 from x2vlm.data.limits import Limits
 from x2vlm.data.nlvr import NlvrV1
 from x2vlm.data.phrases import phrase_elements
+from x2vlm.data.pick import PickCaption
 from x2vlm.data.plain import PlainText
 from x2vlm.data.shards import TarShards
+from x2vlm.data.streams import Stream
 from x2vlm.data.table import Table
 from x2vlm.data.tars import TarIndex
+from x2vlm.data.text import bert_vocab
+from x2vlm.data.transforms import LoadImage, PackSample
 from x2vlm.data.webdataset import WebDataset
 
 
@@ -253,3 +258,26 @@ def test_what_is_nested_so_deep_that_no_process_could_send_it_is_told(write_line
 def test_a_limit_that_is_none_is_told(limits, reason):
     with pytest.raises(ValueError, match=reason):
         Limits.of(limits)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they_are_too_many(
+    write_tar, write_lines, png, workers
+):
+    tars = [write_tar(*((f"{i}.png", png()) for i in range(4)), name=f"{name}.tar") for name in "ab"]
+    places = [(tar.name, i) for tar in tars for i in range(4)]
+    lines = [{"key": f"{tar}{i}", "shard": tar, "member": f"{i}.png", "captions": ["a"]} for tar, i in places]
+    data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
+    stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
+    stream.start(0)
+    ledger = BadRecordLedger(max_fraction=0.2, min_records=20)
+    ledger.note("image", next(stream))
+    assert not ledger.tallies["image"].bad
+    tars[1].unlink()
+    with pytest.raises(TooManyBadRecordsError, match=r"train\.jsonl:\d: .*b\.tar: No such file"):
+        for _ in range(40):
+            batch = next(stream)
+            assert len(batch) == 4  # others take their place
+            ledger.note("image", batch)
+    assert {bad.partition(":")[2] for bad in ledger.tallies["image"].named} <= set("5678")
+    stream.stop()
