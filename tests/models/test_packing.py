@@ -66,3 +66,14 @@ def test_empty_places_hold_what_is_asked_for():
 def test_no_tokens_are_groups_of_padding():
     layout = Layout.of(torch.zeros(0, dtype=torch.long), groups=2)
     assert torch.equal(layout.pad(torch.zeros(0, 3)), torch.zeros(2, 1, 3))
+
+
+def test_padding_keeps_no_tokens_and_does_not_break_what_is_compiled():
+    layout, tokens = Layout.of(torch.tensor([0, 1, 1]), groups=2), tokens_of(3).requires_grad_()
+    assert not layout.is_full  # found out before
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        padded = layout.pad(tokens * 1.0)
+    assert [one.dtype for one in kept] == [torch.int64]
+    compiled = torch.compile(lambda x: layout.pad(x), fullgraph=True, backend="eager")
+    assert torch.equal(compiled(tokens), padded)

@@ -58,9 +58,7 @@ class Layout:
     def pad(self, tokens: Tensor, empty: int = 0) -> Tensor:
         """``[T, ...]`` -> ``[G, S, ...]``, ``empty`` (0 or 1) where no token stands."""
         if not self.is_full:
-            shape = (self.groups * self.size, *tokens.shape[1:])
-            room = tokens.new_ones(shape) if empty else tokens.new_zeros(shape)
-            tokens = _Put.apply(tokens, room, self.slot)
+            tokens = _Put.apply(tokens, self.slot, self.groups * self.size, empty)
         return tokens.view(self.groups, self.size, *tokens.shape[1:])
 
     def pack(self, padded: Tensor) -> Tensor:
@@ -70,18 +68,20 @@ class Layout:
 
 
 class _Put(torch.autograd.Function):
-    """``room.index_copy_(0, slot, tokens)``; torch's own would keep the tokens for their gradient, which is a copy."""
+    """``tokens`` at the slots of a room of ``places``; torch's own keeps the tokens for their gradient, for nothing."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, room: Tensor, slot: Tensor) -> Tensor:
+    def forward(ctx: Any, tokens: Tensor, slot: Tensor, places: int, empty: int) -> Tensor:
         ctx.save_for_backward(slot)
-        ctx.mark_dirty(room)
+        shape = (places, *tokens.shape[1:])
+        room = tokens.new_ones(shape) if empty else tokens.new_zeros(shape)
         return room.index_copy_(0, slot, tokens)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad.index_select(0, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (slot,) = ctx.saved_tensors
+        return grad.index_select(0, slot), None, None, None
 
 
 def places_in_groups(group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
