@@ -1,6 +1,7 @@
 """Streams: any place at once, the same whatever the workers; bad records counted, named, and never in the way."""
 
 import json
+import multiprocessing
 import random
 import time
 
@@ -270,22 +271,34 @@ def test_workers_take_one_core_each():
     assert list(loader) == [[(1, 1)], [(1, 1)]]
 
 
-class SlowTexts(TinyTexts):
+class Waiting(TinyTexts):
+    """Texts that nobody gets before they are let go; counts those that were asked for."""
+
+    def __init__(self, size):
+        super().__init__(size)
+        self.let_go, self.asked = multiprocessing.Event(), multiprocessing.Value("i", 0)
+
     def __getitem__(self, index):
-        time.sleep(0.15)
+        with self.asked.get_lock():
+            self.asked.value += 1
+        assert self.let_go.wait(60)
         return super().__getitem__(index)
 
 
 def test_a_slow_stream_holds_up_no_other_and_both_are_read_ahead_of_the_model():
-    slow = Stream("slow", SlowTexts(10), TinyCollate(), 2, num_workers=2)
-    quick = Stream("quick", SlowTexts(10), TinyCollate(), 1, num_workers=2)
+    texts, ready = Waiting(10), Waiting(10)
+    slow = Stream("slow", texts, TinyCollate(), 2, num_workers=2)
+    quick = Stream("quick", ready, TinyCollate(), 1, num_workers=2)
+    ready.let_go.set()
     for stream in (slow, quick):
         stream.start(seed=0)
-    next(slow), next(quick)
-    time.sleep(2)  # a step of the model: four batches of each are prepared meanwhile
-    start = time.perf_counter()
-    for stream in (slow, quick, quick, slow, quick, slow):
-        next(stream)
-    assert time.perf_counter() - start < 0.15  # less than one record takes
+    for _ in range(3):
+        next(quick)  # while no record of the other comes
+    texts.let_go.set()
+    next(slow)
+    end = time.monotonic() + 60
+    while texts.asked.value < 4 or ready.asked.value < 4:  # more than the batches that were taken
+        assert time.monotonic() < end, "nothing is read ahead"
+        time.sleep(0.01)
     for stream in (slow, quick):
         stream.stop()
