@@ -37,7 +37,17 @@ def tensors():
     """Every tensor that Python holds, but those without numbers that compiling leaves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # asking deprecated things of torch for their class warns
-        return [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
+        found = [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
+        return [one for one in found if has_numbers(one)]
+
+
+def has_numbers(tensor):
+    """Tensors that stand for others while functions are transformed have none of their own."""
+    try:
+        tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def saved_bytes(model, batch, objectives, precision):

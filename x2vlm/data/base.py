@@ -70,6 +70,8 @@ class Adapter(Dataset, ABC):
     paths_or_names: tuple[str, ...] = ()
     """Arguments that are the path of a file with names if they are one string, and the names if they are a list."""
 
+    limits = Limits.of(None)  # of adapters that begin in a way of their own
+
     def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
         self.limits = Limits.of(limits)
         self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
