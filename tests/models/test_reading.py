@@ -163,3 +163,9 @@ def test_the_last_layer_goes_on_with_wanted_tokens_only():
         layer.ffn.register_forward_hook(lambda module, given, out: rows.append(len(given[0])))
     fusion.read([made["summaries of chosen texts"], made["positions"]])
     assert rows == [20 + 11, 5 + 3 * 2]
+
+
+@pytest.mark.parametrize("at", [2, torch.tensor([[0, 1], [0, 2]])])
+def test_a_state_at_padding_is_refused_in_a_sentence(at):
+    with pytest.raises(ValueError, match=r"at a position that is padding\. Ask at real tokens"):
+        fusion_encoder()(texts([3, 2]), None, at=at)

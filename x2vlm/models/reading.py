@@ -317,7 +317,10 @@ class Texts:
                 keep.append(own[:, reading.at])
             else:
                 keep.append(own.gather(1, reading.at).flatten())
-        return torch.cat(keep), [len(one) for one in keep]
+        places = torch.cat(keep)
+        if len(places) and int(places.min()) < 0:
+            raise ValueError("a state is asked for at a position that is padding. Ask at real tokens (text.mask) only.")
+        return places, [len(one) for one in keep]
 
 
 def _layout(view: "View") -> Layout:
