@@ -29,7 +29,7 @@ class Case:
         work: A key of ``WORKS``.
         size: A key of ``SIZES``.
         pairs: Captions, and as many regions, of a training step.
-        queries: Images, and texts, whose candidates are ranked; None: 4 at base size, 2 at tiny.
+        queries: Images, and texts, whose candidates are ranked; None: 8 at base size, 2 at tiny.
         precision: Of the library in a training step.
         compiled: Whether the library compiles blocks in a training step.
     """
@@ -43,7 +43,7 @@ class Case:
 
     def works(self) -> list[Work]:
         """Built: models, weights and inputs."""
-        queries = self.queries or (4 if self.size == "base" else 2)
+        queries = self.queries or (8 if self.size == "base" else 2)
         scale = Scale(SIZES[self.size], self.pairs, queries, precision=self.precision, compiled=self.compiled)
         return WORKS[self.work](scale)
 

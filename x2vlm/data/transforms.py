@@ -225,8 +225,9 @@ class PackSample(BaseTransform):
         if results.get("masked_patches") is not None:
             sample.masked_patches = torch.as_tensor(results["masked_patches"], dtype=torch.bool)
         if "frames" in results and "texts" in results and sample.num_contexts == 1:
-            sample.has_box = torch.tensor(results["has_box"], dtype=torch.bool)
-            sample.boxes_xyxy = self._boxes(results, sample.has_box)
+            has_box = np.array(results["has_box"], dtype=bool)
+            sample.has_box = torch.from_numpy(has_box)
+            sample.boxes_xyxy = torch.from_numpy(self._boxes(results, has_box))
         return sample
 
     def _pixels(self, results: Record) -> tuple[Tensor, int]:
@@ -246,13 +247,13 @@ class PackSample(BaseTransform):
             cv2.LUT(plane, values[None], dst=out.numpy())
         return pixels
 
-    def _boxes(self, results: Record, has_box: Tensor) -> Tensor:
-        whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(has_box), 1)
+    def _boxes(self, results: Record, has_box: np.ndarray) -> np.ndarray:
+        whole = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(has_box), 1))
         if not has_box.any():
             return whole
         height, width = frame_size(results)
-        boxes = torch.as_tensor(results["boxes_xyxy_px"], dtype=torch.float32) / torch.tensor([width, height] * 2)
-        return torch.where(has_box[:, None], boxes.clamp(0, 1), whole)
+        pixels = np.asarray(results["boxes_xyxy_px"], dtype=np.float32)
+        return np.where(has_box[:, None], (pixels / np.array([width, height] * 2, dtype=np.float32)).clip(0, 1), whole)
 
 
 def said(results: Record) -> list[str]:
