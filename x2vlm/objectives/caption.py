@@ -4,7 +4,6 @@ Shape letters: B captions, M guessed tokens, R texts under way, T tokens so far,
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from x2vlm.data.captioning import PROMPT, causal_mask, prompt_ids
 from x2vlm.models.encoded import EncodedBatch, View
-from x2vlm.models.few_rows import PackedWeights
 from x2vlm.models.fusion import CrossAttentionFusion, KeyValue
 from x2vlm.models.generation import Search, Written
 from x2vlm.models.looking import fuse_on, look_at
@@ -95,9 +93,8 @@ class CaptionGeneration(MLM):
 class CaptionReader:
     """The next word of captions under way: what stands at a [MASK] behind them, as in training.
 
-    With a memory, each word goes through the towers once, whose weights are laid out for few rows. Where the fusion
-    encoder is the published one, keys and values of a picture are projected once for all words and beams, and its last
-    layer computes the [MASK] alone.
+    With a memory, each word goes through the towers once. Where the fusion encoder is the published one, keys and
+    values of a picture are projected once for all words and beams, and its last layer computes the [MASK] alone.
 
     Args:
         objective: Whose head scores words.
@@ -110,7 +107,6 @@ class CaptionReader:
         self.objective, self.encoded, self.memory = objective, encoded, memory
         self.owner = torch.arange(len(encoded.context), device=encoded.context.tokens.device)
         self.looked_at: tuple[list[KeyValue], Tensor] | None = None
-        self.weights = nullcontext() if memory is None else PackedWeights()
         if memory is not None and isinstance(encoded.fusion, CrossAttentionFusion):
             self.looked_at = look_at(encoded.fusion, encoded.context)
 
@@ -118,10 +114,8 @@ class CaptionReader:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.Reader`."""
         self.owner = self.owner[rows]
         asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        with self.weights:
-            hidden = self._anew(asked) if self.memory is None else self._read_on(asked, rows)
-            scores = self.objective.score(hidden, self.encoded.word_embeddings)
-        return scores.float().log_softmax(dim=-1)
+        hidden = self._anew(asked) if self.memory is None else self._read_on(asked, rows)
+        return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
 
     def _anew(self, asked: Tensor) -> Tensor:
         return self.encoded.fuse(self.encoded.context.select(self.owner), self._text(asked, 0))[:, -1]
