@@ -71,6 +71,38 @@ def test_an_image_loads_the_same_from_a_path_bytes_or_an_array(tmp_path):
         assert loaded["extras"] == {"answer": 1, "image_size": (9, 12)}
 
 
+def photo(width=1000, height=800):
+    """A smooth JPEG picture."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = [127 + 100 * np.sin(rows / 90 + k) * np.cos(columns / 70 - k) for k in range(3)]
+    buffer = io.BytesIO()
+    Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("at_least", "part"), [(400, 2), (200, 4), (100, 8), (90, 8)])
+def test_a_large_jpeg_can_be_read_at_the_size_that_is_needed(at_least, part):
+    record = {"where": "w", "image": photo()}
+    whole, small = (LoadImage(at_least=side)(record) for side in (None, at_least))
+    frame = small["frames"][0]
+    assert frame.shape == (800 // part, 1000 // part, 3)
+    assert small["extras"]["image_size"] == frame.shape[:2]
+    averages = whole["frames"][0].reshape(800 // part, part, 1000 // part, part, 3).mean(axis=(1, 3))
+    assert np.abs(frame - averages).mean() < 1
+
+
+@pytest.mark.parametrize("more", [dict(elems=[{"bb": [0, 0, 9, 9], "caption": "a"}]), dict(image=photo(390, 700))])
+def test_pictures_with_boxes_and_small_ones_are_read_in_full(more):
+    record = {"where": "w", "image": photo(), **more}
+    whole, same = (LoadImage(at_least=side)(record)["frames"][0] for side in (None, 200))
+    assert np.array_equal(whole, same)
+
+
+def test_a_side_without_pixels_is_refused_where_pictures_are_read():
+    with pytest.raises(ValueError, match="at_least is 0; expected a side in pixels"):
+        LoadImage(at_least=0)
+
+
 def test_a_broken_image_names_its_record():
     with pytest.raises(RecordError, match=r"^train\.jsonl:17: "):
         LoadImage()({"where": "train.jsonl:17", "image": b"not a picture"})

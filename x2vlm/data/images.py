@@ -38,6 +38,7 @@ def decode_image(
     where: str,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    at_least: int = 0,
 ) -> np.ndarray:
     """One picture.
 
@@ -49,6 +50,8 @@ def decode_image(
         where: The record's place, for messages.
         max_pixels: Largest width times height. Checked before the pixels are unpacked.
         max_bytes: Largest file.
+        at_least: A JPEG picture is decoded at the smallest scale, half or less, at which both sides have so many pixels
+            or more: averages come out of the inverse transform itself. 0, and a picture too small for that: in full.
 
     Returns:
         ``[H, W, 3]`` uint8, RGB.
@@ -67,7 +70,7 @@ def decode_image(
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height <= max_pixels:
-                return _pixels(image, data)
+                return _pixels(image, data, at_least)
             size = f"{image.width}x{image.height}"
     except Image.UnidentifiedImageError as error:
         known = f"one of {', '.join(FORMATS)}" if data else "a picture, but it is empty"
@@ -77,10 +80,11 @@ def decode_image(
     raise RecordError(where, f"{name} has {size} pixels, over the limit of {max_pixels:,} (max_pixels)")
 
 
-def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
+def _pixels(image: Image.Image, data: bytes, at_least: int) -> np.ndarray:
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
         try:  # the same library and steps as in Pillow, so the same pixels, without Pillow's copies
-            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True)
+            enough = {"min_height": at_least, "min_width": at_least, "min_factor": 2} if at_least else {}
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True, **enough)
         except ValueError:
             pass  # something is amiss, perhaps little: Pillow says whether the file can be used
     return np.array(_rgb(image))

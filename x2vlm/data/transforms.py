@@ -55,12 +55,18 @@ class LoadImage(BaseTransform):
     Args:
         max_pixels: Larger pictures are bad records: a small file may hold a picture that fills the memory.
         max_bytes: So are larger files.
+        at_least: Decode JPEG pictures at the smallest scale, half or less, at which both sides have so many pixels or
+            more; ``image_size`` is that of what comes out. For large photos; the side that ``Resize`` gives, or what
+            the smallest random crop needs. Pictures with ``elems`` are read in full: boxes are annotated on all of it.
+            None reads everything in full.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, at_least: int | None = None) -> None:
         if min(max_pixels, max_bytes) < 1:
             raise ValueError(f"max_pixels={max_pixels} and max_bytes={max_bytes} are limits, of 1 or more")
-        self.max_pixels, self.max_bytes = max_pixels, max_bytes
+        if at_least is not None and at_least < 1:
+            raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read pictures in full")
+        self.max_pixels, self.max_bytes, self.at_least = max_pixels, max_bytes, at_least
 
     def transform(self, results: Record) -> Record:
         """Add ``frames``.
@@ -71,7 +77,8 @@ class LoadImage(BaseTransform):
         sources = results["images"] if separate(results) else [results.get("image")]
         if not sources or any(source is None for source in sources):
             raise RecordError(results["where"], "there is no image")
-        frames = [decode_image(one, results["where"], self.max_pixels, self.max_bytes) for one in sources]
+        at_least = 0 if results.get("elems") else self.at_least or 0
+        frames = [decode_image(one, results["where"], self.max_pixels, self.max_bytes, at_least) for one in sources]
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
 
