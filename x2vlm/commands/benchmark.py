@@ -127,7 +127,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--pairs", type=_count, metavar="N", help="captions, and regions, of a training step (default: 8)"
     )
-    parser.add_argument("--queries", type=_count, metavar="N", help="images, and texts, whose candidates are ranked")
+    parser.add_argument(
+        "--queries", type=_count, metavar="N", help="images, and texts, whose candidates are ranked (default: 8)"
+    )
     parser.add_argument(
         "--precision", choices=("fp32", "bf16"), help="of the library in a training step; the plain path stays fp32"
     )
