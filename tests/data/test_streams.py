@@ -3,7 +3,10 @@
 import json
 import multiprocessing
 import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +24,8 @@ from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError
 from x2vlm.data.loading import SeededDataset, make_loader
 from x2vlm.data.sampling import StreamSampler, derive_seed, seeded, shuffled
 from x2vlm.data.streams import EvaluationLoader, Stream, build_evaluation_loader, build_streams
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def tiny_stream(batch_size=2, bad=(), size=10, **changes) -> Stream:
@@ -269,6 +274,21 @@ class Threads(Dataset):
 def test_workers_take_one_core_each():
     loader = make_loader(Threads(), list, batch_size=1, sampler=range(2), num_workers=2)
     assert list(loader) == [[(1, 1)], [(1, 1)]]
+
+
+AFTER_OPENCV = """
+import cv2, numpy, time
+from tests.data.test_streams import Threads, make_loader
+cv2.setNumThreads(2)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (31, 31), 5)
+time.sleep(0.5)  # its threads wait for more by now
+print(list(make_loader(Threads(), list, batch_size=1, sampler=range(2), num_workers=1)))
+"""
+
+
+def test_workers_start_where_opencv_has_had_threads_before():
+    done = subprocess.run([sys.executable, "-c", AFTER_OPENCV], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout.split() == ["[[(1,", "1)],", "[(1,", "1)]]"], done.stderr
 
 
 class Waiting(TinyTexts):

@@ -1,5 +1,6 @@
 """From a place in the data to a batch, in a worker process or not: seeded by counters, past bad records."""
 
+import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -81,7 +82,11 @@ class SeededCollate:
 
 
 def make_loader(dataset: Dataset, collate: Callable, batch_size: int, sampler: Any, num_workers: int) -> DataLoader:
-    """A torch loader with what all of ours have in common."""
+    """A torch loader with what all of ours have in common; with workers, OpenCV keeps to one core from here on."""
+    if num_workers:
+        # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
+        # A forked process inherits it, and must not be told: OpenCV would wait for ever for threads of this process.
+        cv2.setNumThreads(1)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -96,5 +101,5 @@ def make_loader(dataset: Dataset, collate: Callable, batch_size: int, sampler: A
 def _begin_worker(worker: int) -> None:
     # Ctrl-C reaches every process of the terminal. The main process finishes its step, for which it needs its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
-    cv2.setNumThreads(1)
+    if multiprocessing.get_start_method() != "fork":
+        cv2.setNumThreads(1)
