@@ -8,12 +8,12 @@ import resource, sys, torch
 from x2vlm.engine.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
-def use():
-    for _ in range(3):
+def use(times):
+    for _ in range(times):
         (torch.ones(25_000_000) + 1).sum()  # 100 MB, twice
-use()
+use(20)  # until the pieces have their places
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-use()
+use(3)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -38,7 +38,7 @@ def page_faults(how: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_memory_that_was_freed_is_not_taken_from_the_system_again():
-    assert page_faults("kept") < page_faults("given back") / 2
+    assert page_faults("kept") < page_faults("given back") / 10
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has malloc_trim")
