@@ -148,7 +148,7 @@ def test_the_objective_of_the_plugin_guide_trains():
 
     from x2vlm.building import build
     from x2vlm.data.batch import Batch
-    from x2vlm.models.encoded import Context, EncodedBatch, View
+    from x2vlm.models.outputs import Context, EncodedBatch, TextStates
     from x2vlm.registry import OBJECTIVES
 
     guide = (ROOT / "docs" / "plugins.md").read_text()
@@ -162,7 +162,7 @@ def test_the_objective_of_the_plugin_guide_trains():
     mask = torch.ones(3, 2, dtype=torch.bool)
     context = Context(torch.zeros(3, 2, 4), torch.arange(3), mask, torch.zeros(3, 4), feat)
     batch = Batch(text_ids=torch.zeros(3, 2, dtype=torch.long), text_mask=mask)
-    text = View(torch.zeros(3, 2, 4), mask, feat)
+    text = TextStates(torch.zeros(3, 2, 4), mask, feat)
     encoded = EncodedBatch(batch, text, None, context, torch.tensor(0.07), torch.zeros(5, 4), None, None)
     loss = objective(encoded)["loss_itc"]
     loss.backward()

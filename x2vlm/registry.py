@@ -22,8 +22,8 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 # What a researcher swaps.
 VISION_ENCODERS = _own("vision encoder", "x2vlm.models.vision")
 TEXT_ENCODERS = _own("text encoder", "x2vlm.models.text")
-FUSION_ENCODERS = _own("fusion encoder", "x2vlm.models.fusion")
-ATTENTION_BACKENDS = _own("attention backend", "x2vlm.models.attention")
+FUSION_ENCODERS = _own("fusion encoder", "x2vlm.models.fusion.encoder")
+ATTENTION_BACKENDS = _own("attention backend", "x2vlm.models.layers.attention")
 OBJECTIVES = _own("objective", "x2vlm.objectives")
 TOKENIZERS = _own("tokenizer", "x2vlm.data.text")
 VIDEO_READERS = _own("video reader", "x2vlm.data.video", "x2vlm.data.watched")
@@ -32,7 +32,7 @@ TRANSFORMS = _child("transform", mm.TRANSFORMS, "x2vlm.data")
 METRICS = _child("metric", mm.METRICS, "x2vlm.evaluation")
 SCORERS = _own("scorer", "x2vlm.evaluation.scorers")
 INDEXES = _own("index", "x2vlm.evaluation.indexes", "x2vlm.evaluation.faiss_indexes")
-SEARCHES = _own("caption search", "x2vlm.models.generation")
+SEARCHES = _own("caption search", "x2vlm.models.generation.search")
 
 # What MMEngine's runner builds. All are declared: a missing child makes MMEngine warn at every build.
 MODELS = _child("model", mm.MODELS, "x2vlm.models")

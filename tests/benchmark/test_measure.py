@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2vlm.benchmark.measure import flops_of, interleaved, matmul_rate, peak_memory, slope, summary
-from x2vlm.models.attention import attend
+from x2vlm.models.layers.attention import attend
 
 
 def test_runs_take_turns_and_the_warm_up_is_not_counted():

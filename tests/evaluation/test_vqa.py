@@ -11,7 +11,7 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.engine.runner import _build_metric
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.vqa import VQAMetric
-from x2vlm.models.answering import Ranking, Written
+from x2vlm.models.generation.answers import Ranking, Written
 from x2vlm.objectives.answer import AnswerGeneration
 
 CANDIDATES = ["yes", "no", "two dogs", "blue"]

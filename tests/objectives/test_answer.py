@@ -6,7 +6,7 @@ import torch
 from tests.models.conftest import image_batch, random_texts, tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
-from x2vlm.models.encoded import View
+from x2vlm.models.outputs import TextStates
 from x2vlm.weights import load_into
 
 
@@ -86,7 +86,7 @@ def test_ranking_reads_the_fused_question():
     before = model.objectives["answer"].rank(encoded, candidates, candidates != 0)
     assert before.ids.shape == (4, 3)
     assert before.probabilities.sum(dim=1).allclose(torch.ones(4))
-    other = encoded.replace(text=View(encoded.text.embeds.roll(1, 0), encoded.text.mask.roll(1, 0)))
+    other = encoded.replace(text=TextStates(encoded.text.embeds.roll(1, 0), encoded.text.mask.roll(1, 0)))
     after = model.objectives["answer"].rank(other, candidates, candidates != 0)
     assert not torch.allclose(before.scores, after.scores, atol=1e-3)
 

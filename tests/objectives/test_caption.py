@@ -5,9 +5,9 @@ from tests.models.conftest import VOCAB, tiny_model
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.captioning import CaptionCollate
 from x2vlm.data.text import bert_vocab
-from x2vlm.models.encoded import View
-from x2vlm.models.generation import BeamSearch, Sampling
-from x2vlm.models.memory import Memory
+from x2vlm.models.generation.kv_cache import Memory
+from x2vlm.models.generation.search import BeamSearch, Sampling
+from x2vlm.models.outputs import TextStates
 from x2vlm.objectives.caption import CaptionReader, smoothed_divergence
 
 WORDS = ["a", "picture", "of", "red", "dog", "cat", "##s", "on", "mat", "the", "big", "small", "runs", "sits"]
@@ -86,7 +86,7 @@ def test_the_models_loss_reads_masks_and_positions_of_the_batch(net, seed, maske
     batch = batch_of(masked=masked)
     encoded = net.encode(batch)
     text = net.encode_text(batch.masked_ids, batch.masked_mask, batch.masked_text_positions)
-    hidden = net.fusion_encoder(View(text.embeds, batch.masked_mask), encoded.context)
+    hidden = net.fusion_encoder(TextStates(text.embeds, batch.masked_mask), encoded.context)
     head = net.objectives["caption"]
     total, count = 0.0, 0
     for b in range(len(batch)):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tests.models.conftest import image_batch, random_texts, tiny_model
 from x2vlm.data.batch import Batch
-from x2vlm.models.encoded import Context
+from x2vlm.models.outputs import Context
 from x2vlm.objectives.classification import Classification, weighted_cross_entropy, weights_of_answers
 
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from x2vlm.models.fusion import CrossAttentionFusion
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.models.vision import BEiT2
 from x2vlm.weights.files import CheckpointError

@@ -16,8 +16,8 @@ from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from x2vlm.building import ConfigError
-from x2vlm.models.attention import resolve
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.layers.attention import resolve
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import ATTENTION_BACKENDS
 
 
@@ -132,7 +132,7 @@ class _Fusion(_First):
     def forward(self, embeds: Tensor, text_mask: Tensor, tokens: Tensor, owner: Tensor) -> Tensor:
         seen = torch.ones(len(embeds), tokens.shape[1], dtype=torch.bool, device=embeds.device)
         return self.net(
-            View(embeds, text_mask), Context(tokens, owner, seen, tokens.mean(dim=1)[owner], sees_whole=True)
+            TextStates(embeds, text_mask), Context(tokens, owner, seen, tokens.mean(dim=1)[owner], sees_whole=True)
         )
 
 

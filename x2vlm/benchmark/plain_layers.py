@@ -8,7 +8,7 @@ Shape letters: B rows, L queries, N keys, H heads, D width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from x2vlm.models.fusion import FusionLayer
+from x2vlm.models.fusion.encoder import FusionLayer
 
 TEXT_FORBIDDEN = -10000.0
 CONTEXT_FORBIDDEN = -1e9

@@ -11,8 +11,8 @@ from torch import Tensor
 from x2vlm.benchmark.plain import PlainPath, Tokens
 from x2vlm.benchmark.plain_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer, text_layer
 from x2vlm.data.captioning import causal_mask
-from x2vlm.models.answering import Ranking
-from x2vlm.models.decoder import AnswerDecoder
+from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.answers import Ranking
 
 
 def match(plain: PlainPath, text: Tokens, context: Tokens) -> Tensor:
@@ -81,7 +81,7 @@ class PlainCaptionReader:
         self.history: list[Tensor] = []  # of every layer what went into it, [R, T, D]
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.Reader`."""
+        """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
         model = self.plain.model
         self.images, self.history = self.images[rows], [states[rows] for states in self.history]
         asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)

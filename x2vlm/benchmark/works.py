@@ -18,10 +18,10 @@ from x2vlm.benchmark.plain import PlainPath, Tokens
 from x2vlm.benchmark.sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.data.batch import Batch
 from x2vlm.evaluation.matching import match_logits
-from x2vlm.models.answering import rank_answers
-from x2vlm.models.decoder import AnswerDecoder
-from x2vlm.models.encoded import Context, View
-from x2vlm.models.generation import BeamSearch
+from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.answers import rank_answers
+from x2vlm.models.generation.search import BeamSearch
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.models.x2vlm import X2VLM
 
 Run = Callable[[], Any]
@@ -205,15 +205,15 @@ def _quietly(run: Run) -> Run:
     return torch.inference_mode()(run)
 
 
-def _pairs(size: Size, images: int, count: int, patches: int, generator: torch.Generator) -> tuple[Tensor, View]:
+def _pairs(size: Size, images: int, count: int, patches: int, generator: torch.Generator) -> tuple[Tensor, TextStates]:
     """Encoded images ``[U, 1 + N, D]`` and texts of 6 to 16 tokens, of random numbers."""
     tokens = torch.randn(images, patches, size.width, generator=generator)
     mask = ragged(6 + torch.arange(count) % 11, 16)
     embeds = torch.randn(count, 16, size.width, generator=generator)
-    return torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1), View(embeds, mask)
+    return torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1), TextStates(embeds, mask)
 
 
-def _padded(words: View) -> Tokens:
+def _padded(words: TextStates) -> Tokens:
     room = CAPTION_TOKENS - words.mask.shape[1]
     return Tokens(F.pad(words.embeds, (0, 0, 0, room)), F.pad(words.mask, (0, room), value=False))
 

@@ -176,7 +176,7 @@ SETTINGS = {
     "evaluations.*.collate.masking": _MASKING,
     "**.dataset.subset": Settings("x2vlm.data.subset:Subset"),
     "model.objectives.*.decoder": Settings(
-        "x2vlm.models.decoder:AnswerDecoder", derived=("width", "vocab_size", "attention")
+        "x2vlm.models.generation.answer_decoder:AnswerDecoder", derived=("width", "vocab_size", "attention")
     ),
     "randomness": Settings("mmengine.runner:set_random_seed"),
     "env_cfg": Settings("x2vlm.config.places:EnvCfg"),

@@ -48,7 +48,7 @@ class Kept:
 def vision_block(shape: VisionShape) -> Kept:
     """A block for one image: per token what two norms read, and 8 D of products, attention and GELU.
 
-    What norms and GELUs give is computed again, and scales are taken into weights; see ``x2vlm.models.lean``.
+    What norms and GELUs give is computed again, and scales are taken into weights; see ``x2vlm.models.ops.recompute``.
     """
     d, n = shape.width, shape.tokens
     return Kept(half=8 * d * n, full=(2 * d + shape.num_heads + 4) * n)  # q k v 3 D, attended D, read by GELU 4 D

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from x2vlm.models.attention import chosen
+from x2vlm.models.layers.attention import chosen
 from x2vlm.registry import HOOKS
 
 

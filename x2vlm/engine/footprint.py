@@ -14,7 +14,7 @@ from typing import Any
 from x2vlm.engine.activations import BYTES, FULL, activations, recomputed
 from x2vlm.engine.plan import in_passes
 from x2vlm.engine.shapes import Load, ModelShape, largest_unit, layer_parameters, parameters
-from x2vlm.models.word_cost import SCORES
+from x2vlm.models.ops.linear_cross_entropy import SCORES
 
 
 def optimizer_bytes(count: int) -> int:

@@ -22,7 +22,7 @@ from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.records import told_each
 from x2vlm.evaluation.scorers import scorers
 from x2vlm.evaluation.scores import average_precision
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import METRICS
 
 if TYPE_CHECKING:
@@ -156,13 +156,13 @@ class AttributeMetric:
             for template in self.templates[attribute.verb]
         ]
 
-    def _pairs(self, model: Any, context: Context, boxes: Tensor, texts: View) -> Tensor:
+    def _pairs(self, model: Any, context: Context, boxes: Tensor, texts: TextStates) -> Tensor:
         """``[boxes, S]``, each of the boxes with each of the sentences."""
         count = len(texts.mask)
         which, index = boxes.repeat_interleave(count), torch.arange(count).repeat(len(boxes))
         return self.score(model, context, which, texts, index, self.chunk).view(len(boxes), count)
 
-    def _encode(self, model: Any, sentences: list[str]) -> View:
+    def _encode(self, model: Any, sentences: list[str]) -> TextStates:
         parts = []
         for first in range(0, len(sentences), self.chunk):
             rows = tokenize(self.tokenizer, sentences[first : first + self.chunk], self.max_tokens)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.evaluation.words import Words, encode_words_together
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Bank:
     context_ids: Tensor
     context_feats: Tensor
     text_ids: Tensor
-    texts: View
+    texts: TextStates
     own: list[Context]
     columns: list[Tensor]
 
@@ -105,10 +105,10 @@ def only_pairs(batch: Batch, pairs: Tensor) -> Batch:
     )
 
 
-def join_texts(texts: Sequence[View]) -> View:
+def join_texts(texts: Sequence[TextStates]) -> TextStates:
     """Texts of several batches as one, padded to the longest."""
     length = max(text.mask.shape[1] for text in texts)
-    return View(
+    return TextStates(
         embeds=torch.cat([nn.functional.pad(t.embeds, (0, 0, 0, length - t.embeds.shape[1])) for t in texts]),
         mask=torch.cat([nn.functional.pad(t.mask, (0, length - t.mask.shape[1]), value=False) for t in texts]),
         feat=None if texts[0].feat is None else torch.cat([text.feat for text in texts]),

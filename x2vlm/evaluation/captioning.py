@@ -17,7 +17,7 @@ from x2vlm.evaluation.java_scores import check_java_scores, java_score
 from x2vlm.evaluation.ngrams import bleu, caption_words, cider_d, rouge_l
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.records import told
-from x2vlm.models.generation import Search, search_of
+from x2vlm.models.generation.search import Search, search_of
 from x2vlm.registry import METRICS
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class CaptioningMetric:
 
     Args:
         tokenizer: The model's tokenizer, which turns ids into a caption.
-        search: How captions are written: the arguments of :class:`~x2vlm.models.generation.BeamSearch` or, with
-            ``type="Sampling"``, of :class:`~x2vlm.models.generation.Sampling`. Default: the published search of three
-            beams.
+        search: How captions are written: the arguments of :class:`~x2vlm.models.generation.search.BeamSearch` or, with
+            ``type="Sampling"``, of :class:`~x2vlm.models.generation.search.Sampling`. Default: the published search of
+            three beams.
         objective: Name of the objective that writes.
         also: ``meteor`` and ``spice``, which need Java and the package pycocoevalcap.
         save_to: File for the captions: a JSON list with ``image_id`` (``extras["image_id"]`` of the record, or its

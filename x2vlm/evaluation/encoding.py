@@ -36,7 +36,7 @@ from x2vlm.evaluation.parts import NAME, share_of_missing, whole_folder
 from x2vlm.evaluation.progress import Progress
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.words import Words, encode_in_batches, ranges
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 
 PARTS = "parts"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -203,12 +203,12 @@ def write_context(folder: Path, batch: int, context: Context, dtype: torch.dtype
     context_file(folder, batch).write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
 
 
-def text_views(words: Words, embeds: Tensor) -> View:
+def text_views(words: Words, embeds: Tensor) -> TextStates:
     """Texts whose embeddings ``[S, D]`` lie one behind the other, padded."""
     mask = torch.arange(int(words.lengths.max()))[None] < words.lengths[:, None]
     rows = embeds.new_zeros(*mask.shape, embeds.shape[1])
     rows[mask] = embeds
-    return View(rows, mask)
+    return TextStates(rows, mask)
 
 
 def _finite(feats: Tensor) -> Tensor:

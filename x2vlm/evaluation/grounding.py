@@ -14,7 +14,7 @@ from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.records import told_each
 from x2vlm.evaluation.scores import accuracy_at, average_precision, box_ious, mean_iou
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import METRICS
 
 CONVENTIONS = ("continuous", "inclusive")

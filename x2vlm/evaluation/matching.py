@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from x2vlm.models.encoded import Context, Reader, View
-from x2vlm.models.reading import Reading
+from x2vlm.models.fusion.plan import Reading
+from x2vlm.models.outputs import Context, Reader, TextStates
 
 
 def matching_logits(
-    model: Any, contexts: Context, which: Tensor, texts: View, text_index: Tensor, chunk: int = 256
+    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
 ) -> Tensor:
     """Both logits of the matching objective for chosen pairs, on keys and values projected once per image.
 
@@ -49,7 +49,7 @@ def matching_logits(
 
 
 def match_logits(
-    model: Any, contexts: Context, which: Tensor, texts: View, text_index: Tensor, chunk: int = 256
+    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
 ) -> Tensor:
     """Logit of "this text matches this context" for chosen pairs, ``[P]``; see :func:`matching_logits`."""
     return matching_logits(model, contexts, which, texts, text_index, chunk)[:, 1]
@@ -77,6 +77,6 @@ def _on_device(contexts: Context, images: Tensor, device: torch.device) -> Conte
     )
 
 
-def _without_padding(texts: View, device: torch.device) -> View:
+def _without_padding(texts: TextStates, device: torch.device) -> TextStates:
     length = int(texts.mask.any(dim=0).nonzero().max()) + 1
-    return View(texts.embeds[:, :length].to(device), texts.mask[:, :length].to(device))
+    return TextStates(texts.embeds[:, :length].to(device), texts.mask[:, :length].to(device))

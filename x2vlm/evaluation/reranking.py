@@ -26,10 +26,10 @@ from x2vlm.evaluation.progress import Progress
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.stored import StoredGallery, join_contexts
 from x2vlm.evaluation.words import Words, encode_words
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 
 JOB_CONTEXTS, JOB_PAIRS = 64, 4096  # at most, but for a context that has more pairs: the bound of memory
-Texts = Callable[[Tensor], View]
+Texts = Callable[[Tensor], TextStates]
 Contexts = Callable[[Sequence[Tensor]], Iterator[Context]]
 
 
@@ -123,7 +123,7 @@ def encoded_again(model: Any, data: GalleryData, gallery: StoredGallery, jobs: S
         yield join_contexts(found).select(torch.tensor(order).argsort())
 
 
-def texts_encoded_again(model: Any, words: Callable[[Tensor], Words], chunk: int, index: Tensor) -> View:
+def texts_encoded_again(model: Any, words: Callable[[Tensor], Words], chunk: int, index: Tensor) -> TextStates:
     """The texts at ``index``, encoded from their words."""
     return encode_words(model, words(index), chunk)
 

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from x2vlm.building import suggestion
 from x2vlm.evaluation.matching import matching_logits
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import SCORERS
 
-Scorer = Callable[[Any, Context, Tensor, View, Tensor, int], Tensor]
+Scorer = Callable[[Any, Context, Tensor, TextStates, Tensor, int], Tensor]
 """``(model, contexts, which [P], texts, text_index [P], chunk) -> [P]``: higher where the text fits better."""
 
 
 @SCORERS.register_module(name="itc")
-def itc(model: Any, contexts: Context, which: Tensor, texts: View, text_index: Tensor, chunk: int = 256) -> Tensor:
+def itc(
+    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
+) -> Tensor:
     """Cosine of the features of context and text, in -1..1."""
     if contexts.feat is None or texts.feat is None:
         raise ValueError("scorer 'itc' compares features, but this model has none (embed_dim=None). Use 'itm'.")
@@ -28,7 +30,9 @@ def itc(model: Any, contexts: Context, which: Tensor, texts: View, text_index: T
 
 
 @SCORERS.register_module(name="itm")
-def itm(model: Any, contexts: Context, which: Tensor, texts: View, text_index: Tensor, chunk: int = 256) -> Tensor:
+def itm(
+    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
+) -> Tensor:
     """Probability that the text matches, by objective ``itm``, in 0..1."""
     if "itm" not in model.objectives:
         raise ValueError(
@@ -40,7 +44,7 @@ def itm(model: Any, contexts: Context, which: Tensor, texts: View, text_index: T
 
 @SCORERS.register_module(name="itc+itm")
 def itc_and_itm(
-    model: Any, contexts: Context, which: Tensor, texts: View, text_index: Tensor, chunk: int = 256
+    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
 ) -> Tensor:
     """The sum of both: cosine plus probability of matching."""
     pairs = (model, contexts, which, texts, text_index, chunk)

@@ -17,7 +17,7 @@ from x2vlm.evaluation.encoding import PARTS, context_file, text_views
 from x2vlm.evaluation.parts import NAME, done, read_strings
 from x2vlm.evaluation.rows import Piece, Rows
 from x2vlm.evaluation.words import Words, ranges
-from x2vlm.models.encoded import Context, View
+from x2vlm.models.outputs import Context, TextStates
 
 
 class StoredGallery:
@@ -85,7 +85,7 @@ class StoredGallery:
             found.append((here, Words(chosen, lengths.cumsum(0))))
         return Words.join([words for _, words in found]).select(torch.cat([here for here, _ in found]).argsort())
 
-    def text_views(self, index: Tensor) -> View:
+    def text_views(self, index: Tensor) -> TextStates:
         """The texts at ``index``, ``[n]``, encoded, as they were stored, in fp32."""
         lengths, embeds, order = [], [], []
         for folder, here, rows in self._by_part(index, self._text_starts):

@@ -18,7 +18,7 @@ from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.records import told
 from x2vlm.evaluation.vqa_accuracy import exact_match, most_frequent, vqa_accuracy
-from x2vlm.models.answering import FIRST_TOKENS
+from x2vlm.models.generation.answers import FIRST_TOKENS
 from x2vlm.registry import METRICS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class VQAMetric:
         tokenizer: The tokenizer of the answers.
         answer_list: Candidates to rank: strings, or a file (``.json`` with a list, or one a line). Published: 3,128.
         mode: ``rank`` chooses from ``answer_list``, as published; ``write`` writes freely.
-        k: Candidates of the second stage of ranking (see :func:`~x2vlm.models.answering.rank_answers`).
+        k: Candidates of the second stage of ranking (see :func:`~x2vlm.models.generation.answers.rank_answers`).
         first_token: ``once``, or ``twice`` as published.
         num_beams: Beams of ``write``; 1 is greedy.
         max_tokens: Most tokens of a written answer, [SEP] included.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.models.encoded import View
+from x2vlm.models.outputs import TextStates
 
 WASTE = 0.1  # of what is computed, the most that may be padding; smaller batches would cost more than they spare
 _FEW = 8  # texts that are taken together whatever their lengths
@@ -97,14 +97,14 @@ def alike(lengths: Tensor, most: int) -> Iterator[Tensor]:
         yield order[start:]
 
 
-def encode_in_batches(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, View]]:
+def encode_in_batches(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
     """Positions of texts, and these encoded, on the device of the model; every text once, in no order."""
     for index in alike(words.lengths, chunk):
         ids, mask = words.select(index).padded()
         yield index, model.encode_text(ids.to(model.device), mask.to(model.device))
 
 
-def encode_words(model: Any, words: Words, chunk: int = 256) -> View:
+def encode_words(model: Any, words: Words, chunk: int = 256) -> TextStates:
     """Every text encoded, in their order, in main memory; of equal texts one is computed.
 
     Args:
@@ -119,7 +119,7 @@ def encode_words(model: Any, words: Words, chunk: int = 256) -> View:
     return _in_order(list(_encoded(model, words.select(first), chunk)), len(first)).select(which)
 
 
-def encode_words_together(model: Any, words: Words, chunk: int = 256) -> View:
+def encode_words_together(model: Any, words: Words, chunk: int = 256) -> TextStates:
     """What :func:`encode_words` gives, each process computing its share; all of them must be given the same texts."""
     first, which = words.distinct()
     own = torch.arange(rank(), len(first), world_size())
@@ -127,12 +127,12 @@ def encode_words_together(model: Any, words: Words, chunk: int = 256) -> View:
     return _in_order([one for process in all_gather_objects(parts) for one in process], len(first)).select(which)
 
 
-def _encoded(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, View]]:
+def _encoded(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
     for index, view in encode_in_batches(model, words, chunk):
         yield index, replace(view, **{name: value.cpu() for name, value in vars(view).items() if value is not None})
 
 
-def _in_order(parts: Sequence[tuple[Tensor, View]], count: int) -> View:
+def _in_order(parts: Sequence[tuple[Tensor, TextStates]], count: int) -> TextStates:
     sample, length = parts[0][1], max(view.mask.shape[1] for _, view in parts)
     embeds = sample.embeds.new_zeros(count, length, sample.embeds.shape[2])
     mask = torch.zeros(count, length, dtype=torch.bool)
@@ -142,4 +142,4 @@ def _in_order(parts: Sequence[tuple[Tensor, View]], count: int) -> View:
         mask[index, : view.mask.shape[1]] = view.mask
         if feat is not None:
             feat[index] = view.feat
-    return View(embeds, mask, feat)
+    return TextStates(embeds, mask, feat)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from x2vlm.data.batch import Batch
-from x2vlm.models.generation import Search, search_of
+from x2vlm.models.generation.search import Search, search_of
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from x2vlm.inference.answering import Answer, answer_questions
 from x2vlm.inference.captioning import SaidOfPicture, caption_pictures
 from x2vlm.inference.loading import choose_pipeline, load_weights
 from x2vlm.inference.pictures import COLORS, DrawnBox, Picture, as_array, draw_boxes
-from x2vlm.models.encoded import Reader
-from x2vlm.models.generation import Search
-from x2vlm.models.reading import Reading
+from x2vlm.models.fusion.plan import Reading
+from x2vlm.models.generation.search import Search
+from x2vlm.models.outputs import Reader
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
 
 
@@ -190,8 +190,9 @@ class Inferencer:
 
         Args:
             picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.BeamSearch` or, with
-                ``type="Sampling"``, of :class:`~x2vlm.models.generation.Sampling`; the published search if not given.
+            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.search.BeamSearch` or, with
+                ``type="Sampling"``, of :class:`~x2vlm.models.generation.search.Sampling`; the published search if not
+                given.
 
         Raises:
             ValueError: If the model has no objective ``caption``, or the search has no meaning.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
-from x2vlm.models.encoded import Context, EncodedBatch, Reader, View
+from x2vlm.models.outputs import Context, EncodedBatch, Reader, TextStates
 from x2vlm.models.pretrained import load_pretrained, save_pretrained
 from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
 
@@ -264,10 +264,10 @@ class X2VLM(BaseModel):
             for stream, batch in batches.items()
         }
 
-    def _view(self, texts: "TextsTogether", key: tuple[str, str], ids: TextIds | None) -> View | None:
+    def _view(self, texts: "TextsTogether", key: tuple[str, str], ids: TextIds | None) -> TextStates | None:
         return None if self.text_encoder is None or ids is None else texts.view(key, ids)
 
-    def encode_text(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> View:
+    def encode_text(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> TextStates:
         """``[B, L]`` ids and mask (or ``[B, L, L]``) -> embeddings and features in the shared space.
 
         Positions are counted from 0, whatever the text encoder counts from.
@@ -276,9 +276,9 @@ class X2VLM(BaseModel):
         embeds = self.text_encoder(
             text_ids, text_mask, **({} if positions is None else {"positions": positions + first})
         )
-        return View(embeds, text_mask, _feature(self.text_proj, embeds[:, 0]))
+        return TextStates(embeds, text_mask, _feature(self.text_proj, embeds[:, 0]))
 
-    def encode_texts(self, texts: Sequence[TextIds]) -> list[View]:
+    def encode_texts(self, texts: Sequence[TextIds]) -> list[TextStates]:
         """Several batches of texts, in one pass where each token may look at all of its text."""
         if len(texts) == 1 or any(mask.dim() == 3 or positions is not None for _, mask, positions in texts):
             return [self.encode_text(*each) for each in texts]
@@ -290,7 +290,7 @@ class X2VLM(BaseModel):
         counts = [len(one) for one in ids]
         feats = [None] * len(texts) if view.feat is None else view.feat.split(counts)
         return [
-            View(embeds[:, :length], mask, feat)
+            TextStates(embeds[:, :length], mask, feat)
             for embeds, length, (_, mask, _), feat in zip(view.embeds.split(counts), lengths, texts, feats, strict=True)
         ]
 
@@ -426,13 +426,13 @@ class TextsTogether:
     """Texts that are going to be read, in one pass, and others when they are read.
 
     Args:
-        encode: ``[(ids, mask, positions), ...] -> [View, ...]``.
+        encode: ``[(ids, mask, positions), ...] -> [TextStates, ...]``.
     """
 
-    def __init__(self, encode: Callable[[Sequence[TextIds]], list[View]]) -> None:
+    def __init__(self, encode: Callable[[Sequence[TextIds]], list[TextStates]]) -> None:
         self.encode = encode
         self.announced: dict[Any, TextIds] = {}
-        self.views: dict[Any, View] = {}
+        self.views: dict[Any, TextStates] = {}
 
     def announce(self, key: Any, ids: TextIds | None) -> None:
         """Say that these texts are going to be read."""
@@ -444,7 +444,7 @@ class TextsTogether:
         if self.announced:
             self.views |= dict(zip(self.announced, self.encode(list(self.announced.values())), strict=True))
 
-    def view(self, key: Any, ids: TextIds) -> View:
+    def view(self, key: Any, ids: TextIds) -> TextStates:
         """The encoded texts; those that were not announced by themselves."""
         if key not in self.views:
             self.views[key] = self.encode([ids])[0]

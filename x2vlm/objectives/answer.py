@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.building import ConfigError
-from x2vlm.models.answering import Ranking, Written, rank_answers, write_answers
-from x2vlm.models.decoder import AnswerDecoder
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.answers import Ranking, Written, rank_answers, write_answers
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import OBJECTIVES
 from x2vlm.signatures import argument_problems
 
@@ -28,7 +28,8 @@ class AnswerGeneration(nn.Module):
     Args:
         width: Width of the fusion encoder.
         vocab_size: Number of words.
-        decoder: Built, or arguments of :class:`~x2vlm.models.decoder.AnswerDecoder`; by default six layers.
+        decoder: Built, or arguments of :class:`~x2vlm.models.generation.answer_decoder.AnswerDecoder`; six layers by
+            default.
         attention: Attention backend of the decoder, where it does not name its own.
         weight: Factor of the objective's losses.
     """
@@ -84,11 +85,11 @@ class AnswerGeneration(nn.Module):
         first_token: str = "once",
         chunk: int = 256,
     ) -> Ranking:
-        """The likeliest candidates of each question; see :func:`~x2vlm.models.answering.rank_answers`."""
+        """The likeliest candidates of each question; see :func:`~x2vlm.models.generation.answers.rank_answers`."""
         return rank_answers(
             self.decoder, *self.read(encoded), candidate_ids, candidate_mask, k, first_token=first_token, chunk=chunk
         )
 
     def write(self, encoded: EncodedBatch, start: int, end: int, num_beams: int = 1, max_tokens: int = 10) -> Written:
-        """Answers in free words; see :func:`~x2vlm.models.answering.write_answers`."""
+        """Answers in free words; see :func:`~x2vlm.models.generation.answers.write_answers`."""
         return write_answers(self.decoder, *self.read(encoded), start, end, num_beams, max_tokens)

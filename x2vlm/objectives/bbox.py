@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.boxes import cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.registry import OBJECTIVES
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from x2vlm.data.captioning import PROMPT, causal_mask, prompt_ids
-from x2vlm.models.encoded import EncodedBatch, View
-from x2vlm.models.fusion import CrossAttentionFusion, KeyValue
-from x2vlm.models.generation import Search, Written
-from x2vlm.models.looking import fuse_on, look_at
-from x2vlm.models.memory import Memory
-from x2vlm.models.word_cost import word_cost
+from x2vlm.models.fusion.encoder import CrossAttentionFusion, KeyValue
+from x2vlm.models.fusion.incremental import fuse_on, look_at
+from x2vlm.models.generation.kv_cache import Memory
+from x2vlm.models.generation.search import Search, Written
+from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
+from x2vlm.models.outputs import EncodedBatch, TextStates
 from x2vlm.objectives.mlm import IGNORE, MLM
 from x2vlm.registry import OBJECTIVES
 
@@ -111,7 +111,7 @@ class CaptionReader:
             self.looked_at = look_at(encoded.fusion, encoded.context)
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.Reader`."""
+        """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
         self.owner = self.owner[rows]
         asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
         hidden = self._anew(asked) if self.memory is None else self._read_on(asked, rows)
@@ -135,7 +135,7 @@ class CaptionReader:
             self.memory = None
         return hidden
 
-    def _text(self, ids: Tensor, known: int) -> View:
+    def _text(self, ids: Tensor, known: int) -> TextStates:
         """The tokens after the first ``known``, which are remembered, through the text encoder."""
         mask = causal_mask(torch.ones_like(ids, dtype=torch.bool))[:, known:]
         positions = torch.arange(known, ids.shape[1], device=ids.device)[None] if known else None
@@ -174,5 +174,5 @@ def smoothed_divergence(
     """
     shares = torch.tensor([1 - smoothing, smoothing], dtype=torch.float64)
     least = torch.special.entr(shares).sum().item() + smoothing * log(len(words) - 2)  # what perfect guesses cost
-    total = word_cost(hidden, words, bias, labels, smoothing, cls_id) - least * len(labels)
+    total = linear_cross_entropy(hidden, words, bias, labels, smoothing, cls_id) - least * len(labels)
     return total / (len(labels) + 1e-5)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.registry import OBJECTIVES
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from x2vlm.distributed import all_gather_rows, row_offset, world_size
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES

@@ -5,7 +5,7 @@ Shape letters: U images, N patches, D width.
 
 from torch import Tensor, nn
 
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import OBJECTIVES
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.encoded import EncodedBatch
-from x2vlm.models.word_cost import word_cost
+from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import OBJECTIVES
 from x2vlm.weights.towers import read_word_head
 
@@ -71,7 +71,7 @@ class MLM(nn.Module):
         labels = encoded.batch.mlm_labels
         guessed = labels != IGNORE
         states = (asked or self.ask(encoded))()[guessed]  # [P, D]: nothing is scored at padding
-        total = word_cost(*self.scorer(states, encoded.word_embeddings), labels[guessed])
+        total = linear_cross_entropy(*self.scorer(states, encoded.word_embeddings), labels[guessed])
         return {self.loss_name: total / guessed.sum().clamp(min=1)}
 
     def logits(self, encoded: EncodedBatch) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 
 Positives = Literal["pairs", "ids", "ids_and_texts"]
 RULES = ("pairs", "ids", "ids_and_texts")

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from x2vlm.models.encoded import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.mlm import MLM
 from x2vlm.registry import OBJECTIVES
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel
 from transformers.masking_utils import sdpa_mask
 
-from x2vlm.models.attention import attend
-from x2vlm.models.drop_path import DropPath, linear_rates
-from x2vlm.models.memory import is_remembering, remembered
-from x2vlm.models.packing import Layout
+from x2vlm.models.generation.kv_cache import is_remembering, remembered
+from x2vlm.models.layers.attention import attend
+from x2vlm.models.layers.drop_path import DropPath, linear_rates
+from x2vlm.models.layers.packing import Layout
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.files import read_tensors
 from x2vlm.weights.towers import choose_layers, fill, read_bert
@@ -39,7 +39,8 @@ class HFTextEncoder(nn.Module):
         dropout: Replaces the model's own probability for hidden states and attention weights, if given.
         drop_path: Stochastic depth of the last layer; earlier layers linearly less, the first one none. Where it is
             not 0 it takes the place of dropout of hidden states; that of embeddings and attention weights stays.
-        drop_path_unit: ``samples``, or ``positions`` as published; see :class:`~x2vlm.models.drop_path.DropPath`.
+        drop_path_unit: ``samples``, or ``positions`` as published; see
+            :class:`~x2vlm.models.layers.drop_path.DropPath`.
         vocab_size: Size of the tokenizer's vocabulary; fills ``config`` and is checked against ``path``.
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
         attention: Attention backend; ``native`` leaves the model to transformers' own attention.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from x2vlm.models.attention import attend
+from x2vlm.models.layers.attention import attend
 from x2vlm.models.vision.weights import load_encoder
 from x2vlm.registry import VISION_ENCODERS
 

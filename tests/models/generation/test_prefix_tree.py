@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.models.prefixes import distinct_prefixes
+from x2vlm.models.generation.prefix_tree import prefix_tree
 
 ROWS = st.lists(st.lists(st.integers(5, 7), max_size=4), min_size=3, max_size=3)
 
@@ -25,7 +25,7 @@ def written(made, question, number):
 
 @given(rows=st.lists(ROWS, min_size=1, max_size=3).filter(lambda rows: any(any(question) for question in rows)))
 def test_every_token_of_every_answer_stands_for_all_words_up_to_it(rows):
-    made = distinct_prefixes(*padded(rows))
+    made = prefix_tree(*padded(rows))
     for q, question in enumerate(rows):
         for c, answer in enumerate(question):
             for t in range(len(answer)):
@@ -34,7 +34,7 @@ def test_every_token_of_every_answer_stands_for_all_words_up_to_it(rows):
 
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
 def test_no_beginning_is_held_twice(rows):
-    made = distinct_prefixes(*padded(rows))
+    made = prefix_tree(*padded(rows))
     distinct = [{tuple(row[: t + 1]) for row in question for t in range(len(row))} for question in rows]
     assert made.ids.shape == (len(rows), max(map(len, distinct)))
     for q, beginnings in enumerate(distinct):
@@ -45,6 +45,6 @@ def test_no_beginning_is_held_twice(rows):
 @pytest.mark.parametrize("count", [1, 200])
 def test_beginnings_of_many_answers_are_in_the_order_of_the_answers(count):
     ids = torch.arange(5, 5 + count).view(1, count, 1)
-    made = distinct_prefixes(ids, torch.ones_like(ids, dtype=torch.bool))
+    made = prefix_tree(ids, torch.ones_like(ids, dtype=torch.bool))
     assert torch.equal(made.ids[0], ids[0, :, 0])
     assert torch.equal(made.above[0], torch.eye(count, dtype=torch.bool))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, BertLMHeadModel
 
-from x2vlm.models.decoder import AnswerDecoder
+from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.weights.published import BERT_NAMES, FUSION_NAMES, from_published
 
 WORDS, WIDTH = 20, 16

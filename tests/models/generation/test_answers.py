@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from tests.models.test_decoder import WORDS, questions, tiny_decoder
-from x2vlm.models.answering import rank_answers, write_answers
+from tests.models.generation.test_answer_decoder import WORDS, questions, tiny_decoder
+from x2vlm.models.generation.answers import rank_answers, write_answers
 
 CLS, SEP = 2, 3
 

@@ -3,8 +3,8 @@ import shutil
 import pytest
 import torch
 
-from x2vlm.models import attention, attention_backends, learned_bias
-from x2vlm.models.attention import attend, available, resolve
+from x2vlm.models.layers import attention, backends
+from x2vlm.models.layers.attention import attend, available, resolve
 from x2vlm.registry import ATTENTION_BACKENDS
 
 OTHERS = ["sdpa", "flash", "flash_bias", "flex", "varlen", "xformers"]
@@ -61,7 +61,7 @@ def test_every_backend_equals_eager_in_half_precision_on_a_gpu(backend, with_bia
 @pytest.mark.parametrize("chunk", [1, 40, 80, 2**20])
 @pytest.mark.parametrize("shape", [(1, 3, 5, 7), (2, 1, 5, 7), (3, 5, 7), (1, 1, 1, 7), (2, 3, 5, 1)])
 def test_the_gradient_of_a_bias_is_that_of_the_definition_in_chunks_of_any_size(monkeypatch, shape, chunk):
-    monkeypatch.setattr(learned_bias, "CHUNK", chunk)
+    monkeypatch.setattr(cpu_bias_attention, "CHUNK", chunk)
     query, key, value, mask, _ = inputs()
     bias = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
     for plain, fast in compared("flash_bias", mask, bias, [query, key, value, bias]):
@@ -122,7 +122,7 @@ def test_flex_reads_mask_and_bias_and_gives_the_bias_its_gradient(monkeypatch):
     monkeypatch.setattr(flex_attention, "_validate_device", lambda *_: None)
     query, key, value, mask, bias = inputs()
     wanted, results = [query, key, value, bias], []
-    change = attention_backends.score_change(mask, bias, torch.finfo(torch.float32).min)
+    change = backends.score_change(mask, bias, torch.finfo(torch.float32).min)
     plain = ATTENTION_BACKENDS.get("eager")(query, key, value, mask, bias, 0.0)
     for out in (plain, flex_attention.flex_attention(query, key, value, score_mod=change)):
         results.append((out, *torch.autograd.grad(out.square().sum(), wanted)))

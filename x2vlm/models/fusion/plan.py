@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from x2vlm.models.packing import Layout, places_in_groups
+from x2vlm.models.layers.packing import Layout, places_in_groups
 
 if TYPE_CHECKING:
-    from x2vlm.models.encoded import Context, View
+    from x2vlm.models.outputs import Context, TextStates
 
 KeyValue = tuple[Tensor, Tensor]
 
@@ -38,7 +38,7 @@ class Reading:
             all. The last layer spares what is not wanted.
     """
 
-    text: "View"
+    text: "TextStates"
     context: "Context | None"
     texts: Tensor | None = None
     contexts: Tensor | None = None
@@ -47,7 +47,7 @@ class Reading:
     def __len__(self) -> int:
         return len(self.text.embeds if self.texts is None else self.texts)
 
-    def chosen(self) -> "tuple[View, Context | None]":
+    def chosen(self) -> "tuple[TextStates, Context | None]":
         """Text and context of every row, copied where rows choose."""
         text, context = self.text, self.context
         text = text if self.texts is None else text.select(self.texts)
@@ -323,7 +323,7 @@ class Texts:
         return places, [len(one) for one in keep]
 
 
-def _layout(view: "View") -> Layout:
+def _layout(view: "TextStates") -> Layout:
     """Real tokens; all where each token may look elsewhere, as it is not told then which are real."""
     mask = view.mask if view.mask.dim() == 2 else torch.ones_like(view.mask[..., 0])
     return Layout.of_mask(mask)

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.models.packing import Layout, places_in_groups
+from x2vlm.models.layers.packing import Layout, places_in_groups
 
 groups_of_tokens = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 masks = st.integers(1, 5).flatmap(

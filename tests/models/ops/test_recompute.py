@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from x2vlm.models.lean import Linear, feed_forward, normed_linear
+from x2vlm.models.ops.recompute import Linear, feed_forward, normed_linear
 
 NAMES = ("hidden", "gain", "shift", "weight1", "bias1", "weight2", "bias2", "scale")
 

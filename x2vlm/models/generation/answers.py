@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
-from x2vlm.models.decoder import AnswerDecoder
-from x2vlm.models.fusion import KeyValue
-from x2vlm.models.prefixes import distinct_prefixes
+from x2vlm.models.fusion.encoder import KeyValue
+from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.prefix_tree import prefix_tree
 
 FIRST_TOKENS = ("once", "twice")
 
@@ -114,7 +114,7 @@ def _rest(decoder: AnswerDecoder, asked: Asked, ids: Tensor, mask: Tensor) -> Te
     if not real.any():
         return asked.sees.new_zeros(real.shape[:2], dtype=torch.float32)
     decoder.embeddings.check_room(ids.shape[2] - 1)
-    shared = distinct_prefixes(ids[..., 1:-1], real)
+    shared = prefix_tree(ids[..., 1:-1], real)
     looks = nn.functional.pad(shared.above, (1, 0), value=True)  # at [CLS] too
     hidden, _ = decoder.read(shared.ids, 1 + shared.depth, looks, asked.memory, asked.sees, asked.past)
     # Not by logsumexp, which torch computes several times more slowly on CPUs.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.fusion import FusionLayer, KeyValue
+from x2vlm.models.fusion.encoder import FusionLayer, KeyValue
 
 
 class AnswerDecoder(nn.Module):

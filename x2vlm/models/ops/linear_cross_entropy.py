@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 SCORES = 2**26  # scores held at once: 256 MiB; 2,198 guesses among 30,522 words, 268 among 250,002
 
 
-def word_cost(
+def linear_cross_entropy(
     hidden: Tensor,
     words: Tensor,
     bias: Tensor,
@@ -41,10 +41,10 @@ def word_cost(
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    return _WordCost.apply(hidden, words, bias, labels, smoothing, never, dtype, torch.is_grad_enabled())
+    return _LinearCrossEntropy.apply(hidden, words, bias, labels, smoothing, never, dtype, torch.is_grad_enabled())
 
 
-class _WordCost(torch.autograd.Function):
+class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -74,7 +74,9 @@ class _WordCost(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.grads is None:
-            raise RuntimeError("word_cost gives its gradient once; compute it again for a second backward pass.")
+            raise RuntimeError(
+                "linear_cross_entropy gives its gradient once; compute it again for a second backward pass."
+            )
         grads, ctx.grads = ctx.grads, None
         return *(None if x is None else x.mul_(grad) for x in grads), None, None, None, None, None
 

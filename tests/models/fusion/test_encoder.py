@@ -3,9 +3,9 @@ import torch
 from transformers import BertConfig, BertModel
 
 from tests.models.conftest import image_batch, region_batch, tiny_model
-from x2vlm.models.attention import _chosen
-from x2vlm.models.encoded import Context
-from x2vlm.models.fusion import CrossAttentionFusion
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
+from x2vlm.models.layers.attention import _chosen
+from x2vlm.models.outputs import Context
 
 
 def test_keys_and_values_are_projected_once_for_everything_that_looks_at_an_image(model):

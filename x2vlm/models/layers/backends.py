@@ -1,6 +1,7 @@
 """Backends of attention, all with one signature: query, key, value, mask, bias, dropout. Asked for by name only.
 
-What a backend cannot do it refuses with an error, which ``x2vlm.models.attention`` finds in a small run and passes on.
+What a backend cannot do it refuses with an error, which ``x2vlm.models.layers.attention`` finds in a small run and
+passes on.
 
 Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
 """
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from x2vlm.models.learned_bias import attention_with_learned_bias
+from x2vlm.models.ops.cpu_bias_attention import attention_with_learned_bias
 from x2vlm.registry import ATTENTION_BACKENDS
 
 

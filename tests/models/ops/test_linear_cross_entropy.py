@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from x2vlm.models import word_cost as module
-from x2vlm.models.word_cost import word_cost
+from x2vlm.models.ops import linear_cross_entropy as module
+from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 
 WORDS, WIDTH, GUESSES = 23, 6, 7
 
@@ -36,7 +36,7 @@ def test_the_cost_and_all_gradients_are_those_of_cross_entropy_however_many_are_
 ):
     monkeypatch.setattr(module, "SCORES", scores)
     *wanted, labels = inputs()
-    ours = with_gradients(word_cost(*wanted, labels, smoothing, never), *wanted)
+    ours = with_gradients(linear_cross_entropy(*wanted, labels, smoothing, never), *wanted)
     for value, expected in zip(ours, with_gradients(plain(*wanted, labels, smoothing, never), *wanted), strict=True):
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
 
@@ -47,7 +47,9 @@ def test_it_equals_the_cross_entropy_of_torch_with_a_vocabulary_of_thousands_in_
     wanted = [x.requires_grad_() for x in wanted]
     labels = torch.randint(9001, (5,), generator=generator)
     expected = functional.cross_entropy(functional.linear(*wanted), labels, reduction="sum")
-    pairs = zip(with_gradients(word_cost(*wanted, labels), *wanted), with_gradients(expected, *wanted), strict=True)
+    pairs = zip(
+        with_gradients(linear_cross_entropy(*wanted, labels), *wanted), with_gradients(expected, *wanted), strict=True
+    )
     for value, plain_value in pairs:
         torch.testing.assert_close(value, plain_value, atol=1e-10, rtol=1e-10)
 
@@ -58,7 +60,7 @@ def test_under_autocast_it_has_fp32_gradients_within_the_precision_of_the_type(m
     monkeypatch.setattr(module, "SCORES", scores)
     *wanted, labels = inputs()
     with torch.autocast("cpu", dtype=dtype):
-        cost = word_cost(*wanted, labels)
+        cost = linear_cross_entropy(*wanted, labels)
     assert cost.dtype == torch.float32
     scale = 2.0**17  # more than fp16 can hold, as loss scales are
     ours = with_gradients(cost, *wanted, factor=scale)
@@ -75,7 +77,7 @@ def test_words_that_are_read_too_get_both_gradients_in_one():
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
-COSTS = (word_cost, plain)
+COSTS = (linear_cross_entropy, plain)
 
 
 def test_only_a_part_of_the_scores_is_there_at_once(monkeypatch):
@@ -85,32 +87,32 @@ def test_only_a_part_of_the_scores_is_there_at_once(monkeypatch):
         module, "_costs", lambda scores, *rest: seen.append(tuple(scores.shape)) or costs(scores, *rest)
     )
     *wanted, labels = inputs()
-    word_cost(*wanted, labels)
+    linear_cross_entropy(*wanted, labels)
     assert seen == [(2, WORDS)] * 3 + [(1, WORDS)]
 
 
 def test_what_needs_no_gradient_gets_none():
     *factors, labels = inputs()
     frozen = [x.detach() for x in factors]
-    assert not word_cost(*frozen, labels).requires_grad
-    cost = word_cost(factors[0], *frozen[1:], labels)
+    assert not linear_cross_entropy(*frozen, labels).requires_grad
+    cost = linear_cross_entropy(factors[0], *frozen[1:], labels)
     torch.testing.assert_close(
         torch.autograd.grad(cost, factors[0])[0], torch.autograd.grad(plain(*factors, labels), factors[0])[0]
     )
     with torch.no_grad():
-        torch.testing.assert_close(word_cost(*factors, labels), plain(*factors, labels))
+        torch.testing.assert_close(linear_cross_entropy(*factors, labels), plain(*factors, labels))
 
 
 def test_no_guesses_cost_nothing_and_send_zeros_back():
     *wanted, labels = inputs()
-    cost, *grads = with_gradients(word_cost(wanted[0][:0], *wanted[1:], labels[:0]), *wanted[1:])
+    cost, *grads = with_gradients(linear_cross_entropy(wanted[0][:0], *wanted[1:], labels[:0]), *wanted[1:])
     assert cost == 0
     assert not any(grad.any() for grad in grads)
 
 
 def test_a_second_backward_pass_is_refused_with_a_sentence():
     *wanted, labels = inputs()
-    cost = word_cost(*wanted, labels)
+    cost = linear_cross_entropy(*wanted, labels)
     cost.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="gives its gradient once; compute it again"):
         cost.backward()
@@ -119,4 +121,4 @@ def test_a_second_backward_pass_is_refused_with_a_sentence():
 def test_scores_far_from_the_greatest_stay_exact():
     hidden = torch.tensor([[1.0]], requires_grad=True)
     words, bias = torch.tensor([[300.0], [0.0], [-300.0]]), torch.zeros(3)
-    assert word_cost(hidden, words, bias, torch.tensor([2])) == 600
+    assert linear_cross_entropy(hidden, words, bias, torch.tensor([2])) == 600

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Prefixes:
+class PrefixTree:
     """The distinct beginnings of the answers to each question, as a tree: each stands for its last token.
 
     Attributes:
@@ -27,7 +27,7 @@ class Prefixes:
     place: Tensor
 
 
-def distinct_prefixes(ids: Tensor, real: Tensor) -> Prefixes:
+def prefix_tree(ids: Tensor, real: Tensor) -> PrefixTree:
     """Find what answers share.
 
     Args:
@@ -48,4 +48,4 @@ def distinct_prefixes(ids: Tensor, real: Tensor) -> Prefixes:
     path = place.gather(1, (chosen // length)[..., None].expand(-1, -1, length))  # [Q, N, T]
     path = torch.where(torch.arange(length, device=ids.device) < depth[..., None], path, own[..., None])
     above = torch.zeros(questions, count, count, dtype=torch.bool, device=ids.device).scatter_(2, path, True)
-    return Prefixes(ids.flatten(1).gather(1, chosen), depth, above, place)
+    return PrefixTree(ids.flatten(1).gather(1, chosen), depth, above, place)

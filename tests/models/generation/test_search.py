@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from x2vlm.models.generation import UNLIKELY, BeamSearch, Limits, Sampling, forbid, search_of
+from x2vlm.models.generation.search import UNLIKELY, BeamSearch, Limits, Sampling, forbid, search_of
 
 END = 0
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from x2vlm.benchmark.plain_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer
-from x2vlm.models.encoded import Context, View
-from x2vlm.models.fusion import CrossAttentionFusion
-from x2vlm.models.reading import Plan, Reading
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
+from x2vlm.models.fusion.plan import Plan, Reading
+from x2vlm.models.outputs import Context, TextStates
 
 WIDTH, SEEN_WIDTH = 8, 12
 
@@ -23,13 +23,13 @@ def drawn(*shape, seed=0):
 
 def texts(lengths, seed=1):
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return View(drawn(*mask.shape, WIDTH, seed=seed).requires_grad_(), mask)
+    return TextStates(drawn(*mask.shape, WIDTH, seed=seed).requires_grad_(), mask)
 
 
 def growing_texts():
     """Each token sees those before it."""
     look = torch.ones(4, 4).tril().bool().expand(3, 4, 4)
-    return View(drawn(3, 4, WIDTH, seed=5).requires_grad_(), look)
+    return TextStates(drawn(3, 4, WIDTH, seed=5).requires_grad_(), look)
 
 
 def parts(owner, pictures=3, patches=4):

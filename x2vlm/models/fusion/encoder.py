@@ -15,13 +15,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from x2vlm.models.attention import attend
-from x2vlm.models.drop_path import DropPath, linear_rates
-from x2vlm.models.encoded import Context, View
-from x2vlm.models.lean import Linear, feed_forward
-from x2vlm.models.memory import remembered
-from x2vlm.models.packing import Layout
-from x2vlm.models.reading import Asked, KeyValue, Plan, Reading, Source, Step
+from x2vlm.models.fusion.plan import Asked, KeyValue, Plan, Reading, Source, Step
+from x2vlm.models.generation.kv_cache import remembered
+from x2vlm.models.layers.attention import attend
+from x2vlm.models.layers.drop_path import DropPath, linear_rates
+from x2vlm.models.layers.packing import Layout
+from x2vlm.models.ops.recompute import Linear, feed_forward
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import FUSION_ENCODERS
 from x2vlm.weights.files import CheckpointError
 from x2vlm.weights.towers import choose_layers, fusion_tensors, read_bert
@@ -52,7 +52,8 @@ class CrossAttentionFusion(nn.Module):
             only (X-FM, arXiv:2301.05065).
         drop_path: Stochastic depth of the last layer; earlier layers linearly less, the first one none. Where it is
             not 0 it takes the place of dropout of hidden states; that of attention weights stays.
-        drop_path_unit: ``samples``, or ``positions`` as published; see :class:`~x2vlm.models.drop_path.DropPath`.
+        drop_path_unit: ``samples``, or ``positions`` as published; see
+            :class:`~x2vlm.models.layers.drop_path.DropPath`.
         attention: Attention backend.
     """
 
@@ -107,7 +108,7 @@ class CrossAttentionFusion(nn.Module):
 
     def forward(
         self,
-        text: View,
+        text: TextStates,
         context: Context | None,
         memory: Sequence[KeyValue] | None = None,
         at: Tensor | int | None = None,
@@ -118,7 +119,7 @@ class CrossAttentionFusion(nn.Module):
             text: ``B`` texts of width ``width``.
             context: ``B`` contexts; None runs the layers without cross-attention (plain text).
             memory: ``project(context.tokens)``, if it is at hand.
-            at: The tokens that are wanted, as in :class:`~x2vlm.models.reading.Reading`.
+            at: The tokens that are wanted, as in :class:`~x2vlm.models.fusion.plan.Reading`.
 
         Returns:
             ``[B, L, width]``, 0 at padding; by ``at`` ``[B, M, width]`` or ``[B, width]``.

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from x2vlm.models import attention_backends  # noqa: F401  (registers them)
+from x2vlm.models.layers import backends  # noqa: F401  (registers them)
 from x2vlm.registry import ATTENTION_BACKENDS
 
 Backend = Callable[..., Tensor]
@@ -98,8 +98,8 @@ def available(
     dropped: bool = False,
 ) -> list[str]:
     """Names of the backends that run on this device and type, with a mask, a bias that learns, dropout, or without."""
-    backends = ATTENTION_BACKENDS.module_dict.items()
-    return [name for name, fn in backends if _probe(fn, device, dtype, masked, biased, dropped) is None]
+    known = ATTENTION_BACKENDS.module_dict.items()
+    return [name for name, fn in known if _probe(fn, device, dtype, masked, biased, dropped) is None]
 
 
 def _probe(fn: Backend, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str | None:

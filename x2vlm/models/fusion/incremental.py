@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from x2vlm.models.encoded import Context, View
-from x2vlm.models.fusion import CrossAttentionFusion, KeyValue
-from x2vlm.models.memory import remembered
+from x2vlm.models.fusion.encoder import CrossAttentionFusion, KeyValue
+from x2vlm.models.generation.kv_cache import remembered
+from x2vlm.models.outputs import Context, TextStates
 
 
 def look_at(fusion: CrossAttentionFusion, context: Context) -> tuple[list[KeyValue], Tensor]:
@@ -29,8 +29,8 @@ def look_at(fusion: CrossAttentionFusion, context: Context) -> tuple[list[KeyVal
     return [tuple(torch.cat([s, t[owner]], dim=2) for s, t in zip(*both, strict=True)) for both in parts], sees
 
 
-def fuse_on(fusion: CrossAttentionFusion, text: View, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
-    """Read the next tokens of texts within :meth:`~x2vlm.models.memory.Memory.used`; the last one is what is asked for.
+def fuse_on(fusion: CrossAttentionFusion, text: TextStates, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
+    """Read the next tokens of texts; the last one is what is asked for.
 
     Args:
         fusion: The fusion encoder.

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.models.conftest import image_batch, tiny_model
-from x2vlm.models.drop_path import DropPath, linear_rates
-from x2vlm.models.encoded import View
-from x2vlm.models.fusion import CrossAttentionFusion
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
+from x2vlm.models.layers.drop_path import DropPath, linear_rates
+from x2vlm.models.outputs import TextStates
 from x2vlm.models.text import HFTextEncoder
 
 TEXT = dict(
@@ -95,7 +95,7 @@ def test_a_layer_whose_branches_are_all_dropped_only_normalises():
     hidden = torch.randn(2, 3, 8)
     norm = torch.nn.functional.layer_norm
     expected = norm(norm(hidden, (8,), eps=1e-12), (8,), eps=1e-12)  # self-attention and feed-forward, no context
-    out = fusion(View(hidden, torch.ones(2, 3, dtype=torch.bool)), None)
+    out = fusion(TextStates(hidden, torch.ones(2, 3, dtype=torch.bool)), None)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
-from x2vlm.models.reading import Reading
+from x2vlm.models.fusion.plan import Reading
 
 
 @dataclass(frozen=True)
-class View:
+class TextStates:
     """Encoded texts.
 
     Attributes:
@@ -29,9 +29,9 @@ class View:
     mask: Tensor
     feat: Tensor | None = None
 
-    def select(self, index: Tensor) -> "View":
+    def select(self, index: Tensor) -> "TextStates":
         """The texts at ``index``, in that order."""
-        return View(self.embeds[index], self.mask[index], None if self.feat is None else self.feat[index])
+        return TextStates(self.embeds[index], self.mask[index], None if self.feat is None else self.feat[index])
 
 
 @dataclass(frozen=True)
@@ -159,18 +159,18 @@ class EncodedBatch:
         context: What they are paired with; None for plain text.
         temperature: Scalar, softness of the contrastive similarities (divide by it); None without contrast.
         word_embeddings: ``[V, D]``, the text encoder's input embeddings, for tied decoders.
-        encode_text: ``(ids, mask, positions=None) -> View`` through the text encoder.
+        encode_text: ``(ids, mask, positions=None) -> TextStates`` through the text encoder.
         reader: Reads texts with contexts through the fusion encoder.
         encode_pixels: ``(pixels, masked_patches=None) -> (tokens, summary)`` through the vision encoder.
     """
 
     batch: Batch
-    text: View | None = WhenAsked()
-    masked_text: View | None = WhenAsked()
+    text: TextStates | None = WhenAsked()
+    masked_text: TextStates | None = WhenAsked()
     context: Context | None
     temperature: Tensor | None
     word_embeddings: Tensor
-    encode_text: Callable[..., View]
+    encode_text: Callable[..., TextStates]
     reader: Reader
     encode_pixels: Callable[..., tuple[Tensor, Tensor]] | None = None
 
@@ -198,7 +198,7 @@ class EncodedBatch:
         """The fusion encoder."""
         return self.reader.fusion
 
-    def fuse(self, context: Context | None, text: View, at: Tensor | int | None = None) -> Tensor:
+    def fuse(self, context: Context | None, text: TextStates, at: Tensor | int | None = None) -> Tensor:
         """Each text after attending to its context, or only to itself where there is none, now.
 
         Keys and values of a context's tokens are projected at the first call and reused by later ones. What a whole
@@ -212,7 +212,7 @@ class EncodedBatch:
     def ask(
         self,
         context: Context | None,
-        text: View,
+        text: TextStates,
         contexts: Tensor | None = None,
         texts: Tensor | None = None,
         at: Tensor | int | None = None,
@@ -224,7 +224,7 @@ class EncodedBatch:
             text: What rows choose texts from.
             contexts: ``[R]`` long, the context of each row; None: row r has context r.
             texts: ``[R]`` long, the text of each row; None: row r reads text r.
-            at: Which states are wanted; see :class:`~x2vlm.models.reading.Reading`.
+            at: Which states are wanted; see :class:`~x2vlm.models.fusion.plan.Reading`.
 
         Returns:
             What gives the states, as from :meth:`fuse`, when it is called.

@@ -1,0 +1,1 @@
+"""The fusion encoder: texts read with their contexts."""

@@ -1,0 +1,1 @@
+"""Texts written token by token: searches, the cache of keys and values, the answer decoder."""
