@@ -95,6 +95,9 @@ class Batch:
         extras: Per-record extras, one dict per sample, in order of the contexts.
         bad: Records that were skipped while this batch was made.
         drawn: Records read to make this batch, bad ones included.
+        host: This batch in main memory, without pixels, for a batch that :meth:`to` has moved to a device: shapes, index
+            tables and lengths are planned from it, so that nobody has to wait for the device. Who changes a moved batch
+            changes it too, or sets it to None.
     """
 
     text_ids: Tensor | None
@@ -125,18 +128,29 @@ class Batch:
     extras: list[dict[str, Any]] = field(default_factory=list)
     bad: list[BadRecord] = field(default_factory=list)
     drawn: int = 0
+    host: "Batch | None" = None
 
     def __len__(self) -> int:
         return len(self.owner if self.text_ids is None else self.text_ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch with every tensor on ``device``."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The same batch with every tensor on ``device``; what it was in main memory stays at hand as ``host``."""
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        on_device = any(tensor.device.type != "cpu" for tensor in moved._tensors().values())
+        return replace(moved, host=self.on_host() if on_device else None)
+
+    def on_host(self) -> "Batch":
+        """Its tensors in main memory, without pixels; a device is waited for only where ``host`` is not known."""
+        if self.host is not None:
+            return self.host
+        return replace(self, pixels=None)._map(Tensor.cpu)
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; called by torch's DataLoader."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, fn: Any) -> "Batch":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **{name: fn(tensor) for name, tensor in tensors.items()})
+        return replace(self, **{name: fn(tensor) for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}

@@ -185,5 +185,5 @@ def replay(dump: str | Path, cfg: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _plain_batch(batch: Batch) -> dict[str, Any]:
-    values = {one.name: getattr(batch, one.name) for one in fields(batch) if one.name not in ("bad", "extras")}
+    values = {one.name: getattr(batch, one.name) for one in fields(batch) if one.name not in ("bad", "extras", "host")}
     return {name: value.detach().cpu() if isinstance(value, Tensor) else value for name, value in values.items()}

@@ -5,6 +5,7 @@ import torch
 
 from x2vlm.models.layers import attention, backends
 from x2vlm.models.layers.attention import attend, available, resolve
+from x2vlm.models.ops import cpu_bias_attention
 from x2vlm.registry import ATTENTION_BACKENDS
 
 OTHERS = ["sdpa", "flash", "flash_bias", "flex", "varlen", "xformers"]
