@@ -95,8 +95,8 @@ class Batch:
         extras: Per-record extras, one dict per sample, in order of the contexts.
         bad: Records that were skipped while this batch was made.
         drawn: Records read to make this batch, bad ones included.
-        host: This batch in main memory, without pixels, for a batch that :meth:`to` has moved to a device: shapes, index
-            tables and lengths are planned from it, so that nobody has to wait for the device. Who changes a moved batch
+        host: This batch in main memory, without pixels, for a batch that :meth:`to` has moved to a device: shapes and
+            index tables are planned from it, so that nobody has to wait for the device. Who changes a moved batch
             changes it too, or sets it to None.
     """
 
