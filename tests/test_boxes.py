@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.ops import generalized_box_iou_loss
 
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
 
@@ -49,3 +50,16 @@ def test_overlap_of_boxes_by_hand():
     torch.testing.assert_close(paired_iou(first, second), torch.tensor([1 / 3, 0.0, 0.0]))
     # Second pair: union 0.08 in a hull of 1, so 0 - (1 - 0.08) / 1.
     torch.testing.assert_close(paired_giou(first, second)[:2], torch.tensor([1 / 3, -0.92]), atol=1e-5, rtol=0)
+
+
+def test_generalised_overlap_has_the_numbers_and_gradients_of_torchvision():
+    corners = torch.rand(200, 2, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=2).values.flatten(2)
+    corners[:20, 1, 2:] = corners[:20, 1, :2]  # without extent
+    corners[20:30, 1] = corners[20:30, 0]
+    wanted = [corners[:, side].clone().requires_grad_() for side in (0, 1)]
+    weights = torch.rand(200, generator=torch.Generator().manual_seed(1))
+    ours, theirs = paired_giou(*wanted), 1 - generalized_box_iou_loss(*wanted, reduction="none")
+    torch.testing.assert_close(ours, theirs)
+    grads = [torch.autograd.grad((value * weights).sum(), wanted) for value in (ours, theirs)]
+    for mine, other in zip(*grads, strict=True):
+        torch.testing.assert_close(mine[30:], other[30:])  # where edges coincide a minimum has no one gradient

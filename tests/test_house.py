@@ -163,8 +163,8 @@ def test_the_objective_of_the_plugin_guide_trains():
     context = Context(torch.zeros(3, 2, 4), torch.arange(3), mask, torch.zeros(3, 4), feat)
     batch = Batch(text_ids=torch.zeros(3, 2, dtype=torch.long), text_mask=mask)
     text = TextStates(torch.zeros(3, 2, 4), mask, feat)
-    encoded = EncodedBatch(batch, text, None, context, torch.tensor(0.07), torch.zeros(5, 4), None, None)
-    loss = objective(encoded)["loss_itc"]
+    encoded = EncodedBatch(batch, text, None, context, torch.tensor(0.07))
+    loss = objective.losses(encoded, objective.requests(encoded))["loss_itc"]
     loss.backward()
     assert loss.isfinite()
     assert objective.bias.grad != 0

@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert, generalized_box_iou_loss
+from torchvision.ops import box_convert
+
+GIOU_EPS = 1e-7  # as torchvision has it
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
@@ -27,8 +29,20 @@ def paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
 
 
 def paired_giou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """GIoU (arXiv:1902.09630) of each box with its partner, ``[B, 4]`` and ``[B, 4]`` -> ``[B]`` in -1..1."""
-    return 1 - generalized_box_iou_loss(first_xyxy, second_xyxy, reduction="none")
+    """GIoU (arXiv:1902.09630) of each box with its partner, ``[B, 4]`` and ``[B, 4]`` -> ``[B]`` in -1..1.
+
+    The numbers of torchvision's ``generalized_box_iou_loss``, which picks boxes by a mask: a GPU is waited for there.
+    """
+    inner = torch.minimum(first_xyxy[:, 2:], second_xyxy[:, 2:]) - torch.maximum(first_xyxy[:, :2], second_xyxy[:, :2])
+    outer = torch.maximum(first_xyxy[:, 2:], second_xyxy[:, 2:]) - torch.minimum(first_xyxy[:, :2], second_xyxy[:, :2])
+    first, second = first_xyxy[:, 2:] - first_xyxy[:, :2], second_xyxy[:, 2:] - second_xyxy[:, :2]
+    overlap = torch.where((inner > 0).all(dim=-1), _area(inner), 0.0)
+    union, hull = _area(first) + _area(second) - overlap, _area(outer)
+    return overlap / (union + GIOU_EPS) - (hull - union) / (hull + GIOU_EPS)
+
+
+def _area(sizes: Tensor) -> Tensor:
+    return sizes[:, 0] * sizes[:, 1]
 
 
 def boxes_to_patch_mask(boxes_xyxy: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch, tiny_model
+from tests.models.conftest import VOCAB, encoded_for, image_batch, random_texts, region_batch, tiny_model
 from x2vlm.benchmark.plain import PlainPath
 from x2vlm.data.batch import Batch
 from x2vlm.engine.losses import losses_of
@@ -87,10 +87,11 @@ STREAMS = {
 
 
 def library_losses(model, batch, objectives, negatives):
-    encoded, losses = model.encode(batch), {}
+    encoded, losses = encoded_for(model, batch), {}
     for name in objectives:
         objective = model.objectives[name]
-        losses |= objective.loss(encoded, *negatives) if name == "itm" else objective(encoded)
+        requests = [objective.request(encoded, *negatives)] if name == "itm" else objective.requests(encoded)
+        losses |= objective.losses(encoded, model.read(requests))
     return losses
 
 

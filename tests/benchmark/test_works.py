@@ -43,7 +43,7 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         images = pixels(3, size.image)
-        ours = head.generate(model.encode(Batch(None, None, images, torch.arange(3))), search)
+        ours = head.generate(model, model.encode(Batch(None, None, images, torch.arange(3))), search)
         plain = PlainPath(model)
         reader = PlainCaptionReader(plain, plain.encode_pixels(images))
         theirs = search(reader, torch.tensor([head.start_ids] * 3), head.end_id)

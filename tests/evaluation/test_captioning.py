@@ -13,7 +13,7 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.evaluation import java_scores
 from x2vlm.evaluation.captioning import CaptioningMetric, most_frequent
 from x2vlm.evaluation.ngrams import bleu, cider_d, rouge_l
-from x2vlm.models.generation.search import BeamSearch, Written
+from x2vlm.models.generation.search import BeamSearch, GeneratedText
 from x2vlm.objectives.caption import CaptionGeneration
 
 TOKENIZER = bert_vocab([*"a the dog cat runs sits on mat red picture of".split(), *(f"w{i}" for i in range(14))])  # noqa: SIM905
@@ -33,11 +33,11 @@ class Parrot(nn.Module):
         super().__init__()
         self.said, self.asked = said, []
 
-    def generate(self, encoded, search):
+    def generate(self, model, encoded, search):
         assert encoded.text is None
         numbers = encoded.batch.pixels[encoded.batch.owner, 0, 0, 0].long().tolist()
         self.asked += numbers
-        return [Written(TOKENIZER.convert_tokens_to_ids(self.said[n].split()), -1.0) for n in numbers]
+        return [GeneratedText(TOKENIZER.convert_tokens_to_ids(self.said[n].split()), -1.0) for n in numbers]
 
 
 def batch_of(make, numbers, references=REFERENCES):
@@ -127,7 +127,7 @@ def test_a_real_model_writes_captions(model, make):
     assert results["cider"] <= 1000
     with torch.no_grad():
         encoded = model.encode(replace(batches[0], owner=torch.arange(2), boxes_xyxy=None, text_ids=None))
-        one = model.objectives["caption"].generate(encoded, BeamSearch(beams=2, max_length=8))[0]
+        one = model.objectives["caption"].generate(model, encoded, BeamSearch(beams=2, max_length=8))[0]
     assert metric.search == BeamSearch(beams=2, max_length=8)
     assert 5 <= len(one.ids) <= 8
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.models.conftest import states_of
 from x2vlm.evaluation.classification import ClassificationMetric
 from x2vlm.evaluation.predictions import all_right, predictions_of_classes, sentence_of
 from x2vlm.evaluation.quiet import quiet
@@ -28,7 +29,7 @@ def judge(model, monkeypatch):
         objective = Classification(num_classes=len(scores[0]), width=8)
         model.objectives["classification"] = objective
         rest = iter(torch.tensor(scores).split([len(batch) for batch in batches]))
-        monkeypatch.setattr(objective, "logits", lambda encoded: next(rest))
+        monkeypatch.setattr(objective, "logits", lambda encoded, fused: next(rest))
         return metric.evaluate(model, batches)
 
     return evaluate
@@ -53,7 +54,8 @@ def test_the_models_own_scores_are_what_is_judged(model, images):
     model.objectives["classification"] = Classification(num_classes=7, width=8)
     batches = [replace(b, labels=torch.arange(len(b))) for b in images]
     with quiet(model):
-        logits = torch.cat([model.objectives["classification"].logits(model.encode(b)) for b in batches])
+        states = [states_of(model, "classification", model.encode(b)) for b in batches]
+        logits = model.objectives["classification"].head(torch.cat(states))
     right = logits.argmax(1) == torch.cat([b.labels for b in batches])
     results = ClassificationMetric().evaluate(model, batches)
     assert results["accuracy"] == pytest.approx(100 * right.float().mean().item())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.models.conftest import states_of
 from x2vlm.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
 from x2vlm.evaluation import grounding
 from x2vlm.evaluation.grounding import GroundingMetric, confidence_summary, match_confidence
@@ -25,7 +26,7 @@ def answer(model, monkeypatch):
 
     def fix(boxes_xyxy):
         answers = xyxy_to_cxcywh(torch.tensor(boxes_xyxy))
-        monkeypatch.setattr(model.objectives["bbox"], "predict", lambda encoded: answers[: len(encoded.batch)])
+        monkeypatch.setattr(model.objectives["bbox"], "box", lambda states: answers[: len(states)])
 
     return fix
 
@@ -84,7 +85,7 @@ def test_the_inclusive_convention_says_which_size_is_missing(model, batch):
 
 
 def test_the_models_own_boxes_are_what_is_judged(model, batch):
-    predicted = cxcywh_to_xyxy(model.objectives["bbox"].predict(model.encode(batch)).detach())
+    predicted = cxcywh_to_xyxy(model.objectives["bbox"].box(states_of(model, "bbox", model.encode(batch))).detach())
     expected = paired_iou(predicted[:3], torch.tensor(TRUE)).mean().item()
     assert 0 < expected < 1
     assert GroundingMetric().evaluate(model, [batch])["mean_iou"] == pytest.approx(100 * expected, rel=1e-5)

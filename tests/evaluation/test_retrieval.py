@@ -123,9 +123,9 @@ def images_projected(model, patches=4):
     return counts
 
 
-def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images, monkeypatch):
-    encoded, encode = [], model.encode_pixels
-    monkeypatch.setattr(model, "encode_pixels", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images):
+    encoded = []
+    model.vision_encoder.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
     projected = images_projected(model)
     RetrievalMetric(k=9, chunk=4).evaluate(model, images)
     assert sum(encoded) == 6

@@ -11,7 +11,7 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.engine.runner import _build_metric
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.vqa import VQAMetric
-from x2vlm.models.generation.answers import Ranking, Written
+from x2vlm.models.generation.answers import GeneratedAnswers, Ranking
 from x2vlm.objectives.answer import AnswerGeneration
 
 CANDIDATES = ["yes", "no", "two dogs", "blue"]
@@ -47,7 +47,7 @@ def says(answering, monkeypatch):
     """Make the model choose these candidates, by number."""
 
     def choose(*numbers):
-        def rank(encoded, *_, **__):
+        def rank(questions, *_, **__):
             ids = torch.tensor(numbers)[:, None]
             return Ranking(ids, torch.ones(len(ids), 1), torch.zeros(len(ids), 1))
 
@@ -80,7 +80,9 @@ def test_the_answers_are_those_of_the_models_own_ranking(answering, make, tokeni
     known = []
     with quiet(answering):
         for batch in batches:
-            made = answering.objectives["answer"].rank(answering.encode(batch), ids, ids != 0, k=3)
+            objective = answering.objectives["answer"]
+            questions = answering.read(objective.requests(answering.encode(batch)))
+            made = objective.rank(questions, ids, ids != 0, k=3)
             best = [CANDIDATES[i] for i in made.ids[:, 0].tolist()]
             known.append(replace(batch, extras=[{"answers": [one]} for one in best]))
     results = VQAMetric(tokenizer, CANDIDATES, k=3).evaluate(answering, known)
@@ -93,9 +95,9 @@ def test_written_answers_are_read_up_to_their_end(answering, four, tokenizer, mo
     ids = torch.tensor([[[two, dogs, end]], [[dogs, end, end]], [[two, dogs, end]], [[two, dogs, end]]])
     asked = {}
 
-    def write(encoded, start, end, **options):
+    def write(questions, start, end, **options):
         asked.update(options, start=start, end=end)
-        return Written(ids, torch.zeros(4, 1))
+        return GeneratedAnswers(ids, torch.zeros(4, 1))
 
     monkeypatch.setattr(answering.objectives["answer"], "write", write)
     four = replace(four, extras=[{"answers": [one]} for one in ("two dogs", "dogs", "2 dogs", "no")])

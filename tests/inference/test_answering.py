@@ -58,7 +58,8 @@ def test_the_answers_are_those_of_the_evaluations_own_batch(cfg, inferencer):
     dataset, model = build(DATASETS, cfg.evaluations.vqa.dataset), inferencer.model
     record, batch = dataset.record(0), inferencer.collate([dataset[0]])
     ids, mask = padded_tokens(tokenize(inferencer.collate.tokenizer, CANDIDATES, None), 0)
-    made = model.objectives["answer"].rank(model.encode(batch), ids, mask)
+    objective = model.objectives["answer"]
+    made = objective.rank(model.read(objective.requests(model.encode(batch))), ids, mask)
     (answer,) = inferencer.answer(record["image"], record["question"], CANDIDATES)
     assert answer.text == CANDIDATES[made.ids[0, 0]]
     assert answer.probability == pytest.approx(made.probabilities[0, 0].item(), abs=1e-5)

@@ -49,7 +49,7 @@ def test_the_right_caption_is_on_every_card_with_its_place(cfg, checkpoint, name
     with torch.no_grad():
         encoded = inferencer.model.encode(batch)
         pairs = torch.cartesian_prod(torch.arange(6), torch.arange(6))
-        fused = encoded.fuse(encoded.context.select(pairs[:, 0]), encoded.text.select(pairs[:, 1]))
+        fused = inferencer.model.fuse(encoded.context.select(pairs[:, 0]), encoded.text.select(pairs[:, 1]))
         scores = inferencer.model.objectives["itm"].score(fused[:, 0]).softmax(-1)[:, 1].view(6, 6)
     places = (1 + best_ranks(scores, torch.arange(6), torch.arange(6))).tolist()
     assert [next(c.place for c in card.captions if c.right) for card in cards] == places

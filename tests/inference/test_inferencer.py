@@ -51,7 +51,7 @@ def test_the_answers_are_those_of_the_evaluations_own_batch(cfg, inferencer):
     dataset = build(DATASETS, cfg.evaluations.image_retrieval.dataset)
     record, model = dataset.record(0), inferencer.model
     encoded = model.encode(inferencer.collate([dataset[0]]))
-    logits = model.objectives["itm"].score(encoded.fuse(encoded.context, encoded.text)[:, 0])
+    logits = model.objectives["itm"].score(model.fuse(encoded.context, encoded.text)[:, 0])
     match = inferencer.match(record["image"], [record["caption"]])[0]
     assert match.probability == pytest.approx(logits.softmax(-1)[0, 1].item(), abs=1e-5)
     assert match.similarity == pytest.approx((encoded.context.feat @ encoded.text.feat.T).item(), abs=1e-5)

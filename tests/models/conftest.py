@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Batch
+from x2vlm.models.needs import EVERYTHING
 from x2vlm.models.x2vlm import X2VLM
 
 VOCAB = 30
@@ -29,6 +30,26 @@ def tiny_model(**changes):
     )
     torch.manual_seed(0)
     return X2VLM(**{**parts, **changes}).eval()
+
+
+def encoded_for(model, batch):
+    """The batch, with all that any objective of the model needs."""
+    needs = EVERYTHING
+    for objective in model.objectives.values():
+        needs |= objective.needs
+    return model.encode(batch, needs)
+
+
+def losses_of(model, objective, encoded):
+    """What an objective gives for an encoded batch, by itself."""
+    objective = model.objectives[objective] if isinstance(objective, str) else objective
+    return objective.losses(encoded, model.read(objective.requests(encoded)))
+
+
+def states_of(model, objective, encoded):
+    """The states of the one request of an objective."""
+    (fused,) = model.read(model.objectives[objective].requests(encoded))
+    return fused.states
 
 
 def random_texts(count, length=6, seed=0):

@@ -131,11 +131,11 @@ def test_matching_lets_the_second_text_read_the_first(model, batch, embeds):
     itm = model.objectives["itm"]
     logits = torch.stack([itm.head(fused(model, second[j], first[i])[0]) for i, j in pairs])
     encoded = model.encode(batch)
-    ours, labels = itm.logits(encoded, wrong_first, wrong_second)
-    close(ours, logits)
+    read = model.read([itm.request(encoded, wrong_first, wrong_second)])
+    close(itm.score(read[0].states), logits)
     expected = cross_entropy(logits, torch.tensor([1] * 3 + [0] * 6))
-    close(itm.loss(encoded, wrong_first, wrong_second)["loss_itm"], expected)
-    assert labels.tolist() == [1] * 3 + [0] * 6
+    close(itm.losses(encoded, read)["loss_itm"], expected)
+    assert read[0].request.labels.tolist() == [1] * 3 + [0] * 6
 
 
 @torch.no_grad()

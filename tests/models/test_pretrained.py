@@ -59,7 +59,7 @@ def features(model):
     )
     with torch.no_grad():
         encoded = model.encode(batch)
-        return encoded.text.feat, encoded.context.feat, encoded.fuse(encoded.context, encoded.text)
+        return encoded.text.feat, encoded.context.feat, model.fuse(encoded.context, encoded.text)
 
 
 def test_a_model_comes_back_the_same_from_a_folder_alone(model, folder):

@@ -3,7 +3,9 @@ import torch
 
 from tests.models.conftest import image_batch, random_texts, region_batch, tiny_model
 from x2vlm.data.batch import Batch
-from x2vlm.models.x2vlm import mean_of_parts
+from x2vlm.models.contexts import mean_of_parts
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.needs import Needs
 
 
 def test_an_image_stream_equals_a_region_stream_of_whole_boxes(model):
@@ -12,7 +14,7 @@ def test_an_image_stream_equals_a_region_stream_of_whole_boxes(model):
     regions.has_box = torch.zeros(4, dtype=torch.bool)
     first, second = model.encode(images), model.encode(regions)
     torch.testing.assert_close(first.context.feat, second.context.feat)
-    torch.testing.assert_close(first.fuse(first.context, first.text), second.fuse(second.context, second.text))
+    torch.testing.assert_close(model.fuse(first.context, first.text), model.fuse(second.context, second.text))
 
 
 def test_the_mean_of_a_part_is_the_mean_of_its_patches(model):
@@ -79,9 +81,14 @@ def test_the_weight_of_an_objective_is_a_factor_of_its_losses(name):
         torch.testing.assert_close(halved[key], whole[key] / 2)
 
 
-def test_masked_texts_are_encoded_once_for_all_who_ask(model):
-    encoded = model.encode(image_batch())
-    assert encoded.masked_text is encoded.masked_text
+def test_only_what_is_needed_is_encoded(model):
+    batch, calls = region_batch(), []
+    model.text_encoder.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
+    encoded = model.encode(batch, Needs(masked_text=True))
+    assert encoded.text is None and encoded.context is None
+    assert len(encoded.masked_text) == len(batch) and calls == [len(batch)]
+    assert model.encode(batch, Needs(context=True)).context.feat is None
+    assert calls == [len(batch)]
 
 
 def test_the_temperature_is_kept_in_its_range(model):
@@ -151,8 +158,8 @@ def test_a_text_of_two_pictures_is_encoded_once_and_paired_with_both(model):
     )
     encoded = model.encode(pairs)
     assert len(encoded.text.embeds) == 2
-    paired = encoded.ask(encoded.context, encoded.text, texts=pairs.text_owner)()
-    torch.testing.assert_close(paired, encoded.fuse(encoded.context, encoded.text.select(pairs.text_owner)))
+    paired = model.read([FusionRequest(encoded.text, encoded.context, texts=pairs.text_owner)])[0].states
+    torch.testing.assert_close(paired, model.fuse(encoded.context, encoded.text.select(pairs.text_owner)))
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
@@ -165,7 +172,7 @@ def test_with_a_causal_mask_no_token_sees_a_later_one(backend):
 
     def fused(ids):
         encoded = model.encode(batch)
-        return encoded.fuse(encoded.context, model.encode_text(ids, causal))
+        return model.fuse(encoded.context, model.encode_text(ids, causal))
 
     torch.testing.assert_close(fused(batch.text_ids)[:, :4], fused(changed)[:, :4])
     assert not torch.allclose(fused(batch.text_ids)[:, 4:], fused(changed)[:, 4:])
@@ -183,7 +190,7 @@ def test_positions_can_be_given(model):
 def test_a_fusion_that_detaches_texts_sends_no_gradient_to_the_text_encoder():
     model = tiny_model(fusion_encoder=dict(type="CrossAttentionFusion", depth=1, num_heads=2, detach_text=True))
     encoded = model.encode(image_batch())
-    encoded.fuse(encoded.context, encoded.text).sum().backward()
+    model.fuse(encoded.context, encoded.text).sum().backward()
     assert all(parameter.grad is None for parameter in model.text_encoder.parameters())
     assert model.vision_encoder.net.patch_embed.proj.weight.grad is not None
 
@@ -204,9 +211,3 @@ def test_plain_and_masked_texts_are_encoded_in_one_pass(model):
     model(batch, objectives=("itc", "itm", "bbox", "mlm"))
     assert len(calls) == 1
     assert torch.equal(calls[0], torch.cat([batch.text_ids, batch.masked_ids]))
-
-
-def test_texts_are_encoded_once_whoever_asks(model):
-    encoded = model.encode(image_batch())
-    assert encoded.text is encoded.text
-    assert encoded.replace(temperature=None).text is encoded.text

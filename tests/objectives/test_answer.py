@@ -1,5 +1,7 @@
 """The loss of answers against its sum, written out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -83,11 +85,12 @@ def test_ranking_reads_the_fused_question():
     model, batch = answering(), image_batch(4)
     encoded = model.encode(batch)
     candidates = torch.tensor([[2, 7, 3], [2, 8, 3], [2, 9, 3]])
-    before = model.objectives["answer"].rank(encoded, candidates, candidates != 0)
+    objective = model.objectives["answer"]
+    before = objective.rank(model.read(objective.requests(encoded)), candidates, candidates != 0)
     assert before.ids.shape == (4, 3)
     assert before.probabilities.sum(dim=1).allclose(torch.ones(4))
-    other = encoded.replace(text=TextStates(encoded.text.embeds.roll(1, 0), encoded.text.mask.roll(1, 0)))
-    after = model.objectives["answer"].rank(other, candidates, candidates != 0)
+    other = replace(encoded, text=TextStates(encoded.text.embeds.roll(1, 0), encoded.text.mask.roll(1, 0)))
+    after = objective.rank(model.read(objective.requests(other)), candidates, candidates != 0)
     assert not torch.allclose(before.scores, after.scores, atol=1e-3)
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from tests.models.conftest import VOCAB, tiny_model
+from tests.models.conftest import VOCAB, encoded_for, tiny_model
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.captioning import CaptionCollate
 from x2vlm.data.text import bert_vocab
-from x2vlm.models.generation.kv_cache import Memory
+from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.search import BeamSearch, Sampling
 from x2vlm.models.outputs import TextStates
 from x2vlm.objectives.caption import CaptionReader, smoothed_divergence
@@ -99,23 +99,24 @@ def test_the_models_loss_reads_masks_and_positions_of_the_batch(net, seed, maske
 
 
 def test_what_is_guessed_in_training_is_what_generation_reads_at_the_same_place(net, batch):
-    encoded, head = net.encode(batch), net.objectives["caption"]
-    guesses = head.logits(encoded).log_softmax(dim=-1)
+    encoded, head = encoded_for(net, batch), net.objectives["caption"]
+    guesses = iter(head.logits(encoded, net.read(head.requests(encoded))).log_softmax(dim=-1))
     for b in range(len(batch)):
         one = net.encode(Batch(None, None, pixels=batch.pixels[b : b + 1], owner=torch.zeros(1, dtype=torch.long)))
         for m, index in enumerate(batch.mlm_positions[b].tolist()):
             if batch.mlm_labels[b, m] == -100:
                 continue
             position = batch.masked_text_positions[b, index]
-            read = CaptionReader(head, one, None)(
+            read = CaptionReader(head, net, one, None)(
                 batch.text_ids[b : b + 1, :position], torch.zeros(1, dtype=torch.long)
             )
-            torch.testing.assert_close(guesses[b, m], read[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(next(guesses), read[0], atol=1e-5, rtol=1e-4)
 
 
 def test_one_guess_does_not_see_another(net, batch):
-    encoded, head = net.encode(batch), net.objectives["caption"]
-    everything = head.logits(encoded)
+    encoded, head = encoded_for(net, batch), net.objectives["caption"]
+    everything = head.logits(encoded, net.read(head.requests(encoded)))  # those of the first caption come first
+    assert (batch.mlm_labels[0, :3] != -100).all()
     for keep in range(3):
         only = {name: getattr(batch, name)[:, keep : keep + 1] for name in ("mlm_positions", "mlm_labels")}
         index = only["mlm_positions"][0, 0]
@@ -124,8 +125,8 @@ def test_one_guess_does_not_see_another(net, batch):
         ids[others] = 7
         other = Batch(None, None, pixels=batch.pixels[:1], owner=torch.zeros(1, dtype=torch.long))
         text = net.encode_text(ids, batch.masked_mask[:1], batch.masked_text_positions[:1])
-        hidden = net.encode(other).fuse(net.encode(other).context, text)
-        torch.testing.assert_close(head.score(hidden[0, index], encoded.word_embeddings), everything[0, keep])
+        hidden = net.fuse(net.encode(other).context, text)
+        torch.testing.assert_close(head.score(hidden[0, index], encoded.word_embeddings), everything[keep])
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta"])
@@ -153,7 +154,7 @@ def test_what_is_remembered_changes_no_caption(seed, model_type, length_from):
     encoded, search = net.encode(pictures(5)), BeamSearch(min_length=4, max_length=12, length_from=length_from)
     head = net.objectives["caption"]
     with torch.no_grad():
-        anew, again = (head.generate(encoded, search, remember=remember) for remember in (False, True))
+        anew, again = (head.generate(net, encoded, search, cached=cached) for cached in (False, True))
     assert [one.ids for one in anew] == [one.ids for one in again]
     assert [one.score for one in anew] == pytest.approx([one.score for one in again], abs=1e-4)
     assert len({tuple(one.ids) for one in anew}) > 1
@@ -175,7 +176,7 @@ def test_however_captions_are_searched_they_are_those_that_are_read_anew(seed, s
     with torch.no_grad():
         net.objectives["caption"].bias[SEP] += 2.0  # captions of several lengths
         encoded, head = net.encode(pictures(4)), net.objectives["caption"]
-        anew, again = (head.generate(encoded, search, remember=remember) for remember in (False, True))
+        anew, again = (head.generate(net, encoded, search, cached=cached) for cached in (False, True))
     assert [one.ids for one in anew] == [one.ids for one in again]
     assert [one.score for one in anew] == pytest.approx([one.score for one in again], abs=1e-5, rel=1e-5)
 
@@ -193,16 +194,18 @@ def parts_of_pictures():
 def test_every_step_reads_what_reading_anew_does(net, given):
     encoded, head = net.encode(given), net.objectives["caption"]
     count, generator = len(given.owner), torch.Generator().manual_seed(0)
-    readers = CaptionReader(head, encoded, Memory()), CaptionReader(head, encoded, None)
+    readers = CaptionReader(head, net, encoded, KVCache()), CaptionReader(head, net, encoded, None)
     ids, rows = torch.tensor([head.start_ids] * count), torch.arange(count)
-    for texts in (3, 2, 2, 1, 0):  # of each context; then in no order, and not equally many
+    for texts in (3, 2, 2, 1, 0):  # of each context; then any of those of a context
         with torch.no_grad():
             remembered, anew = (reader(ids, rows) for reader in readers)
         torch.testing.assert_close(remembered, anew, atol=1e-5, rtol=1e-5)
         if texts:
             rows = torch.arange(len(ids)).view(count, -1)[:, :1].expand(-1, texts).flatten()
         else:
-            rows = torch.randint(len(ids), (7,), generator=generator)
+            own = len(ids) // count
+            rows = torch.arange(count)[:, None] * own + torch.randint(own, (count, 3), generator=generator)
+            rows = rows.flatten()
         ids = torch.cat([ids[rows], torch.randint(5, VOCAB, (len(rows), 1), generator=generator)], dim=1)
     with torch.no_grad():
         remembered, anew = (reader(ids, rows) for reader in readers)
@@ -217,7 +220,7 @@ def test_a_picture_is_projected_once_and_the_last_layer_computes_the_mask_alone(
         layer.crossattention.key.register_forward_pre_hook(lambda _, given: projected.append(given[0].shape[:2]))
     net.fusion_encoder.layer[-1].ffn.register_forward_pre_hook(lambda _, given: computed.append(given[0].shape[:2]))
     with torch.no_grad():
-        net.objectives["caption"].generate(encoded, BeamSearch(min_length=4, max_length=4))
+        net.objectives["caption"].generate(net, encoded, BeamSearch(min_length=4, max_length=4))
     assert projected == [(2, 5), (2, 5)]  # two layers; summary and four patches of both pictures
     assert asked == [((2, 5), 2), ((2, 6), 2), ((2, 6), 2), ((2, 6), 2)]  # three beams of a picture ask it together
     assert computed == [(2, 1), (6, 1), (6, 1), (6, 1)]
@@ -241,20 +244,17 @@ def test_a_fusion_encoder_of_another_kind_writes_the_same_captions(net):
     head = net.objectives["caption"]
     search = BeamSearch(min_length=2, max_length=8)
     with torch.no_grad():
-        expected = head.generate(net.encode(pictures(3)), search)
+        expected = head.generate(net, net.encode(pictures(3)), search)
         net.fusion_encoder = Wrapped(net.fusion_encoder)
-        made = head.generate(net.encode(pictures(3)), search)
+        made = head.generate(net, net.encode(pictures(3)), search)
     assert [one.ids for one in made] == [one.ids for one in expected]
 
 
 def test_a_memory_reads_only_what_is_new(net):
-    encoded = net.encode(pictures(2))
-    read = []
-    counted = net.encode(pictures(2)).replace(
-        encode_text=lambda ids, mask, positions=None: read.append(ids.shape[1]) or net.encode_text(ids, mask, positions)
-    )
+    encoded, read = net.encode(pictures(2)), []
+    net.text_encoder.register_forward_pre_hook(lambda _, given: read.append(given[0].shape[1]))
     with torch.no_grad():
-        net.objectives["caption"].generate(counted, BeamSearch(min_length=5, max_length=5))
+        net.objectives["caption"].generate(net, encoded, BeamSearch(min_length=5, max_length=5))
     assert read == [5, 2, 2, 2, 2]
     assert encoded.context.tokens.shape[0] == 2
 
@@ -273,12 +273,12 @@ def test_a_tower_that_remembers_nothing_is_read_anew(net):
         attention="native",
     ).eval()
     encoded, head = net.encode(pictures(2)), net.objectives["caption"]
-    reader = CaptionReader(head, encoded, Memory())
+    reader = CaptionReader(head, net, encoded, KVCache())
     start = torch.tensor([head.start_ids] * 2)
     with torch.no_grad():
         reader(start, torch.arange(2))
-        assert reader.memory is None
-        both = [head.generate(encoded, BeamSearch(max_length=7), remember=remember) for remember in (True, False)]
+        assert reader.cache is None
+        both = [head.generate(net, encoded, BeamSearch(max_length=7), cached=cached) for cached in (True, False)]
     assert both[0] == both[1]
 
 
@@ -286,7 +286,7 @@ def test_captions_begin_with_the_prompt_and_depend_on_the_picture(net):
     head = net.objectives["caption"]
     assert head.start_ids == TOKENIZER.convert_tokens_to_ids(["[CLS]", "a", "picture", "of"])
     encoded = net.encode(pictures(3))
-    reader = CaptionReader(head, encoded, None)
+    reader = CaptionReader(head, net, encoded, None)
     with torch.no_grad():
         scores = reader(torch.tensor([head.start_ids] * 3), torch.arange(3))
     assert not torch.allclose(scores[0], scores[1])
@@ -323,5 +323,5 @@ def test_captions_are_learned_by_heart(seed):
         optimizer.step()
     with torch.no_grad():
         for search in (BeamSearch(min_length=1, max_length=12), BeamSearch(beams=1, min_length=1, max_length=12)):
-            written = net.objectives["caption"].generate(net.encode(pictures(4)), search)
+            written = net.objectives["caption"].generate(net, net.encode(pictures(4)), search)
             assert [TOKENIZER.decode(one.ids) for one in written] == texts

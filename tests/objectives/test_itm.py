@@ -1,12 +1,17 @@
 import torch
 from torch import nn
 
-from tests.models.conftest import image_batch, tiny_model
+from tests.models.conftest import image_batch, losses_of, tiny_model
 from x2vlm.objectives.itm import IGNORE, draw
 
 
 def itm(model):
     return model.objectives["itm"]
+
+
+def logits_of(model, encoded, contexts, texts):
+    (pairs,) = model.read([itm(model).request(encoded, contexts, texts)])
+    return itm(model).score(pairs.states), pairs.request.labels
 
 
 def test_a_true_pair_is_never_drawn_as_a_negative():
@@ -31,8 +36,8 @@ def test_rows_without_a_candidate_draw_nothing():
 def test_a_batch_of_one_asks_only_whether_the_pair_matches():
     model = tiny_model()
     encoded = model.encode(image_batch(1))
-    loss = itm(model)(encoded)["loss_itm"]
-    fused = encoded.fuse(encoded.context, encoded.text)
+    loss = losses_of(model, "itm", encoded)["loss_itm"]
+    fused = model.fuse(encoded.context, encoded.text)
     expected = nn.functional.cross_entropy(itm(model).score(fused[:, 0]), torch.tensor([1]))
     torch.testing.assert_close(loss, expected)
 
@@ -41,11 +46,11 @@ def test_one_pass_over_all_pairs_equals_a_pass_for_each():
     model = tiny_model()
     encoded = model.encode(image_batch())
     contexts, texts = torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2])
-    logits, labels = itm(model).logits(encoded, contexts, texts)
+    logits, labels = logits_of(model, encoded, contexts, texts)
     assert labels.tolist() == [1] * 4 + [0] * 8
     own = torch.arange(4)
     for part, (context, text) in enumerate([(own, own), (contexts, own), (own, texts)]):
-        fused = encoded.fuse(encoded.context.select(context), encoded.text.select(text))
+        fused = model.fuse(encoded.context.select(context), encoded.text.select(text))
         torch.testing.assert_close(logits[4 * part : 4 * part + 4], itm(model).score(fused[:, 0]))
 
 
@@ -53,16 +58,17 @@ def test_missing_negatives_are_left_out_of_the_loss():
     model = tiny_model()
     encoded = model.encode(image_batch())
     none, some = torch.full((4,), -1), torch.tensor([1, -1, 3, 0])
-    _, labels = itm(model).logits(encoded, some, none)
+    _, labels = logits_of(model, encoded, some, none)
     assert labels.tolist() == [1, 1, 1, 1, 0, IGNORE, 0, 0, IGNORE, IGNORE, IGNORE, IGNORE]
-    assert torch.isfinite(itm(model).loss(encoded, some, none)["loss_itm"])
+    fused = model.read([itm(model).request(encoded, some, none)])
+    assert torch.isfinite(itm(model).losses(encoded, fused)["loss_itm"])
 
 
 def test_broken_features_reach_the_loss_instead_of_failing_the_draw():
     model = tiny_model()
     batch = image_batch()
     batch.pixels[0] = float("nan")
-    assert itm(model)(model.encode(batch))["loss_itm"].isnan()
+    assert losses_of(model, "itm", model.encode(batch))["loss_itm"].isnan()
 
 
 def test_negatives_are_drawn_as_multinomial_draws_them():

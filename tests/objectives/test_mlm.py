@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertModel, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from tests.models.conftest import image_batch, tiny_model
+from tests.models.conftest import encoded_for, image_batch, losses_of, tiny_model
 from x2vlm.objectives.mlm import MLM
 
 
@@ -12,23 +12,24 @@ def test_it_is_the_mean_over_the_masked_words_of_the_whole_batch():
     batch = image_batch()
     batch.mlm_positions = torch.tensor([[2, 3], [2, 0], [2, 0], [2, 1]])
     batch.mlm_labels = torch.tensor([[7, 8], [9, -100], [10, -100], [11, 12]])
-    encoded = model.encode(batch)
+    encoded = encoded_for(model, batch)
     mlm = model.objectives["mlm"]
-    scores = mlm.logits(encoded)
+    hidden = model.fuse(encoded.context, encoded.masked_text)
     terms = [
-        nn.functional.cross_entropy(scores[b, m], label)
+        nn.functional.cross_entropy(mlm.score(hidden[b, batch.mlm_positions[b, m]], encoded.word_embeddings), label)
         for b, row in enumerate(batch.mlm_labels)
         for m, label in enumerate(row)
         if label >= 0
     ]
-    torch.testing.assert_close(mlm(encoded)["loss_mlm"], torch.stack(terms).mean())
+    torch.testing.assert_close(losses_of(model, "mlm", encoded)["loss_mlm"], torch.stack(terms).mean())
+    assert len(mlm.logits(encoded, model.read(mlm.requests(encoded)))) == len(terms)
 
 
 def test_a_batch_without_masked_words_costs_nothing_and_stays_finite():
     model = tiny_model()
     batch = image_batch()
     batch.mlm_labels = torch.full_like(batch.mlm_labels, -100)
-    assert model.objectives["mlm"](model.encode(batch))["loss_mlm"] == 0
+    assert losses_of(model, "mlm", encoded_for(model, batch))["loss_mlm"] == 0
 
 
 def test_a_tied_decoder_sends_its_gradient_to_the_word_embeddings():

@@ -1,11 +1,14 @@
 """Golden case a: the official pre-training model at tiny size, recorded in fp32 without dropout."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.models.conftest import encoded_for
+from tests.models.conftest import losses_of as losses_of_one
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy
 from x2vlm.data.batch import Batch
 from x2vlm.models.x2vlm import X2VLM
@@ -70,14 +73,22 @@ def batch_of(kind, tensors):
 
 def losses_of(model, kind, tensors):
     batch, given = batch_of(kind, tensors)
-    encoded = model.encode(batch)
-    losses = model.objectives["mlm"](encoded)
+    encoded = encoded_for(model, batch)
+    losses = losses_of_one(model, "mlm", encoded)
     if kind != "text":
-        losses |= model.objectives["itc"](encoded)
-        losses |= model.objectives["itm"].loss(encoded, given["image_neg_idx"], given["text_neg_idx"])
+        losses |= losses_of_one(model, "itc", encoded)
+        pairs = model.objectives["itm"].request(encoded, given["image_neg_idx"], given["text_neg_idx"])
+        losses |= model.objectives["itm"].losses(encoded, model.read([pairs]))
     if kind == "region":
-        losses |= model.objectives["bbox"](encoded)
+        losses |= losses_of_one(model, "bbox", encoded)
     return losses, encoded, given
+
+
+def word_logits(model, batch):
+    """Scores at all positions, those without a label too."""
+    batch = replace(batch, mlm_labels=batch.mlm_labels.clamp(min=0))
+    mlm, encoded = model.objectives["mlm"], encoded_for(model, batch)
+    return mlm.logits(encoded, model.read(mlm.requests(encoded))).view(*batch.mlm_labels.shape, -1)
 
 
 def close(ours, theirs):
@@ -110,24 +121,24 @@ def test_embeddings_features_and_logits_are_the_recorded_ones(kind, model, recor
         close(encoded.context.feat, tensors[f"out.{kind}.image_feat"])
         close(encoded.text.feat, tensors[f"out.{kind}.text_feat"])
         itm = model.objectives["itm"]
-        close(itm.logits(encoded, given["image_neg_idx"], given["text_neg_idx"])[0], tensors[f"out.{kind}.itm_logits"])
+        pairs = model.read([itm.request(encoded, given["image_neg_idx"], given["text_neg_idx"])])[0]
+        close(itm.score(pairs.states), tensors[f"out.{kind}.itm_logits"])
         t2i, i2t = itm.sampling_weights(encoded)
         close(t2i, tensors[f"out.{kind}.weights_t2i"])
         close(i2t, tensors[f"out.{kind}.weights_i2t"])
-        close(model.objectives["mlm"].logits(encoded), tensors[f"out.{kind}.mlm_logits"])
+        close(word_logits(model, batch), tensors[f"out.{kind}.mlm_logits"])
         if kind == "region":
             full = encoded.full_context
             whole = torch.cat([full.summary[:, None], full.tokens[full.owner]], 1)
             close(whole, tensors["out.region.image_embeds_fullatts"])
-            close(model.objectives["bbox"].predict(encoded), tensors["out.region.output_coord"])
+            bbox = model.objectives["bbox"]
+            close(bbox.box(model.read(bbox.requests(encoded))[0].states), tensors["out.region.output_coord"])
 
 
 def test_words_of_plain_text_are_predicted_without_any_context(model, recorded):
     tensors, _ = recorded
     with torch.no_grad():
-        close(
-            model.objectives["mlm"].logits(model.encode(batch_of("text", tensors)[0])), tensors["out.text.mlm_logits"]
-        )
+        close(word_logits(model, batch_of("text", tensors)[0]), tensors["out.text.mlm_logits"])
 
 
 def test_patches_of_a_box_are_the_recorded_ones(recorded):

@@ -193,7 +193,7 @@ def caption(scale: Scale) -> list[Work]:
     return [
         Work(
             f"captions of {size.words} tokens, 3 beams, {size.caption} pixels",
-            _quietly(lambda: objective.generate(model.encode(batch), search)),
+            _quietly(lambda: objective.generate(model, model.encode(batch), search)),
             _quietly(written_plainly),
             len(images),
             "captions",

@@ -5,8 +5,9 @@ A answers, C classes, K contexts that one text reads together.
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,23 @@ class BadRecord:
     reason: str
 
 
+class HostBatch(NamedTuple):
+    """Fields of a :class:`Batch` as arrays in main memory: shapes, lengths and index tables are planned from them.
+
+    So nobody has to wait for a device to know where tokens stand.
+    """
+
+    text_mask: np.ndarray | None = None
+    owner: np.ndarray | None = None
+    text_owner: np.ndarray | None = None
+    boxes_xyxy: np.ndarray | None = None
+    patch_mask: np.ndarray | None = None
+    mlm_positions: np.ndarray | None = None
+    mlm_labels: np.ndarray | None = None
+    context_text_mask: np.ndarray | None = None
+    answer_mask: np.ndarray | None = None
+
+
 @dataclass
 class Batch:
     """``B`` texts, each with its context, over ``U`` distinct contexts: ``B`` pairs.
@@ -95,9 +113,8 @@ class Batch:
         extras: Per-record extras, one dict per sample, in order of the contexts.
         bad: Records that were skipped while this batch was made.
         drawn: Records read to make this batch, bad ones included.
-        host: This batch in main memory, without pixels, for a batch that :meth:`to` has moved to a device: shapes and
-            index tables are planned from it, so that nobody has to wait for the device. Who changes a moved batch
-            changes it too, or sets it to None.
+        host: What is planned with, in main memory, of a batch that :meth:`to` has moved to a device. Who changes a
+            moved batch changes it too, or sets it to None.
     """
 
     text_ids: Tensor | None
@@ -128,7 +145,7 @@ class Batch:
     extras: list[dict[str, Any]] = field(default_factory=list)
     bad: list[BadRecord] = field(default_factory=list)
     drawn: int = 0
-    host: "Batch | None" = None
+    host: "HostBatch | None" = None
 
     def __len__(self) -> int:
         return len(self.owner if self.text_ids is None else self.text_ids)
@@ -139,11 +156,12 @@ class Batch:
         on_device = any(tensor.device.type != "cpu" for tensor in moved._tensors().values())
         return replace(moved, host=self.on_host() if on_device else None)
 
-    def on_host(self) -> "Batch":
-        """Its tensors in main memory, without pixels; a device is waited for only where ``host`` is not known."""
+    def on_host(self) -> "HostBatch":
+        """What is planned with, as arrays in main memory; a device is waited for only where ``host`` is not known."""
         if self.host is not None:
             return self.host
-        return replace(self, pixels=None)._map(Tensor.cpu)
+        given = {name: getattr(self, name) for name in HostBatch._fields}
+        return HostBatch(**{name: None if value is None else value.cpu().numpy() for name, value in given.items()})
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; called by torch's DataLoader."""

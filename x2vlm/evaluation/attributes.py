@@ -167,7 +167,7 @@ class AttributeMetric:
         for first in range(0, len(sentences), self.chunk):
             rows = tokenize(self.tokenizer, sentences[first : first + self.chunk], self.max_tokens)
             ids, mask = padded_tokens(rows, self.tokenizer.pad_token_id)
-            parts.append(to_cpu(model.encode_text(ids.to(model.device), mask.to(model.device))))
+            parts.append(to_cpu(model.encode_text(ids, mask)))
         return join_texts(parts)
 
     def _means(self, precision: Tensor, share: Tensor) -> dict[str, float]:

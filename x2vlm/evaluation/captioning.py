@@ -107,7 +107,7 @@ class CaptioningMetric:
         if len(new):
             pictures = replace(only_pairs(batch, new), text_ids=None, text_mask=None)
             encoded = model.encode(pictures.to(model.device))
-            written = model.objectives[self.objective].generate(encoded, self.search)
+            written = model.objectives[self.objective].generate(model, encoded, self.search)
             names = told(batch, "image_id")
             for pair, one in zip(new.tolist(), written, strict=True):
                 place = batch.where[pair] if batch.where else str(len(own))

@@ -106,7 +106,8 @@ class ClassificationMetric:
             raise ValueError("classification needs Batch.labels or Batch.label_weights, but this batch has neither.")
         groups = [None] * len(batch) if self.by is None else told(batch, self.by)
         sentences = [None] * len(batch) if self.consistency is None else self._sentences(batch)
-        scores = model.objectives[self.objective].logits(model.encode(batch.to(model.device))).float().cpu()
+        objective, encoded = model.objectives[self.objective], model.encode(batch.to(model.device))
+        scores = objective.logits(encoded, model.read(objective.requests(encoded))).float().cpu()
         if scores.shape[1] == 1:
             made = predictions_of_numbers(scores[:, 0], batch.labels.float().cpu())
         else:

@@ -94,7 +94,9 @@ class GroundingMetric:
         if not boxed.any():
             return _Grounded(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), [])
         encoded = model.encode(batch)
-        predicted = cxcywh_to_xyxy(model.objectives["bbox"].predict(encoded).float()).cpu()
+        objective = model.objectives["bbox"]
+        (phrases,) = model.read(objective.requests(encoded))
+        predicted = cxcywh_to_xyxy(objective.box(phrases.states).float()).cpu()
         confidence = match_confidence(model, encoded).cpu() if "itm" in model.objectives else torch.zeros(len(boxed))
         kinds = [kind for kind, has_box in zip(told_each(batch, "kinds"), boxed.tolist(), strict=True) if has_box]
         true = batch.boxes_xyxy.float().cpu()
@@ -151,7 +153,7 @@ def match_confidence(model: Any, encoded: EncodedBatch) -> Tensor:
     Returns:
         ``[B]`` in 0..1.
     """
-    states = encoded.fuse(encoded.full_context, encoded.text, at=0)
+    states = model.fuse(encoded.full_context, encoded.text, at=0)
     return model.objectives["itm"].score(states).float().softmax(dim=-1)[:, 1]
 
 

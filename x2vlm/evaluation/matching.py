@@ -1,19 +1,23 @@
 """Does this text match this context? The matching objective, asked of chosen pairs.
 
 The keys and values of a context are projected once and shared by every text that is scored against it, and only real
-tokens are read.
+tokens are read. Where pairs stand is known in main memory; the device is waited for once, when all are scored.
 
 Shape letters: P pairs to score.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.models.fusion.plan import Reading
-from x2vlm.models.outputs import Context, Reader, TextStates
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.outputs import Context, TextStates
+
+DEVICE_BUDGET = 2**31  # bytes of encoded texts that are kept on the device for all chunks
 
 
 def matching_logits(
@@ -25,26 +29,34 @@ def matching_logits(
         model: The model, with objective ``itm``.
         contexts: What the pairs choose contexts from, in main memory.
         which: ``[P]``, a context for each pair.
-        texts: What the pairs choose texts from, in main memory.
+        texts: What the pairs choose texts from, in main memory, or (see :func:`texts_near`) on the device.
         text_index: ``[P]``, a text for each pair.
         chunk: Pairs at a time.
 
     Returns:
         ``[P, 2]``, float, in main memory: does not match, matches.
     """
+    found, order = [torch.zeros(0, 2, device=model.device)], [np.zeros(0, np.int64)]
+    texts = texts_near(texts, model.device)
+    for images, pairs in _groups(contexts.owner.numpy()[which.numpy()], chunk):
+        used, place = np.unique(which.numpy()[pairs], return_inverse=True)
+        local = _on_device(contexts, used, images, model.device)
+        parts = [slice(start, start + chunk) for start in range(0, len(pairs), chunk)]
+        keys_values = None if len(parts) == 1 or model.fusion_encoder is None else _projected(model, local)
+        for part in parts:
+            words, text = np.unique(text_index.numpy()[pairs[part]], return_inverse=True)
+            request = FusionRequest(
+                _chosen(texts, words, model.device),
+                local,
+                texts=text,
+                contexts=place[part],
+                at=0,
+                keys_values=keys_values,
+            )
+            found.append(model.objectives["itm"].score(model.read([request])[0].states).float())
+            order.append(pairs[part])
     logits = torch.empty(len(which), 2)
-    owner = contexts.owner[which]
-    for images, pairs in _groups(owner, chunk):
-        used, place = torch.unique(which[pairs], return_inverse=True)
-        local = _on_device(contexts.select(used), images, model.device)
-        reader, alone = Reader(model.fusion_encoder), len(pairs) <= chunk
-        for some, context in zip(pairs.split(chunk), place.to(model.device).split(chunk), strict=True):
-            words, text = torch.unique(text_index[some], return_inverse=True)
-            view = _without_padding(texts.select(words), model.device)
-            reading = Reading(view, local, text.to(model.device), context, at=0)
-            # Keys and values are kept for the next chunk, if there is one.
-            states = reader.ask(reading)() if alone else reader.read(reading)
-            logits[some] = model.objectives["itm"].score(states).float().cpu()
+    logits[torch.from_numpy(np.concatenate(order))] = torch.cat(found).cpu()
     return logits
 
 
@@ -55,28 +67,53 @@ def match_logits(
     return matching_logits(model, contexts, which, texts, text_index, chunk)[:, 1]
 
 
-def _groups(owner: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+def texts_near(texts: TextStates, device: torch.device) -> TextStates:
+    """Texts on the device, with their mask in main memory, if they fit the budget; else where they are.
+
+    Who scores many pairs in several calls moves the texts once.
+    """
+    if texts.host_mask is None:
+        texts = replace(texts, host_mask=texts.mask.cpu().numpy())
+    fits = texts.embeds.numel() * texts.embeds.element_size() <= DEVICE_BUDGET
+    if not fits or texts.embeds.device == device:
+        return texts
+    return replace(texts, embeds=texts.embeds.to(device), mask=texts.mask.to(device), feat=None)
+
+
+def _groups(owner: np.ndarray, chunk: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images with the positions of their pairs; images are taken together while their pairs fit in a chunk."""
-    order = owner.argsort(stable=True)
-    images, counts = torch.unique(owner, return_counts=True)
-    start = 0
+    order = np.argsort(owner, kind="stable")
+    images, counts = np.unique(owner, return_counts=True)
+    start = first = 0
     while start < len(images):
-        stop = start + max(1, int((counts[start:].cumsum(0) <= chunk).sum()))
-        taken, order = order.split([int(counts[start:stop].sum()), len(order) - int(counts[start:stop].sum())])
-        yield images[start:stop], taken
-        start = stop
+        stop = start + max(1, int((counts[start:].cumsum() <= chunk).sum()))
+        last = first + int(counts[start:stop].sum())
+        yield images[start:stop], order[first:last]
+        start, first = stop, last
 
 
-def _on_device(contexts: Context, images: Tensor, device: torch.device) -> Context:
-    """Contexts of some images with the tokens of these alone."""
+def _on_device(contexts: Context, used: np.ndarray, images: np.ndarray, device: torch.device) -> Context:
+    """Some contexts with the tokens of their images alone."""
+    index, owner = torch.from_numpy(used), np.searchsorted(images, contexts.owner.numpy()[used])
     return Context(
-        contexts.tokens[images].to(device),
-        torch.searchsorted(images, contexts.owner).to(device),
-        contexts.mask.to(device),
-        contexts.summary.to(device),
+        contexts.tokens[torch.from_numpy(images)].to(device),
+        torch.from_numpy(owner).to(device, non_blocking=True),
+        contexts.mask[index].to(device),
+        contexts.summary[index].to(device),
+        host_owner=owner,
     )
 
 
-def _without_padding(texts: TextStates, device: torch.device) -> TextStates:
-    length = int(texts.mask.any(dim=0).nonzero().max()) + 1
-    return TextStates(texts.embeds[:, :length].to(device), texts.mask[:, :length].to(device))
+def _projected(model: Any, context: Context) -> Any:
+    """Keys and values for all chunks of these images."""
+    project = getattr(model.fusion_encoder, "project", None)
+    return None if project is None else project(context.tokens)
+
+
+def _chosen(texts: TextStates, index: np.ndarray, device: torch.device) -> TextStates:
+    """Some texts, without the padding that none of them needs."""
+    host_mask = texts.host_mask[index]
+    length = int(np.flatnonzero(host_mask.any(axis=0)).max()) + 1
+    where = torch.from_numpy(index).to(texts.embeds.device, non_blocking=True)
+    embeds, mask = (each[where, :length].to(device) for each in (texts.embeds, texts.mask))
+    return TextStates(embeds, mask, host_mask=host_mask[:, :length])

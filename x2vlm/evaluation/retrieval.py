@@ -20,7 +20,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, world_size
 from x2vlm.evaluation.bank import Bank, fill_bank
 from x2vlm.evaluation.indexes import NOWHERE, search_together
-from x2vlm.evaluation.matching import match_logits
+from x2vlm.evaluation.matching import match_logits, texts_near
 from x2vlm.evaluation.places import places_among
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.evaluation.rows import Rows
@@ -267,12 +267,12 @@ def score_pairs(model: Any, bank: Bank, contexts: Tensor, texts: Tensor, chunk: 
     Returns:
         ``[P]``, the same in every process.
     """
-    done = []
+    done, near = [], texts_near(bank.texts, model.device)
     for part, columns in zip(bank.own, bank.columns, strict=True):
         first, last = (torch.searchsorted(contexts, columns, right=right) for right in (False, True))
         which = torch.repeat_interleave(torch.arange(len(part)), last - first)
         pairs = torch.cat([torch.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)])
-        done.append((pairs, match_logits(model, part, which, bank.texts, texts[pairs], chunk)))
+        done.append((pairs, match_logits(model, part, which, near, texts[pairs], chunk)))
     scores = torch.full((len(contexts),), float("nan"))
     for process in all_gather_objects(done):
         for pairs, logits in process:

@@ -149,12 +149,13 @@ class VQAMetric:
 
     def _answer(self, model: Any, batch: Batch, candidates: tuple[Any, Any]) -> list[Answered]:
         objective, encoded = model.objectives[self.objective], model.encode(batch.to(model.device))
+        questions = model.read(objective.requests(encoded))
         if self.mode == "rank":
-            made = objective.rank(encoded, *candidates, k=self.k, first_token=self.first_token, chunk=self.chunk)
+            made = objective.rank(questions, *candidates, k=self.k, first_token=self.first_token, chunk=self.chunk)
             answers = [self.candidates[number] for number in made.ids[:, 0].tolist()]
         else:
             ends = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-            made = objective.write(encoded, *ends, num_beams=self.num_beams, max_tokens=self.max_tokens)
+            made = objective.write(questions, *ends, num_beams=self.num_beams, max_tokens=self.max_tokens)
             answers = self.tokenizer.batch_decode(made.ids[:, 0], skip_special_tokens=True)
         people, numbers = told(batch, "answers"), told(batch, "question_id")
         kinds = zip(*(told(batch, key) for key in self.by), strict=True) if self.by else [()] * len(answers)

@@ -101,7 +101,7 @@ def encode_in_batches(model: Any, words: Words, chunk: int) -> Iterator[tuple[Te
     """Positions of texts, and these encoded, on the device of the model; every text once, in no order."""
     for index in alike(words.lengths, chunk):
         ids, mask = words.select(index).padded()
-        yield index, model.encode_text(ids.to(model.device), mask.to(model.device))
+        yield index, model.encode_text(ids, mask)
 
 
 def encode_words(model: Any, words: Words, chunk: int = 256) -> TextStates:
@@ -129,7 +129,8 @@ def encode_words_together(model: Any, words: Words, chunk: int = 256) -> TextSta
 
 def _encoded(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
     for index, view in encode_in_batches(model, words, chunk):
-        yield index, replace(view, **{name: value.cpu() for name, value in vars(view).items() if value is not None})
+        tensors = {name: value.cpu() for name, value in vars(view).items() if isinstance(value, Tensor)}
+        yield index, replace(view, **tensors)
 
 
 def _in_order(parts: Sequence[tuple[Tensor, TextStates]], count: int) -> TextStates:

@@ -59,15 +59,16 @@ def answer_questions(
         raise ValueError(f"candidates: expected one answer or more in a sequence, or None, got {candidates!r}.")
     if best < 1:
         raise ValueError(f"best is {best}; expected 1 or more.")
-    objective, encoded = model.objectives["answer"], model.encode(batch)
+    objective = model.objectives["answer"]
+    asked = model.read(objective.requests(model.encode(batch)))
     if candidates is None:
         ends = tokenizer.cls_token_id, tokenizer.sep_token_id
-        made = objective.write(encoded, *ends, num_beams=best, max_tokens=max_tokens)
+        made = objective.write(asked, *ends, num_beams=best, max_tokens=max_tokens)
         texts = [tokenizer.batch_decode(ids, skip_special_tokens=True) for ids in made.ids]
         chances = made.scores.exp().tolist()
     else:
         ids, mask = padded_tokens(tokenize(tokenizer, list(candidates), None), tokenizer.pad_token_id)
-        made = objective.rank(encoded, ids.to(model.device), mask.to(model.device), k=k)
+        made = objective.rank(asked, ids.to(model.device), mask.to(model.device), k=k)
         texts = [[candidates[number] for number in row] for row in made.ids[:, :best].tolist()]
         chances = made.probabilities[:, :best].tolist()
     return [

@@ -32,5 +32,5 @@ def caption_pictures(
         known = ", ".join(model.objectives) or "none"
         raise ValueError(f"caption needs objective 'caption', but this model's objectives are: {known}.")
     encoded = model.encode(replace(batch, text_ids=None, text_mask=None))
-    written = model.objectives["caption"].generate(encoded, search_of(search))
+    written = model.objectives["caption"].generate(model, encoded, search_of(search))
     return [SaidOfPicture(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.score) for one in written]

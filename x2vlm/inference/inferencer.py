@@ -16,14 +16,14 @@ from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.classes import AnswerLabel, PickAnswers, PickLabel
 from x2vlm.data.clips import SampleFrames
 from x2vlm.data.regions import PickPhrases, PickRegions
+from x2vlm.evaluation.bank import to_cpu
+from x2vlm.evaluation.matching import matching_logits
 from x2vlm.evaluation.quiet import quiet
 from x2vlm.inference.answering import Answer, answer_questions
 from x2vlm.inference.captioning import SaidOfPicture, caption_pictures
 from x2vlm.inference.loading import choose_pipeline, load_weights
 from x2vlm.inference.pictures import COLORS, DrawnBox, Picture, as_array, draw_boxes
-from x2vlm.models.fusion.plan import Reading
 from x2vlm.models.generation.search import Search
-from x2vlm.models.outputs import Reader
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
 
 
@@ -115,11 +115,10 @@ class Inferencer:
             similarity = (context.feat * view.feat).sum(dim=-1)
             probability: dict[int, float] = {}
             if "itm" in self.model.objectives:
-                reader = Reader(self.model.fusion_encoder)
-                for some in similarity.topk(min(k or len(texts), len(texts))).indices.split(self.chunk):
-                    states = reader.read(Reading(view, context, texts=some, contexts=some, at=0))
-                    matching = self.model.objectives["itm"].score(states).float().softmax(dim=-1)[:, 1]
-                    probability |= dict(zip(some.tolist(), matching.tolist(), strict=True))
+                nearest = similarity.topk(min(k or len(texts), len(texts))).indices.cpu()
+                pairs = to_cpu(context), nearest, to_cpu(view), nearest
+                matching = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
+                probability = dict(zip(nearest.tolist(), matching.tolist(), strict=True))
         matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
         return sorted(
             matches, key=lambda m: (-1.0 if m.probability is None else m.probability, m.similarity), reverse=True
@@ -148,7 +147,9 @@ class Inferencer:
         phrases = [phrases] if isinstance(phrases, str) else list(phrases)
         with quiet(self.model):
             batch = self._batch(picture, phrases)
-            predicted = self.model.objectives["bbox"].predict(self.model.encode(batch)).float()
+            objective = self.model.objectives["bbox"]
+            (found,) = self.model.read(objective.requests(self.model.encode(batch)))
+            predicted = objective.box(found.states).float()
         boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(as_array(picture).shape)
         return [Found(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
 

@@ -1,18 +1,16 @@
-"""What travels from the encoders to the objectives: contexts, texts, the batch that holds both, and who reads them.
+"""What travels from the towers to the objectives: contexts, texts, and the batch that holds both.
 
 Shape letters: B pairs, U distinct contexts, N patches (or tokens) of a context, L tokens, D width, E embed_dim.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
-from x2vlm.models.fusion.plan import Reading
 
 
 @dataclass(frozen=True)
@@ -23,11 +21,20 @@ class TextStates:
         embeds: ``[B, L, D]``; position 0 is the summary token.
         mask: ``[B, L]`` bool, True where attention may look; ``[B, L, L]`` where every token (row) may look elsewhere.
         feat: ``[B, E]``, L2-normalised, in the space shared with contexts; None where nobody needs it.
+        host_mask: ``mask`` in main memory, an array, from which is planned what the fusion encoder reads; None: it is
+            fetched.
+        source: Name of these texts within a model's pass: requests for equally named texts share what depends on the
+            texts alone. None: nothing is shared.
     """
 
     embeds: Tensor
     mask: Tensor
     feat: Tensor | None = None
+    host_mask: np.ndarray | None = None
+    source: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.embeds)
 
     def select(self, index: Tensor) -> "TextStates":
         """The texts at ``index``, in that order."""
@@ -52,6 +59,10 @@ class Context:
         whole_owner: ``[B]`` long, which of the ``U`` is all of a pair's image; None: ``owner``.
         sees_whole: Every pair looks at all of what it owns: its summary is that of the whole, its mask from ``masks``.
         masks: ``[U, N]`` bool, what there is to see of each of the ``U``; None: everything.
+        host_owner: ``owner`` in main memory, an array; None: it is fetched.
+        host_whole_owner: ``whole_owner`` likewise.
+        source: Name of these tokens within a model's pass: requests for equally named contexts share keys and values.
+            Whatever carries one name is one context, or the whole of it. None: nothing is shared.
     """
 
     tokens: Tensor
@@ -63,6 +74,9 @@ class Context:
     whole_owner: Tensor | None = None
     sees_whole: bool = False
     masks: Tensor | None = None
+    host_owner: np.ndarray | None = None
+    host_whole_owner: np.ndarray | None = None
+    source: str | None = None
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -71,7 +85,8 @@ class Context:
         """The contexts of the pairs at ``index``, in that order; the tokens stay shared, not copied."""
         names = ("owner", "mask", "summary", "feat", "whole_owner")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(self, **{name: value[index] for name, value in given.items()})
+        unknown = {"host_owner": None, "host_whole_owner": None, "source": None}
+        return replace(self, **{name: value[index] for name, value in given.items()}, **unknown)
 
     def whole(self) -> "Context":
         """The same pairs, each looking at all of its image; tokens are shared. No ``feat``: it meant the part."""
@@ -86,93 +101,32 @@ class Context:
             whole_owner=owner,
             sees_whole=True,
             masks=self.masks,
+            host_owner=self.host_owner if self.whole_owner is None else self.host_whole_owner,
+            source=self.source,
         )
-
-
-class Reader:
-    """Gathers what is to be read with contexts, and has it read in one pass when the first of it is needed.
-
-    Args:
-        fusion: The fusion encoder. One that can ``read`` several readings at once does; any other is called for each.
-    """
-
-    def __init__(self, fusion: Any) -> None:
-        self.fusion = fusion
-        self._asked: list[Reading] = []
-        self._states: list[Tensor] = []
-        self._memory: dict[int, tuple[Tensor, Any]] = {}
-
-    def ask(self, reading: Reading) -> Callable[[], Tensor]:
-        """Have something read later; call what is returned for its states."""
-        number = len(self._states) + len(self._asked)
-        self._asked.append(reading)
-        return partial(self._answer, number)
-
-    def read(self, reading: Reading) -> Tensor:
-        """The states that a reading wants, now. Keys and values of its contexts are kept for the next call."""
-        text, context = reading.chosen()
-        memory = None if context is None else self._projected(context.tokens)
-        if hasattr(self.fusion, "read"):
-            return self.fusion.read([reading], [memory])[0]
-        return reading.wanted(self.fusion(text, context, memory))
-
-    def _answer(self, number: int) -> Tensor:
-        if number >= len(self._states):
-            asked, self._asked = self._asked, []
-            together = hasattr(self.fusion, "read") and not self._memory
-            self._states += self.fusion.read(asked) if together else [self.read(reading) for reading in asked]
-        return self._states[number]
-
-    def _projected(self, tokens: Tensor) -> Any:
-        if id(tokens) not in self._memory:
-            self._memory[id(tokens)] = tokens, self.fusion.project(tokens)  # held, or its id could become another's
-        return self._memory[id(tokens)][1]
-
-
-class WhenAsked:
-    """A field of a dataclass that may be given as a function, which is called when the field is first read."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.place = f"_{name}"
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            raise AttributeError("no default")  # this is how dataclasses ask for one
-        value = vars(instance)[self.place]
-        if callable(value):
-            value = vars(instance)[self.place] = value()
-        return value
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.place] = value
 
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch after the towers; what every objective reads.
+    """A batch after the towers; what every objective reads. What nobody needs is None.
 
     Attributes:
         batch: The batch it was made from: labels, boxes, identities.
-        text: The unmasked texts; None where there are only pictures. May be given as a function: what nobody reads (in
-            plain text, where only masked words are guessed) is then never encoded.
-        masked_text: The masked texts, likewise; None where nothing is masked.
-        context: What they are paired with; None for plain text.
+        text: The unmasked texts.
+        masked_text: The masked texts.
+        context: What the texts are paired with; None for plain text.
         temperature: Scalar, softness of the contrastive similarities (divide by it); None without contrast.
         word_embeddings: ``[V, D]``, the text encoder's input embeddings, for tied decoders.
-        encode_text: ``(ids, mask, positions=None) -> TextStates`` through the text encoder.
-        reader: Reads texts with contexts through the fusion encoder.
-        encode_pixels: ``(pixels, masked_patches=None) -> (tokens, summary)`` through the vision encoder.
+        masked_image: Tokens ``[U, N, D]`` and summaries ``[U, D]`` of the images with hidden patches.
     """
 
     batch: Batch
-    text: TextStates | None = WhenAsked()
-    masked_text: TextStates | None = WhenAsked()
-    context: Context | None
-    temperature: Tensor | None
-    word_embeddings: Tensor
-    encode_text: Callable[..., TextStates]
-    reader: Reader
-    encode_pixels: Callable[..., tuple[Tensor, Tensor]] | None = None
+    text: TextStates | None = None
+    masked_text: TextStates | None = None
+    context: Context | None = None
+    temperature: Tensor | None = None
+    word_embeddings: Tensor | None = None
+    masked_image: tuple[Tensor, Tensor] | None = None
 
     @cached_property
     def full_context(self) -> Context:
@@ -182,56 +136,26 @@ class EncodedBatch:
     @cached_property
     def masked_context(self) -> Context | None:
         """What masked texts look at: the context. In parallel text the text, as it is the context that is masked."""
-        if not self._is_parallel:
-            return self.context
-        embeds, mask = self.text.embeds, self.text.mask
-        own = torch.arange(len(embeds), device=embeds.device)
-        summaries, masks = embeds[:, 0], mask[:, 1:]
-        return Context(embeds[:, 1:], own, masks, summaries, summaries=summaries, sees_whole=True, masks=masks)
+        return context_of_text(self.text) if is_parallel(self.batch) else self.context
 
-    @property
-    def _is_parallel(self) -> bool:
-        return self.batch.context_ids is not None and self.batch.pixels is None
 
-    @property
-    def fusion(self) -> Any:
-        """The fusion encoder."""
-        return self.reader.fusion
+def is_parallel(batch: Batch) -> bool:
+    """Whether texts are paired with the same sentences in another language."""
+    return batch.context_ids is not None and batch.pixels is None
 
-    def fuse(self, context: Context | None, text: TextStates, at: Tensor | int | None = None) -> Tensor:
-        """Each text after attending to its context, or only to itself where there is none, now.
 
-        Keys and values of a context's tokens are projected at the first call and reused by later ones. What a whole
-        step reads goes through :meth:`ask`, which reads it all in one pass.
-
-        Returns:
-            ``[B, L, D]``; by ``at`` ``[B, D]`` (a position for all) or ``[B, M, D]`` (positions ``[B, M]``).
-        """
-        return self.reader.read(Reading(text, context, at=at))
-
-    def ask(
-        self,
-        context: Context | None,
-        text: TextStates,
-        contexts: Tensor | None = None,
-        texts: Tensor | None = None,
-        at: Tensor | int | None = None,
-    ) -> Callable[[], Tensor]:
-        """Have texts read with contexts, together with everything else that is asked for before the first answer.
-
-        Args:
-            context: What rows choose contexts from; None for plain text.
-            text: What rows choose texts from.
-            contexts: ``[R]`` long, the context of each row; None: row r has context r.
-            texts: ``[R]`` long, the text of each row; None: row r reads text r.
-            at: Which states are wanted; see :class:`~x2vlm.models.fusion.plan.Reading`.
-
-        Returns:
-            What gives the states, as from :meth:`fuse`, when it is called.
-        """
-        return self.reader.ask(Reading(text, context, texts, contexts, at))
-
-    def replace(self, **changes: Any) -> "EncodedBatch":
-        """A copy with some fields changed; nothing that was read so far is carried over."""
-        kept = {"text": vars(self)["_text"], "masked_text": vars(self)["_masked_text"], "reader": Reader(self.fusion)}
-        return replace(self, **(kept | changes))
+def context_of_text(text: TextStates) -> Context:
+    """Texts as contexts: tokens but the first, which plays the summary (CCLM, arXiv:2206.00621)."""
+    own = torch.arange(len(text.embeds), device=text.embeds.device)
+    summaries, masks = text.embeds[:, 0], text.mask[:, 1:]
+    return Context(
+        text.embeds[:, 1:],
+        own,
+        masks,
+        summaries,
+        summaries=summaries,
+        sees_whole=True,
+        masks=masks,
+        host_owner=np.arange(len(text.embeds)),
+        source=None if text.source is None else f"{text.source} as context",
+    )

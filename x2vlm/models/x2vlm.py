@@ -3,28 +3,28 @@
 Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D width, E embed_dim.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from inspect import signature
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
-from x2vlm.models.outputs import Context, EncodedBatch, Reader, TextStates
+from x2vlm.models import encode
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
+from x2vlm.models.layers.blocks import layers_of
+from x2vlm.models.layers.precision import cast_linears
+from x2vlm.models.layers.shapes import check_shapes
+from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
+from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import load_pretrained, save_pretrained
 from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
 
 Part = dict[str, Any] | nn.Module
 Objectives = Iterable[str] | Mapping[str, float] | None
-TextIds = tuple[Tensor, Tensor, Tensor | None]  # ids, mask, positions
 
 
 @MODELS.register_module()
@@ -46,6 +46,8 @@ class X2VLM(BaseModel):
         attention: Attention backend of every tower that does not name its own.
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
+        shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
+            shape costs), ``exact`` or ``rounded``. The numbers are the same; see ``x2vlm.models.layers.shapes``.
     """
 
     temperature_range = (0.001, 0.5)
@@ -62,25 +64,38 @@ class X2VLM(BaseModel):
         attention: str = "auto",
         activation_checkpointing: bool = False,
         tokenizer: Any = None,
+        shapes: str = "auto",
     ) -> None:
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "tokenizer", "__class__")}
         super().__init__()
-        self.arguments, self.tokenizer, self._fresh = arguments, tokenizer, None
+        self.arguments = {
+            "vision_encoder": vision_encoder,
+            "text_encoder": text_encoder,
+            "fusion_encoder": fusion_encoder,
+            "objectives": objectives,
+            "embed_dim": embed_dim,
+            "temperature": temperature,
+            "num_frames": num_frames,
+            "attention": attention,
+            "activation_checkpointing": activation_checkpointing,
+            "shapes": shapes,
+        }
+        self.tokenizer, self.shapes, self._fresh = tokenizer, check_shapes(shapes), None
+        self.activation_checkpointing = activation_checkpointing
         words = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         self.vision_encoder = self.text_encoder = self.fusion_encoder = None
         if vision_encoder is not None:
             self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
         if text_encoder is not None:
-            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", attention=attention, **words)
+            derived = {"attention": attention, "shapes": shapes, **words}
+            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **derived)
         text_width, vision_width = (
             getattr(self.text_encoder, "width", None),
             getattr(self.vision_encoder, "width", None),
         )
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
-            self.fusion_encoder = build(
-                FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", attention=attention, **widths
-            )
+            derived = {"attention": attention, "shapes": shapes, **widths}
+            self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **derived)
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
@@ -101,6 +116,8 @@ class X2VLM(BaseModel):
         self.objectives = nn.ModuleDict(
             {name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()}
         )
+        for name, objective in self.objectives.items():
+            check_protocol(name, objective)
         if activation_checkpointing:
             for tower in self.towers.values():
                 tower.set_activation_checkpointing(True)
@@ -115,6 +132,10 @@ class X2VLM(BaseModel):
         """Those of ``vision_encoder``, ``text_encoder`` and ``fusion_encoder`` that there are."""
         names = ("vision_encoder", "text_encoder", "fusion_encoder")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def blocks(self) -> list[nn.Module]:
+        """The rows of layers of all towers."""
+        return [block for tower in self.towers.values() for block in layers_of(tower)]
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "X2VLM":
@@ -162,16 +183,16 @@ class X2VLM(BaseModel):
         mode: str = "loss",
         objectives: Objectives | Mapping[str, Objectives] = None,
     ) -> dict[str, Tensor] | EncodedBatch | dict[str, dict[str, Tensor]]:
-        """Encode a batch and, in mode ``loss``, give the losses of the named objectives (all if none are named).
+        """A training step in three phases: the towers, one pass through the fusion encoder, the losses.
 
         Args:
             batch: The batch; or several by stream, which then go through the towers together.
             mode: ``loss`` or ``encode``.
-            objectives: Names, or a factor for each name: the losses of that objective are multiplied by it, beside its
-                own ``weight``. For several batches those of each, by stream.
+            objectives: Names (all of the model if none are named), or a factor for each name: the losses of that
+                objective are multiplied by it, beside its own ``weight``. For several batches those of each, by stream.
 
         Returns:
-            Losses by name, of several batches by stream; or the encoded batch (batches, by stream).
+            Losses by name, of several batches by stream; in mode ``encode`` the encoded batch (batches, by stream).
 
         Raises:
             ValueError: If an objective is unknown, or needs what the batch does not have.
@@ -180,316 +201,95 @@ class X2VLM(BaseModel):
             raise ValueError(f"mode '{mode}' is not known. Accepted: encode, loss.")
         if not isinstance(batch, Mapping):
             return self.forward({"": batch}, mode, {"": objectives})[""]  # hooks, as of FSDP, run once
-        used = {stream: self._chosen((objectives or {}).get(stream)) for stream in batch}
-        if mode == "loss":
-            for stream, names in used.items():
-                for name in names:
-                    _check_requirements(name, self.objectives[name], SimpleNamespace(batch=batch[stream]), "batch.")
-        encoded = self.encode_together(batch, {} if mode == "encode" else used)
-        return encoded if mode == "encode" else self._losses(encoded, used)
-
-    def _chosen(self, objectives: Objectives) -> dict[str, float]:
-        """Factors of objectives by name."""
-        names = list(self.objectives if objectives is None else objectives)
-        for name in names:
-            if name not in self.objectives:
-                raise ValueError(f"'{name}' is not one of this model's objectives: {', '.join(self.objectives)}.")
-        return {name: objectives[name] if isinstance(objectives, Mapping) else 1.0 for name in names}
+        if mode == "encode":
+            return encode.encode_batches(self, batch, dict.fromkeys(batch, EVERYTHING))
+        factors = self._factors(batch, objectives or {})
+        with cast_linears(self.blocks() if self.training and not self.activation_checkpointing else ()):
+            return self._losses(batch, factors)
 
     def _losses(
-        self, encoded: Mapping[str, EncodedBatch], used: Mapping[str, Mapping[str, float]]
+        self, batches: Mapping[str, Batch], factors: Mapping[str, Mapping[str, float]]
     ) -> dict[str, dict[str, Tensor]]:
-        """First every objective says what it wants read, then all of it is read at once, then the losses are taken."""
-        asked: dict[tuple[str, str], Any] = {}
-        for stream, names in used.items():
+        # 1. What is needed goes through the towers, once each.
+        needs = {stream: self._needs(names) for stream, names in factors.items()}
+        encoded = encode.encode_batches(self, batches, needs)
+        # 2. Objectives say which texts are to be read with which contexts; all of it is read in one pass.
+        requests = {}
+        for stream, names in factors.items():
             for name in names:
-                objective = self.objectives[name]
-                _check_requirements(name, objective, encoded[stream])
-                if hasattr(objective, "ask"):
-                    asked[stream, name] = objective.ask(encoded[stream])
-        losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in used}
-        for stream, names in used.items():
-            for name, factor in names.items():
-                objective = self.objectives[name]
-                given = (asked[stream, name],) if (stream, name) in asked else ()
-                weight = factor * getattr(objective, "weight", 1.0)  # of losses: a metric never has "loss" in its name
-                for key, value in objective(encoded[stream], *given).items():
-                    losses[stream][key] = weight * value if "loss" in key else value
+                check_needs(name, self.objectives[name].needs, encoded[stream])
+                requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
+        fused = iter(self.read([request for own in requests.values() for request in own]))
+        # 3. Losses of what was read, and their factors, here and nowhere else.
+        losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
+        for (stream, name), own in requests.items():
+            objective, states = self.objectives[name], [next(fused) for _ in own]
+            factor = factors[stream][name] * objective.weight
+            for key, value in objective.losses(encoded[stream], states).items():
+                losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
         return losses
 
-    def encode(self, batch: Batch) -> EncodedBatch:
-        """Every tower but the fusion encoder, which the objectives call with what they pair.
+    def _factors(
+        self, batches: Mapping[str, Batch], objectives: Mapping[str, Objectives]
+    ) -> dict[str, dict[str, float]]:
+        """The objectives of each stream, with the factor of their losses; refuses what a batch cannot serve."""
+        factors = {}
+        for stream, batch in batches.items():
+            chosen = objectives.get(stream)
+            names = list(self.objectives if chosen is None else chosen)
+            for name in names:
+                if name not in self.objectives:
+                    raise ValueError(f"'{name}' is not one of this model's objectives: {', '.join(self.objectives)}.")
+                check_needs(name, Needs(batch=self.objectives[name].needs.batch), EncodedBatch(batch))
+            factors[stream] = {name: chosen[name] if isinstance(chosen, Mapping) else 1.0 for name in names}
+        return factors
 
-        The text encoder runs when ``text`` or ``masked_text`` of what is returned is first read, and not at all where
-        nobody does.
-        """
-        return self.encode_together({"": batch}, {})[""]
+    def _needs(self, names: Iterable[str]) -> Needs:
+        needs = Needs()
+        for name in names:
+            needs |= self.objectives[name].needs
+        return needs
 
-    def encode_together(
-        self, batches: Mapping[str, Batch], used: Mapping[str, Iterable[str]]
-    ) -> dict[str, EncodedBatch]:
-        """Several batches through every tower but the fusion encoder: pictures of one size in one pass, texts too.
+    def encode(self, batch: Batch, needs: Needs = EVERYTHING) -> EncodedBatch:
+        """The first phase for one batch: what is needed of it through the towers.
 
         Args:
-            batches: By stream.
-            used: Names of the objectives of each, from which it follows what is going to be read: plain texts, masked
-                ones or both go through the text encoder in one pass. What is read unannounced is encoded by itself.
+            batch: The batch.
+            needs: What is going to be read; texts, contexts and their features if not given.
         """
-        reader, texts = Reader(self.fusion_encoder), TextsTogether(self.encode_texts)
-        for stream, batch in batches.items():
-            needs = {path for name in used.get(stream, ()) for path in getattr(self.objectives[name], "requires", ())}
-            if self.text_encoder is None:
-                continue
-            if any(path.startswith("text.") for path in needs):
-                texts.announce((stream, "text"), _plain_ids(batch))
-            if "batch.masked_ids" in needs:
-                texts.announce((stream, "masked"), _masked_ids(batch))
-        # Texts before pictures, so that the backward pass comes to pictures first: it frees what they keep, which is
-        # most, before it makes the gradients of the text encoder.
-        texts.encode_announced()
-        contexts = self._contexts_together(batches)
-        words = None if self.text_encoder is None else self.text_encoder.word_embeddings
-        return {
-            stream: EncodedBatch(
-                batch=batch,
-                text=partial(self._view, texts, (stream, "text"), _plain_ids(batch)),
-                masked_text=partial(self._view, texts, (stream, "masked"), _masked_ids(batch)),
-                context=contexts[stream],
-                temperature=self.temperature,
-                word_embeddings=words,
-                encode_text=self.encode_text,
-                reader=reader,
-                encode_pixels=self.encode_pixels,
-            )
-            for stream, batch in batches.items()
-        }
+        return encode.encode_batches(self, {"": batch}, {"": needs})[""]
 
-    def _view(self, texts: "TextsTogether", key: tuple[str, str], ids: TextIds | None) -> TextStates | None:
-        return None if self.text_encoder is None or ids is None else texts.view(key, ids)
+    def read(self, requests: Sequence[FusionRequest]) -> list[FusedStates]:
+        """The second phase: texts with their contexts through the fusion encoder, all in one pass."""
+        return fuse(self.fusion_encoder, requests)
+
+    def fuse(self, context: Context | None, text: TextStates, at: Tensor | int | None = None) -> Tensor:
+        """Each text after attending to its context, or only to itself where there is none: a pass of its own.
+
+        Returns:
+            ``[B, L, D]``; by ``at`` as in :class:`~x2vlm.models.fusion.requests.FusionRequest`.
+        """
+        return self.read([FusionRequest(text, context, at=at)])[0].states
 
     def encode_text(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> TextStates:
         """``[B, L]`` ids and mask (or ``[B, L, L]``) -> embeddings and features in the shared space.
 
-        Positions are counted from 0, whatever the text encoder counts from.
+        All may lie in main memory: then no device is waited for. Positions are counted from 0, whatever the text
+        encoder counts from.
         """
-        first = getattr(self.text_encoder, "first_position", 0)
-        embeds = self.text_encoder(
-            text_ids, text_mask, **({} if positions is None else {"positions": positions + first})
-        )
-        return TextStates(embeds, text_mask, _feature(self.text_proj, embeds[:, 0]))
+        host_mask = text_mask.numpy() if text_mask.dim() == 2 and text_mask.device.type == "cpu" else None
+        given = (None if one is None else one.to(self.device) for one in (text_ids, text_mask, positions))
+        return encode.encode_text(self, encode.TextIds(*given, host_mask, has_feature=True))
 
-    def encode_texts(self, texts: Sequence[TextIds]) -> list[TextStates]:
-        """Several batches of texts, in one pass where each token may look at all of its text."""
-        if len(texts) == 1 or any(mask.dim() == 3 or positions is not None for _, mask, positions in texts):
-            return [self.encode_text(*each) for each in texts]
-        lengths = [ids.shape[1] for ids, _, _ in texts]
-        pad = getattr(self.text_encoder, "pad_token_id", 0)
-        ids = [F.pad(one, (0, max(lengths) - one.shape[1]), value=pad) for one, _, _ in texts]
-        masks = [F.pad(mask, (0, max(lengths) - mask.shape[1]), value=False) for _, mask, _ in texts]
-        view = self.encode_text(torch.cat(ids), torch.cat(masks))
-        counts = [len(one) for one in ids]
-        feats = [None] * len(texts) if view.feat is None else view.feat.split(counts)
-        return [
-            TextStates(embeds[:, :length], mask, feat)
-            for embeds, length, (_, mask, _), feat in zip(view.embeds.split(counts), lengths, texts, feats, strict=True)
-        ]
-
-    def _contexts_together(self, batches: Mapping[str, Batch]) -> dict[str, Context | None]:
-        """Pictures of several batches in one pass, where they have one size; anything else batch by batch."""
-        sizes: dict[tuple[int, ...], list[str]] = {}
-        for stream, batch in batches.items():
-            if batch.pixels is not None and batch.pixels.dim() == 4 and not self._reads_regions_alone(batch):
-                sizes.setdefault(batch.pixels.shape[1:], []).append(stream)
-        encoded: dict[str, tuple[Tensor, Tensor]] = {}
-        for streams in sizes.values():
-            if self.vision_encoder is not None and len(streams) > 1:
-                pixels = [batches[stream].pixels for stream in streams]
-                parts = (part.split([len(one) for one in pixels]) for part in self.encode_pixels(torch.cat(pixels)))
-                encoded |= dict(zip(streams, zip(*parts, strict=True), strict=True))
-        return {stream: self.encode_context(batch, encoded.get(stream)) for stream, batch in batches.items()}
-
-    def encode_context(self, batch: Batch, encoded: tuple[Tensor, Tensor] | None = None) -> Context | None:
-        """Pixels through the vision encoder, or the other language's sentence; None for plain text.
-
-        Args:
-            batch: The batch.
-            encoded: What :meth:`encode_pixels` gives for its pixels, if that is at hand.
-        """
-        if batch.pixels is not None and self.vision_encoder is not None:
-            return self._visual_context(batch, encoded)
-        if batch.context_ids is not None:
-            return self._sentence_context(batch)
-        return None
+    def encode_context(self, batch: Batch) -> Context | None:
+        """Pixels through the vision encoder, or the other language's sentence; None for plain text."""
+        return self.encode(batch, Needs(context=True, features=True)).context
 
     def encode_pixels(self, pixels: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images ``[U, 3, H, W]`` or clips ``[U, F, 3, H, W]`` -> tokens ``[U, N, D]`` and summaries ``[U, D]``.
-
-        A clip is the mean over its frames of patches plus frame position (arXiv:2211.12402v1, Sec. 3.2, "Video
-        Representation"), so it looks like one image.
-
-        Args:
-            pixels: Images or clips.
-            masked_patches: ``[U, N]`` bool, patches of images that the vision encoder is not to see.
-
-        Raises:
-            ValueError: If a clip has more frames than ``num_frames``, or patches cannot be masked.
-        """
-        if masked_patches is not None:
-            tokens, summary = self._encode_masked(pixels, masked_patches)
-            return tokens, tokens.mean(dim=1) if summary is None else summary
-        if pixels.dim() == 4:
-            tokens, summary = self.vision_encoder(pixels)
-            return tokens, tokens.mean(dim=1) if summary is None else summary
-        clips, frames = pixels.shape[:2]
-        if self.frame_positions is None or frames > self.frame_positions.shape[1]:
-            allowed = 0 if self.frame_positions is None else self.frame_positions.shape[1]
-            raise ValueError(f"a clip has {frames} frames but model.num_frames is {allowed}. Raise model.num_frames.")
-        positions = self.frame_positions[:, :frames]
-        tokens, summary = self.vision_encoder(pixels.flatten(0, 1))
-        tokens = (tokens.unflatten(0, (clips, frames)) + positions).mean(dim=1)
-        if summary is None:
-            return tokens, tokens.mean(dim=1)
-        return tokens, (summary.unflatten(0, (clips, frames)) + positions[:, :, 0]).mean(dim=1)
-
-    def _encode_masked(self, pixels: Tensor, masked_patches: Tensor) -> tuple[Tensor, Tensor | None]:
-        if pixels.dim() != 4:
-            raise ValueError(
-                "patches of clips cannot be masked, only those of images. Take 'mim' from the video stream."
-            )
-        if "masked_patches" not in signature(self.vision_encoder.forward).parameters:
-            raise ValueError(
-                f"{type(self.vision_encoder).__name__} cannot mask patches: its forward takes no masked_patches. "
-                "Use BEiT2(mask_token=True)."
-            )
-        return self.vision_encoder(pixels, masked_patches=masked_patches)
-
-    def _reads_regions_alone(self, batch: Batch) -> bool:
-        has_parts = batch.patch_mask is not None or batch.boxes_xyxy is not None
-        return has_parts and batch.pixels.dim() == 4 and hasattr(self.vision_encoder, "encode_regions")
-
-    def _visual_context(self, batch: Batch, encoded: tuple[Tensor, Tensor] | None) -> Context:
-        owner, mask = batch.owner, batch.patch_mask
-        if mask is None and batch.boxes_xyxy is not None:
-            mask = boxes_to_patch_mask(batch.boxes_xyxy, self.vision_encoder.grid)
-        if self._reads_regions_alone(batch):
-            return self._context_with_regions(batch.pixels, owner, mask)
-        tokens, summaries = self.encode_pixels(batch.pixels) if encoded is None else encoded
-        whole = mask is None
-        if whole:
-            mask = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool)
-            part, feat = summaries[owner], _feature(self.vision_proj, summaries)
-            feat = None if feat is None else feat[owner]
-        else:
-            sees_all = mask.all(dim=1, keepdim=True)
-            part = torch.where(sees_all, summaries[owner], mean_of_parts(tokens, owner, mask))
-            feat = _feature(self.vision_proj, part)
-        return Context(tokens, owner, mask, part, feat, summaries, sees_whole=whole)
-
-    def _context_with_regions(self, pixels: Tensor, owner: Tensor, mask: Tensor) -> Context:
-        """Parts of images have tokens of their own, behind those of the images; pairs that see all share the latter."""
-        parts = (~mask.all(dim=1)).nonzero().squeeze(1)
-        tokens, summaries = self.vision_encoder.encode_regions(pixels, owner[parts], mask[parts])
-        place = owner.clone()
-        place[parts] = len(pixels) + torch.arange(len(parts), device=owner.device)
-        summary = summaries[place]
-        return Context(tokens, place, mask, summary, _feature(self.vision_proj, summary), summaries, owner)
-
-    def _sentence_context(self, batch: Batch) -> Context:
-        # CCLM (arXiv:2206.00621): the sentence takes the place of the image, [CLS] that of the summary.
-        view = self.encode_text(batch.context_ids, batch.context_text_mask)
-        owner = batch.owner
-        feat = None if view.feat is None else view.feat[owner]
-        summaries = view.embeds[:, 0]
-        masks = view.mask[:, 1:]
-        return Context(
-            view.embeds[:, 1:], owner, masks[owner], summaries[owner], feat, summaries, sees_whole=True, masks=masks
-        )
-
-
-def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each pair's own patches, without copying patches per pair.
-
-    Args:
-        tokens: ``[U, N, D]``.
-        owner: ``[B]`` long.
-        mask: ``[B, N]`` bool, at least one True a row.
-
-    Returns:
-        ``[B, D]``.
-    """
-    weights = mask.to(tokens.dtype) / mask.sum(dim=1, keepdim=True)
-    belongs = nn.functional.one_hot(owner, len(tokens)).to(tokens.dtype)
-    return torch.einsum("bu,bn->bun", belongs, weights).flatten(1) @ tokens.flatten(0, 1)
-
-
-class TextsTogether:
-    """Texts that are going to be read, in one pass, and others when they are read.
-
-    Args:
-        encode: ``[(ids, mask, positions), ...] -> [TextStates, ...]``.
-    """
-
-    def __init__(self, encode: Callable[[Sequence[TextIds]], list[TextStates]]) -> None:
-        self.encode = encode
-        self.announced: dict[Any, TextIds] = {}
-        self.views: dict[Any, TextStates] = {}
-
-    def announce(self, key: Any, ids: TextIds | None) -> None:
-        """Say that these texts are going to be read."""
-        if ids is not None:
-            self.announced[key] = ids
-
-    def encode_announced(self) -> None:
-        """Encode all that were announced, in one pass."""
-        if self.announced:
-            self.views |= dict(zip(self.announced, self.encode(list(self.announced.values())), strict=True))
-
-    def view(self, key: Any, ids: TextIds) -> TextStates:
-        """The encoded texts; those that were not announced by themselves."""
-        if key not in self.views:
-            self.views[key] = self.encode([ids])[0]
-        return self.views[key]
-
-
-def _plain_ids(batch: Batch) -> TextIds | None:
-    return None if batch.text_ids is None else (batch.text_ids, batch.text_mask, None)
-
-
-def _masked_ids(batch: Batch) -> TextIds | None:
-    if batch.masked_ids is None:
-        return None
-    if batch.masked_mask is not None:
-        return batch.masked_ids, batch.masked_mask, batch.masked_text_positions
-    is_parallel = batch.context_ids is not None and batch.pixels is None
-    return batch.masked_ids, batch.context_text_mask[batch.owner] if is_parallel else batch.text_mask, None
-
-
-def _feature(projection: nn.Module | None, summary: Tensor) -> Tensor | None:
-    """``[B, D]`` -> ``[B, E]`` in the shared space, if there is one."""
-    return None if projection is None else nn.functional.normalize(projection(summary), dim=-1)
+        """Images or clips through the vision encoder; see :func:`~x2vlm.models.encode.encode_pixels`."""
+        return encode.encode_pixels(self, pixels, masked_patches)
 
 
 def _pretrained_names(part: nn.Module) -> set[str]:
     names = getattr(part, "pretrained_names", None)
     return names() if callable(names) else set()
-
-
-def _check_requirements(name: str, objective: nn.Module, encoded: Any, start: str = "") -> None:
-    """Name what an objective needs and a stream does not give, before a None fails somewhere inside.
-
-    Args:
-        name: Of the objective.
-        objective: The objective.
-        encoded: What has it: an encoded batch, or something with a ``batch``.
-        start: Only what begins so is looked at.
-    """
-    for path in (path for path in getattr(objective, "requires", ()) if path.startswith(start)):
-        value: Any = encoded
-        for attribute in path.split("."):
-            value = getattr(value, attribute)
-            if value is None:
-                records = ", ".join(encoded.batch.where[:2]) or "this batch"
-                raise ValueError(
-                    f"objective '{name}' needs {path}, but {records} (and so on) give no {attribute}. "
-                    f"Remove '{name}' from the stream's objectives, or give the stream what it needs."
-                )

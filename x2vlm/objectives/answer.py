@@ -3,22 +3,25 @@
 Shape letters: B questions, S tokens of a question, A answers to all of them, L tokens of an answer, D width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from x2vlm.building import ConfigError
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
-from x2vlm.models.generation.answers import Ranking, Written, rank_answers, write_answers
+from x2vlm.models.generation.answers import GeneratedAnswers, Ranking, rank_answers, write_answers
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
 from x2vlm.signatures import argument_problems
 
 
 @OBJECTIVES.register_module()
-class AnswerGeneration(nn.Module):
+class AnswerGeneration(Objective):
     """Write the answers to questions about pictures, clips or nothing (arXiv:2211.12402v1, App. A.1, "VQA").
 
     The question goes through the text and fusion encoders with its context, and a decoder that attends to the states
@@ -34,7 +37,9 @@ class AnswerGeneration(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("text.embeds", "batch.answer_ids", "batch.answer_mask", "batch.answer_owner", "batch.answer_weights")
+    needs = Needs(
+        text=True, optional_context=True, batch=("answer_ids", "answer_mask", "answer_owner", "answer_weights")
+    )
 
     def __init__(
         self,
@@ -52,19 +57,8 @@ class AnswerGeneration(nn.Module):
             decoder = AnswerDecoder(**given)
         self.decoder, self.weight = decoder, weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
-        batch = encoded.batch
-        states, sees = self.read(encoded)
-        ids, mask, owner, weights = batch.answer_ids, batch.answer_mask, batch.answer_owner, batch.answer_weights
-        if not len(ids):  # one that counts nothing: a sharded decoder has to be run by all processes or by none
-            ids, mask = ids.new_zeros(1, 2), mask.new_ones((1, 2), dtype=torch.bool)
-            owner, weights = owner.new_zeros(1), weights.new_zeros(1)
-        memory = [(key[owner], value[owner]) for key, value in self.decoder.project(states)]
-        costs = self.decoder.costs(ids, mask, memory, sees[owner])
-        return {"loss_answer": (weights * costs).sum() / len(states)}
-
-    def read(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
-        """States of the questions ``[B, S, D]``, and where their tokens are real: ``[B, S]`` bool.
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """The questions with their contexts, all of their tokens.
 
         Raises:
             ValueError: If a question reads several pictures together.
@@ -74,11 +68,22 @@ class AnswerGeneration(nn.Module):
                 "objective 'answer' reads a question with one picture or clip, but this batch shows several together. "
                 "Use objective 'classification' with contexts set to their number."
             )
-        return encoded.fuse(encoded.context, encoded.text), encoded.text.mask
+        return [FusionRequest(encoded.text, encoded.context)]
+
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        batch, states = encoded.batch, fused[0].states
+        ids, owner, weights = batch.answer_ids, batch.answer_owner, batch.answer_weights
+        mask = batch.on_host().answer_mask
+        if not len(ids):  # one that counts nothing: a sharded decoder has to be run by all processes or by none
+            ids, mask = ids.new_zeros(1, 2), np.ones((1, 2), bool)
+            owner, weights = owner.new_zeros(1), weights.new_zeros(1)
+        keys_values = [(key[owner], value[owner]) for key, value in self.decoder.project(states)]
+        costs = self.decoder.costs(ids, mask, keys_values, encoded.text.mask[owner])
+        return {"loss_answer": (weights * costs).sum() / len(states)}
 
     def rank(
         self,
-        encoded: EncodedBatch,
+        fused: Sequence[FusedStates],
         candidate_ids: Tensor,
         candidate_mask: Tensor,
         k: int = 128,
@@ -86,10 +91,15 @@ class AnswerGeneration(nn.Module):
         chunk: int = 256,
     ) -> Ranking:
         """The likeliest candidates of each question; see :func:`~x2vlm.models.generation.answers.rank_answers`."""
+        questions = fused[0].states, fused[0].request.text.mask
         return rank_answers(
-            self.decoder, *self.read(encoded), candidate_ids, candidate_mask, k, first_token=first_token, chunk=chunk
+            self.decoder, *questions, candidate_ids, candidate_mask, k, first_token=first_token, chunk=chunk
         )
 
-    def write(self, encoded: EncodedBatch, start: int, end: int, num_beams: int = 1, max_tokens: int = 10) -> Written:
+    def write(
+        self, fused: Sequence[FusedStates], start: int, end: int, num_beams: int = 1, max_tokens: int = 10
+    ) -> GeneratedAnswers:
         """Answers in free words; see :func:`~x2vlm.models.generation.answers.write_answers`."""
-        return write_answers(self.decoder, *self.read(encoded), start, end, num_beams, max_tokens)
+        return write_answers(
+            self.decoder, fused[0].states, fused[0].request.text.mask, start, end, num_beams, max_tokens
+        )

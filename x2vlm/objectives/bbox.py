@@ -1,18 +1,21 @@
 """Box prediction: where in the whole image is the thing this text describes?"""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from x2vlm.boxes import cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.registry import OBJECTIVES
 
 
 @OBJECTIVES.register_module()
-class BBox(nn.Module):
+class BBox(Objective):
     """Regress the box a text refers to (arXiv:2211.12402v1, Eqs. (4) and (5)).
 
     The text attends to every patch of the image, not to its region's: the region mask would give the answer away.
@@ -25,7 +28,7 @@ class BBox(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("context.tokens", "batch.boxes_xyxy", "batch.has_box")
+    needs = Needs(text=True, context=True, batch=("boxes_xyxy", "has_box"))
 
     def __init__(
         self,
@@ -41,8 +44,12 @@ class BBox(nn.Module):
         self.l1_weight = l1_weight
         self.giou_weight = giou_weight
 
-    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        predicted = self.box((asked or self.ask(encoded))())
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """Every text with all of its image."""
+        return [FusionRequest(encoded.text, encoded.full_context, at=0)]
+
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        predicted = self.box(fused[0].states)
         target_xyxy, has_box = encoded.batch.boxes_xyxy, encoded.batch.has_box
         if self.whole_images:
             has_box = torch.ones_like(has_box)
@@ -55,14 +62,6 @@ class BBox(nn.Module):
             "loss_bbox": self.l1_weight * masked_mean(l1, has_box),
             "loss_giou": self.giou_weight * masked_mean(1 - giou, has_box & has_extent),
         }
-
-    def predict(self, encoded: EncodedBatch) -> Tensor:
-        """One box per text, ``[B, 4]``, normalised cxcywh."""
-        return self.box(self.ask(encoded)())
-
-    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
-        """Have every text read with all of its image."""
-        return encoded.ask(encoded.full_context, encoded.text, at=0)
 
     def box(self, fused_summary: Tensor) -> Tensor:
         """``[B, D]`` fused summaries -> boxes ``[B, 4]``, normalised cxcywh."""

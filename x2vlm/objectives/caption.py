@@ -3,21 +3,24 @@
 Shape letters: B captions, M guessed tokens, R texts under way, T tokens so far, V words, D width.
 """
 
-from collections.abc import Callable
 from math import log
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from x2vlm.data.captioning import PROMPT, causal_mask, prompt_ids
-from x2vlm.models.fusion.encoder import CrossAttentionFusion, KeyValue
-from x2vlm.models.fusion.incremental import fuse_on, look_at
-from x2vlm.models.generation.kv_cache import Memory
-from x2vlm.models.generation.search import Search, Written
+from x2vlm.models.encode import TextIds, encode_text
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
+from x2vlm.models.fusion.incremental import fuse_next, project_context
+from x2vlm.models.fusion.requests import FusionRequest, positions_of
+from x2vlm.models.generation.kv_cache import KVCache
+from x2vlm.models.generation.search import GeneratedText, Search
+from x2vlm.models.needs import Needs
 from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch, TextStates
-from x2vlm.objectives.mlm import IGNORE, MLM
+from x2vlm.objectives.mlm import IGNORE, MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class CaptionGeneration(MLM):
         ValueError: If the smoothing has no meaning, or the tokenizer lacks a token.
     """
 
-    requires = ("batch.masked_mask", *MLM.requires, "context.tokens")
+    needs = Needs(masked_text=True, context=True, batch=("masked_mask", *MASKED))
     loss_name = "loss_caption"
 
     def __init__(
@@ -71,89 +74,78 @@ class CaptionGeneration(MLM):
         self.cls_id, self.end_id, self.mask_id = (getattr(tokenizer, f"{n}_token_id") for n in ("cls", "sep", "mask"))
         self.start_ids = [self.cls_id, *prompt_ids(tokenizer, prompt)]
 
-    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        labels = encoded.batch.mlm_labels
-        guessed = (labels != IGNORE) & (labels != self.cls_id)
-        factors = self.scorer((asked or self.ask(encoded))()[guessed], encoded.word_embeddings)
-        return {self.loss_name: smoothed_divergence(*factors, labels[guessed], self.smoothing, self.cls_id)}
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """The captions, at the words to guess; [CLS] is never one of them."""
+        labels, positions = masked_words(encoded)
+        at, labels = positions_of(np.where(labels == self.cls_id, IGNORE, labels), positions, IGNORE)
+        return [FusionRequest(encoded.masked_text, encoded.context, at=at, labels=labels)]
 
-    def generate(self, encoded: EncodedBatch, search: Search, remember: bool = True) -> list[Written]:
+    def loss(self, states: Tensor, labels: np.ndarray, word_embeddings: Tensor) -> Tensor:
+        """Divergence of ``[P, D]`` guesses from the smoothed true words; see :func:`smoothed_divergence`."""
+        labels = torch.from_numpy(labels).to(states.device, non_blocking=True)
+        return smoothed_divergence(*self.scorer(states, word_embeddings), labels, self.smoothing, self.cls_id)
+
+    def generate(self, model: Any, encoded: EncodedBatch, search: Search, cached: bool = True) -> list[GeneratedText]:
         """Write a caption for each context of ``encoded``, with the words after the prompt only.
 
         Args:
+            model: The model, whose towers read what is written.
             encoded: Its contexts are read, one caption for each pair; it needs no texts.
             search: How words are chosen.
-            remember: Read each token once (keys and values are kept) where the towers can, not anew at every word.
+            cached: Read each token once (keys and values are kept) where the towers can, not anew at every word.
         """
         start = torch.tensor([self.start_ids], device=encoded.context.tokens.device)
-        reader = CaptionReader(self, encoded, Memory() if remember else None)
+        reader = CaptionReader(self, model, encoded, KVCache() if cached else None)
         return search(reader, start.expand(len(encoded.context), -1), self.end_id)
 
 
 class CaptionReader:
     """The next word of captions under way: what stands at a [MASK] behind them, as in training.
 
-    With a memory, each word goes through the towers once. Where the fusion encoder is the published one, keys and
-    values of a picture are projected once for all words and beams, and its last layer computes the [MASK] alone.
+    With a cache, each word goes through the towers once, keys and values of an image are projected once for all words
+    and beams, and the last layer of the fusion encoder computes the [MASK] alone.
 
     Args:
         objective: Whose head scores words.
-        encoded: Contexts and towers.
-        memory: Keeps what was read; None reads everything anew at each call. It is given up where a tower does not
-            use it.
+        model: The towers.
+        encoded: The contexts.
+        cache: Keeps what was read; None reads everything anew at each call. It is given up where a tower does not use
+            it.
     """
 
-    def __init__(self, objective: CaptionGeneration, encoded: EncodedBatch, memory: Memory | None) -> None:
-        self.objective, self.encoded, self.memory = objective, encoded, memory
-        self.owner = torch.arange(len(encoded.context), device=encoded.context.tokens.device)
-        self.looked_at: tuple[list[KeyValue], Tensor] | None = None
-        if memory is not None and isinstance(encoded.fusion, CrossAttentionFusion):
-            self.looked_at = look_at(encoded.fusion, encoded.context)
+    def __init__(self, objective: CaptionGeneration, model: Any, encoded: EncodedBatch, cache: KVCache | None) -> None:
+        self.objective, self.model, self.encoded = objective, model, encoded
+        self.cache = cache if isinstance(model.fusion_encoder, CrossAttentionFusion) else None
+        self.projected = None if self.cache is None else project_context(model.fusion_encoder, encoded.context)
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
-        self.owner = self.owner[rows]
-        asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        hidden = self._anew(asked) if self.memory is None else self._read_on(asked, rows)
+        guess = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
+        hidden = self._read_anew(guess) if self.cache is None else self._read_on(guess, rows)
         return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
 
-    def _anew(self, asked: Tensor) -> Tensor:
-        return self.encoded.fuse(self.encoded.context.select(self.owner), self._text(asked, 0))[:, -1]
+    def _read_anew(self, ids: Tensor) -> Tensor:
+        context = self.encoded.context
+        owner = torch.arange(len(ids), device=ids.device) // (len(ids) // len(context))
+        return self.model.fuse(context.select(owner), self._text(ids, 0, None))[:, -1]
 
-    def _read_on(self, asked: Tensor, rows: Tensor) -> Tensor:
-        if self.memory.length:
-            self.memory.select(rows)
-        with self.memory.used():
-            text = self._text(asked, self.memory.length)
-            if self.looked_at is None:
-                hidden = self.encoded.fuse(self.encoded.context.select(self.owner), text)[:, -1]
-            else:
-                hidden = fuse_on(self.encoded.fusion, text, *self._grouped(*self.looked_at))
-        first = not self.memory.length
-        self.memory.keep(asked.shape[1] - 1)  # the [MASK] gives way to the word
-        if first and not _both_remember(self.memory, self.encoded.fusion):
-            self.memory = None
+    def _read_on(self, ids: Tensor, rows: Tensor) -> Tensor:
+        cache = self.cache
+        if cache.length:
+            cache.select(rows)
+        text = self._text(ids, cache.length, cache)
+        if not cache.kept:  # the text encoder keeps nothing
+            self.cache = None
+            return self._read_anew(ids)
+        hidden = fuse_next(self.model.fusion_encoder, text, self.projected, cache)
+        cache.keep(ids.shape[1] - 1)  # the [MASK] gives way to the word
         return hidden
 
-    def _text(self, ids: Tensor, known: int) -> TextStates:
-        """The tokens after the first ``known``, which are remembered, through the text encoder."""
+    def _text(self, ids: Tensor, known: int, cache: KVCache | None) -> TextStates:
+        """The tokens after the first ``known``, which are in the cache, through the text encoder."""
         mask = causal_mask(torch.ones_like(ids, dtype=torch.bool))[:, known:]
         positions = torch.arange(known, ids.shape[1], device=ids.device)[None] if known else None
-        return self.encoded.encode_text(ids[:, known:], mask, positions)
-
-    def _grouped(self, memory: list[KeyValue], sees: Tensor) -> tuple[list[KeyValue], Tensor]:
-        """What is looked at, as it is where the texts of a context are neighbours, as beams are; else one by one."""
-        every, rest = divmod(len(self.owner), len(sees))
-        in_order = torch.arange(len(sees), device=sees.device).repeat_interleave(every)
-        if not rest and torch.equal(self.owner, in_order):
-            return memory, sees
-        return [(key[self.owner], value[self.owner]) for key, value in memory], sees[self.owner]
-
-
-def _both_remember(memory: Memory, fusion: Any) -> bool:
-    """Whether both the text encoder and the fusion encoder have put something into the memory."""
-    of_fusion = {id(module) for module in fusion.modules()}
-    return {id(owner) in of_fusion for owner in memory.kept} == {True, False}
+        return encode_text(self.model, TextIds(ids[:, known:], mask, positions), cache)
 
 
 def smoothed_divergence(

@@ -3,26 +3,29 @@
 Shape letters: B texts (or pictures), K contexts that one text reads together, C classes, A answers, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.registry import OBJECTIVES
 
 NO_LABEL = -100
 READS = {
-    "fused": ("text.embeds",),
-    "text": ("text.embeds",),
-    "context": ("context.summary",),
+    "fused": Needs(text=True, optional_context=True),
+    "text": Needs(text=True),
+    "context": Needs(context=True),
 }
 HEADS = ("two_layer", "linear")
 
 
 @OBJECTIVES.register_module()
-class Classification(nn.Module):
+class Classification(Objective):
     """Classify what position 0 says: of the fused text, of the text alone, or of the context alone.
 
     One head serves NLVR2 and MaRVL (two pictures a text), visual entailment, question answering over pictures and
@@ -71,29 +74,30 @@ class Classification(nn.Module):
             raise ValueError(f"reads={reads!r} needs the width of what it reads, but the model has no such encoder.")
         inputs = contexts * widths[reads]
         self.head = two_layer_head(inputs, num_classes) if head == "two_layer" else nn.Linear(inputs, num_classes)
-        self.requires = READS[reads]
+        self.needs = READS[reads]
         self.num_classes, self.reads, self.contexts, self.weight = num_classes, reads, contexts, weight
 
-    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        batch, logits = encoded.batch, self.logits(encoded, asked)
-        return {"loss_classification": self.loss(logits, batch.labels, batch.label_weights)}
-
-    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor] | None:
-        """Have texts read with their contexts, if that is what is classified."""
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """Texts with their contexts, if that is what is classified."""
         if self.reads != "fused":
-            return None
-        return encoded.ask(encoded.context, encoded.text, texts=encoded.batch.text_owner, at=0)
+            return []
+        texts = encoded.batch.on_host().text_owner
+        return [FusionRequest(encoded.text, encoded.context, texts=texts, at=0)]
 
-    def logits(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> Tensor:
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        batch = encoded.batch
+        return {"loss_classification": self.loss(self.logits(encoded, fused), batch.labels, batch.label_weights)}
+
+    def logits(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> Tensor:
         """``[B, C]`` scores of the classes; ``[B, 1]`` predicted numbers in regression."""
-        return self.head(self.summary(encoded, asked))
+        return self.head(self.summary(encoded, fused))
 
-    def summary(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> Tensor:
+    def summary(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> Tensor:
         """``[B, K * D]``, what the head reads."""
         if self.reads == "text":
             return encoded.text.embeds[:, 0]
-        pairs = encoded.context.summary if self.reads == "context" else (asked or self.ask(encoded))()
-        count = len(pairs) // self.contexts if encoded.text is None else len(encoded.text.embeds)
+        pairs = encoded.context.summary if self.reads == "context" else fused[0].states
+        count = len(pairs) // self.contexts if encoded.text is None else len(encoded.text)
         if len(pairs) != count * self.contexts:
             raise ValueError(
                 f"this batch has {len(pairs)} pairs of a text and a context for {count} texts, but contexts="

@@ -1,14 +1,18 @@
 """Contrast: does a context find its text among all texts of the batch, and a text its context?"""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from x2vlm.distributed import all_gather_rows, row_offset, world_size
+from x2vlm.models.fusion.requests import FusedStates
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES
 
@@ -16,7 +20,7 @@ LOGITS = 2**22  # similarities compared at once: 16 MiB; the backward pass needs
 
 
 @OBJECTIVES.register_module()
-class ITC(nn.Module):
+class ITC(Objective):
     """Contrastive loss over the batches of all processes (arXiv:2211.12402v1, Eq. (1)).
 
     Args:
@@ -29,7 +33,7 @@ class ITC(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("context.feat", "text.feat", "temperature")
+    needs = Needs(text=True, context=True, features=True)
 
     def __init__(
         self, positives: Positives = "ids", grad: str = "exact", world: int | None = None, weight: float = 1.0
@@ -44,7 +48,7 @@ class ITC(nn.Module):
             )
         self.grad, self.world, self.weight = grad, world, weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
         context, text = encoded.context.feat, encoded.text.feat
         keys = pair_keys(encoded, self.positives)
         if self.grad == "official":

@@ -1,21 +1,23 @@
 """Matching: does this text describe this context? Asked of true pairs and of the most confusing false ones."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES
 
 IGNORE = -100
-Asked = tuple[Callable[[], Tensor], Tensor]
 
 
 @OBJECTIVES.register_module()
-class ITM(nn.Module):
+class ITM(Objective):
     """Matching loss with hard negatives from the process's own batch (arXiv:2211.12402v1, Eq. (2)).
 
     For every pair one negative context and one negative text are drawn, the likelier the more similar they are. Pairs
@@ -28,21 +30,22 @@ class ITM(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("context.feat", "text.feat", "temperature")
+    needs = Needs(text=True, context=True, features=True)
 
     def __init__(self, width: int, positives: Positives = "ids", weight: float = 1.0) -> None:
         super().__init__()
         self.head = two_layer_head(width, out_dim=2)
         self.positives, self.weight = check_rule(positives), weight
 
-    def forward(self, encoded: EncodedBatch, asked: Asked | None = None) -> dict[str, Tensor]:
-        states, labels = asked or self.ask(encoded)
-        return self._loss(states(), labels)
-
-    def ask(self, encoded: EncodedBatch) -> Asked:
-        """Draw negatives, and have true and false pairs read; with their labels."""
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """True pairs and drawn false ones."""
         t2i, i2t = self.sampling_weights(encoded)
-        return self._ask(encoded, draw(t2i), draw(i2t))
+        return [self.request(encoded, draw(t2i), draw(i2t))]
+
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        (pairs,) = fused
+        logits = self.score(pairs.states)
+        return {"loss_itm": nn.functional.cross_entropy(logits, pairs.request.labels, ignore_index=IGNORE)}
 
     @torch.no_grad()
     def sampling_weights(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
@@ -54,31 +57,19 @@ class ITM(nn.Module):
         # NaN features must not fail here, in the middle of a draw: the loss shows them where they can be named.
         return tuple(rows.masked_fill(true, 0.0).nan_to_num(nan=1.0) for rows in weights)
 
-    def loss(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> dict[str, Tensor]:
-        """The loss for negatives that are given.
+    def request(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> FusionRequest:
+        """True pairs, wrong contexts and wrong texts, ``3B`` rows in this order, with their labels.
 
         Args:
             encoded: ``B`` pairs.
             context_negatives: ``[B]``, a wrong context for each text; negative where there is none.
             text_negatives: ``[B]``, a wrong text for each context; negative where there is none.
         """
-        states, labels = self._ask(encoded, context_negatives, text_negatives)
-        return self._loss(states(), labels)
-
-    def logits(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> tuple[Tensor, Tensor]:
-        """``[3B, 2]`` logits (true pairs, wrong contexts, wrong texts, in this order) and their ``[3B]`` labels."""
-        states, labels = self._ask(encoded, context_negatives, text_negatives)
-        return self.score(states()), labels
-
-    def _ask(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> Asked:
         own = torch.arange(len(encoded.batch), device=context_negatives.device)
         contexts = torch.cat([own, context_negatives.clamp(min=0), own])
         texts = torch.cat([own, own, text_negatives.clamp(min=0)])
         labels = torch.cat([torch.ones_like(own), _label(context_negatives), _label(text_negatives)])
-        return encoded.ask(encoded.context, encoded.text, contexts, texts, at=0), labels
-
-    def _loss(self, states: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"loss_itm": nn.functional.cross_entropy(self.score(states), labels, ignore_index=IGNORE)}
+        return FusionRequest(encoded.text, encoded.context, texts, contexts, at=0, labels=labels)
 
     def score(self, fused_summary: Tensor) -> Tensor:
         """``[B, D]`` fused summaries -> ``[B, 2]`` logits; class 1 means that text and context match."""

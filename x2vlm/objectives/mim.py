@@ -3,14 +3,19 @@
 Shape letters: U images, N patches, D width.
 """
 
-from torch import Tensor, nn
+from collections.abc import Sequence
 
+from torch import Tensor
+
+from x2vlm.models.fusion.requests import FusedStates
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
 
 
 @OBJECTIVES.register_module()
-class MIM(nn.Module):
+class MIM(Objective):
     """The vision encoder reads images with hidden patches and should say what it says of them whole (X-FM).
 
     What is to be hit is the encoder's own output of the same step for the images as they are, without gradient: no
@@ -24,7 +29,7 @@ class MIM(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("context.tokens", "batch.pixels", "batch.masked_patches")
+    needs = Needs(context=True, masked_image=True, batch=("pixels", "masked_patches"))
 
     def __init__(self, mean_weight: float = 1.0, weight: float = 1.0) -> None:
         super().__init__()
@@ -32,14 +37,14 @@ class MIM(nn.Module):
             raise ValueError(f"mean_weight is {mean_weight}; expected a factor of 0 or more.")
         self.mean_weight, self.weight = mean_weight, weight
 
-    def forward(self, encoded: EncodedBatch) -> dict[str, Tensor]:
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
         patches, mean = self.terms(encoded)
         return {"loss_mim": patches + self.mean_weight * mean}
 
     def terms(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
         """Errors of the hidden patches and of the mean over all patches, scalars."""
         hidden, context = encoded.batch.masked_patches, encoded.context
-        guess, guessed_mean = encoded.encode_pixels(encoded.batch.pixels, hidden)  # [U, N, D], [U, D]
+        guess, guessed_mean = encoded.masked_image  # [U, N, D], [U, D]
         count = len(hidden)  # an encoder that reads regions on their own puts them behind the images
         seen = context.tokens[:count].detach()
         seen_mean = seen.mean(dim=1) if context.summaries is None else context.summaries[:count].detach()

@@ -1,20 +1,25 @@
 """Masked words: which word belongs here, given the rest of the text and the context?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest, positions_of
+from x2vlm.models.needs import Needs
 from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch
+from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
 from x2vlm.weights.towers import read_word_head
 
 IGNORE = -100
+MASKED = ("masked_ids", "mlm_positions", "mlm_labels")
 
 
 @OBJECTIVES.register_module()
-class MLM(nn.Module):
+class MLM(Objective):
     """Masked language modelling on the fused text (arXiv:2211.12402v1, Eq. (3)); plain text is fused with nothing.
 
     Of parallel texts, the words of the one that plays the context are masked, and guessed with the other one in view
@@ -30,7 +35,7 @@ class MLM(nn.Module):
         weight: Factor of the objective's losses.
     """
 
-    requires = ("batch.masked_ids", "batch.mlm_positions", "batch.mlm_labels")
+    needs = Needs(masked_text=True, masked_context=True, batch=MASKED)
     loss_name = "loss_mlm"
 
     def __init__(
@@ -67,20 +72,29 @@ class MLM(nn.Module):
         self.load_state_dict(taken)
         return set(taken)
 
-    def forward(self, encoded: EncodedBatch, asked: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
-        labels = encoded.batch.mlm_labels
-        guessed = labels != IGNORE
-        states = (asked or self.ask(encoded))()[guessed]  # [P, D]: nothing is scored at padding
-        total = linear_cross_entropy(*self.scorer(states, encoded.word_embeddings), labels[guessed])
-        return {self.loss_name: total / guessed.sum().clamp(min=1)}
+    def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
+        """The masked texts, at the words to predict, with those words as labels."""
+        at, labels = positions_of(*masked_words(encoded), IGNORE)
+        return [FusionRequest(encoded.masked_text, encoded.masked_context, at=at, labels=labels)]
 
-    def logits(self, encoded: EncodedBatch) -> Tensor:
-        """``[B, M, V]`` scores of every word at the positions to predict, padded positions included."""
-        return self.score(self.ask(encoded)(), encoded.word_embeddings)
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        (words,) = fused
+        return {self.loss_name: self.loss(words.states, words.request.labels, encoded.word_embeddings)}
 
-    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
-        """Have the masked texts read; what gives the states at the positions to predict, ``[B, M, D]``."""
-        return encoded.ask(encoded.masked_context, encoded.masked_text, at=encoded.batch.mlm_positions)
+    def loss(self, states: Tensor, labels: np.ndarray, word_embeddings: Tensor) -> Tensor:
+        """Mean cross entropy of ``[P, D]`` states; 0 where there are none.
+
+        Args:
+            states: What each word is guessed from.
+            labels: ``[P]``, the true words, in main memory.
+            word_embeddings: ``[V, D]``.
+        """
+        labels = torch.from_numpy(labels).to(states.device, non_blocking=True)
+        return linear_cross_entropy(*self.scorer(states, word_embeddings), labels) / max(1, len(labels))
+
+    def logits(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> Tensor:
+        """``[P, V]`` scores of every word at the positions to predict, row by row."""
+        return self.score(fused[0].states, encoded.word_embeddings)
 
     def score(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         """``[..., D]`` fused tokens -> ``[..., V]`` word scores."""
@@ -90,3 +104,9 @@ class MLM(nn.Module):
         """The factors of :meth:`score`: ``[..., D]`` tokens after the head, ``[V, D]`` words, ``[V]`` biases."""
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
         return hidden, word_embeddings if self.decoder is None else self.decoder.weight, self.bias
+
+
+def masked_words(encoded: EncodedBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and positions of the words to predict, ``[B, M]`` each, in main memory."""
+    host = encoded.batch.on_host()
+    return host.mlm_labels, host.mlm_positions

@@ -1,12 +1,13 @@
 """Masked words guessed by the text encoder alone: what keeps X-FM's language encoder a language model."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from x2vlm.models.fusion.requests import FusedStates, FusionRequest, positions_of, states_at
+from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
-from x2vlm.objectives.mlm import MLM
+from x2vlm.objectives.mlm import IGNORE, MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES
 
 
@@ -23,6 +24,7 @@ class TextMLM(MLM):
         weight: Factor of the objective's losses.
     """
 
+    needs = Needs(masked_text=True, batch=MASKED)
     loss_name = "loss_text_mlm"
 
     def __init__(
@@ -36,8 +38,11 @@ class TextMLM(MLM):
     ) -> None:
         super().__init__(text_width, vocab_size, tied, layer_norm_eps, weight, init_from)
 
-    def ask(self, encoded: EncodedBatch) -> Callable[[], Tensor]:
-        """The masked texts after the text encoder, at the positions to predict: ``[B, M, D]``."""
-        embeds = encoded.masked_text.embeds
-        index = encoded.batch.mlm_positions[..., None].expand(-1, -1, embeds.shape[-1])
-        return partial(embeds.gather, 1, index)
+    def requests(self, encoded: EncodedBatch) -> Sequence[FusionRequest]:
+        """Nothing: the text encoder is all."""
+        return ()
+
+    def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
+        at, labels = positions_of(*masked_words(encoded), IGNORE)
+        states = states_at(encoded.masked_text.embeds, at)
+        return {self.loss_name: self.loss(states, labels, encoded.word_embeddings)}

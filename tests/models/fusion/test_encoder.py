@@ -22,7 +22,7 @@ def test_keys_and_values_are_projected_once_for_everything_that_looks_at_an_imag
 def test_shared_keys_equal_keys_projected_for_each_pair_alone(model):
     batch = region_batch()
     encoded = model.encode(batch)
-    together = encoded.fuse(encoded.context, encoded.text)
+    together = model.fuse(encoded.context, encoded.text)
     for b in range(len(batch)):
         context = encoded.context
         tokens = context.tokens[context.owner[b : b + 1]]
@@ -33,7 +33,7 @@ def test_shared_keys_equal_keys_projected_for_each_pair_alone(model):
 
 def test_patches_outside_the_mask_have_no_influence(model):
     encoded = model.encode(region_batch())
-    before = encoded.fuse(encoded.context, encoded.text)[0]
+    before = model.fuse(encoded.context, encoded.text)[0]
     tokens = encoded.context.tokens.clone()
     tokens[0, 3] += 100.0  # pair 0 sees patch 0 of image 0 only
     context = Context(tokens, encoded.context.owner, encoded.context.mask, encoded.context.summary)
@@ -47,7 +47,7 @@ def test_padding_has_no_influence_on_real_tokens(model):
     batch = image_batch()
     batch.text_ids, batch.text_mask = torch.cat([batch.text_ids, pad], 1), torch.cat([batch.text_mask, pad.bool()], 1)
     longer = model.encode(batch)
-    short, long = (e.fuse(e.context, e.text) for e in (encoded, longer))
+    short, long = (model.fuse(e.context, e.text) for e in (encoded, longer))
     mask = encoded.text.mask
     torch.testing.assert_close(long[:, :6][mask], short[mask], atol=1e-5, rtol=1e-5)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertLMHeadModel
 
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.weights.published import BERT_NAMES, FUSION_NAMES, from_published
 
 WORDS, WIDTH = 20, 16
@@ -97,9 +98,9 @@ def test_several_answers_to_a_question_are_as_if_each_had_been_read_alone():
 
 def test_going_on_token_by_token_equals_reading_all_at_once():
     decoder, (states, sees), (ids, _) = tiny_decoder(first_position=2), questions(), answers(6)
-    memory, past, steps = decoder.project(states), (), []
+    memory, cache, steps = decoder.project(states), KVCache(), []
     for some in (ids[:, :1], ids[:, 1:3], ids[:, 3:]):
-        hidden, past = decoder.advance(some, memory, sees, past)
+        hidden = decoder.advance(some, memory, sees, cache)
         steps.append(hidden)
     torch.testing.assert_close(torch.cat(steps, dim=1), decoder(ids, memory, sees), atol=1e-5, rtol=1e-5)
 
@@ -114,7 +115,7 @@ def test_an_answer_costs_the_cross_entropy_of_its_real_tokens_but_the_first():
             if mask[row, place]:
                 cost = cost - scores[row, place - 1].log_softmax(-1)[ids[row, place]]
         expected.append(cost)
-    torch.testing.assert_close(decoder.costs(ids, mask, decoder.project(states), sees), torch.stack(expected))
+    torch.testing.assert_close(decoder.costs(ids, mask.numpy(), decoder.project(states), sees), torch.stack(expected))
 
 
 def test_padding_changes_neither_costs_nor_gradients():
@@ -122,7 +123,7 @@ def test_padding_changes_neither_costs_nor_gradients():
     found = []
     for more in (0, 3):
         decoder.zero_grad()
-        cost = decoder.costs(F.pad(ids, (0, more)), F.pad(mask, (0, more)), decoder.project(states), sees)
+        cost = decoder.costs(F.pad(ids, (0, more)), F.pad(mask, (0, more)).numpy(), decoder.project(states), sees)
         cost.sum().backward()
         found.append((cost.detach(), *(p.grad.clone() for p in decoder.parameters() if p.grad is not None)))
     for ours, padded in zip(*found, strict=True):

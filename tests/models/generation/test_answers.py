@@ -112,7 +112,9 @@ def test_what_candidates_share_changes_no_score(seed, chunk, first_token):
         memory = decoder.project(states[row : row + 1])
         chosen = made.ids[row]
         assert len(set(chosen.tolist())) == 40
-        costs = torch.cat([decoder.costs(ids[c][None], mask[c][None], memory, sees[row : row + 1]) for c in chosen])
+        costs = torch.cat(
+            [decoder.costs(ids[c][None], mask[c][None].numpy(), memory, sees[row : row + 1]) for c in chosen]
+        )
         first = next_words(decoder, states[row], sees[row], [CLS])[ids[chosen, 1]]
         expected = first - costs if first_token == "twice" else -costs
         torch.testing.assert_close(made.scores[row], expected, atol=1e-5, rtol=1e-5)

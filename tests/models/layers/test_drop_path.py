@@ -86,7 +86,7 @@ def test_in_evaluation_it_changes_nothing_and_adds_no_weights(rate):
     other.load_state_dict(plain.state_dict())
     encoded, again = plain.encode(image_batch()), other.encode(image_batch())
     assert torch.equal(plain.encode(image_batch()).text.embeds, again.text.embeds)
-    assert torch.equal(encoded.fuse(encoded.context, encoded.text), again.fuse(again.context, again.text))
+    assert torch.equal(plain.fuse(encoded.context, encoded.text), other.fuse(again.context, again.text))
 
 
 def test_a_layer_whose_branches_are_all_dropped_only_normalises():

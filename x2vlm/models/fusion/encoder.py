@@ -6,27 +6,20 @@ layer; every text that looks at the image, in whatever role, reuses them.
 Shape letters: B pairs, U distinct contexts, N tokens of a context, L tokens of a text, D width, H heads.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from x2vlm.models.fusion.plan import Asked, KeyValue, Plan, Reading, Source, Step
-from x2vlm.models.generation.kv_cache import remembered
-from x2vlm.models.layers.attention import attend
-from x2vlm.models.layers.drop_path import DropPath, linear_rates
-from x2vlm.models.layers.packing import Layout
-from x2vlm.models.ops.recompute import Linear, feed_forward
+from x2vlm.models.fusion.layer import FusionLayer
+from x2vlm.models.fusion.plan import FusionPlan
+from x2vlm.models.fusion.requests import FusionRequest, KeyValue
+from x2vlm.models.layers.drop_path import linear_rates
+from x2vlm.models.layers.shapes import check_shapes, ladder_of
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import FUSION_ENCODERS
 from x2vlm.weights.files import CheckpointError
 from x2vlm.weights.towers import choose_layers, fusion_tensors, read_bert
-
-Drop = Callable[[Tensor, nn.Module], Tensor]
 
 
 @FUSION_ENCODERS.register_module()
@@ -55,6 +48,8 @@ class CrossAttentionFusion(nn.Module):
         drop_path_unit: ``samples``, or ``positions`` as published; see
             :class:`~x2vlm.models.layers.drop_path.DropPath`.
         attention: Attention backend.
+        shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
+            :func:`~x2vlm.models.layers.shapes.ladder_of`.
     """
 
     def __init__(
@@ -73,9 +68,10 @@ class CrossAttentionFusion(nn.Module):
         drop_path: float = 0.0,
         drop_path_unit: str = "samples",
         attention: str = "auto",
+        shapes: str = "auto",
     ) -> None:
         super().__init__()
-        self.width, self.detach_text = width, detach_text
+        self.width, self.detach_text, self.shapes = width, detach_text, check_shapes(shapes)
         num_heads = num_heads or max(1, width // 64)
         if width % num_heads:
             raise ValueError(f"fusion width {width} cannot be split in {num_heads} heads: num_heads must divide it.")
@@ -110,7 +106,7 @@ class CrossAttentionFusion(nn.Module):
         self,
         text: TextStates,
         context: Context | None,
-        memory: Sequence[KeyValue] | None = None,
+        keys_values: Sequence[KeyValue] | None = None,
         at: Tensor | int | None = None,
     ) -> Tensor:
         """Fuse each text with its context.
@@ -118,173 +114,32 @@ class CrossAttentionFusion(nn.Module):
         Args:
             text: ``B`` texts of width ``width``.
             context: ``B`` contexts; None runs the layers without cross-attention (plain text).
-            memory: ``project(context.tokens)``, if it is at hand.
-            at: The tokens that are wanted, as in :class:`~x2vlm.models.fusion.plan.Reading`.
+            keys_values: ``project(context.tokens)``, if it is at hand.
+            at: The tokens that are wanted, as in :class:`~x2vlm.models.fusion.requests.FusionRequest`.
 
         Returns:
-            ``[B, L, width]``, 0 at padding; by ``at`` ``[B, M, width]`` or ``[B, width]``.
+            ``[B, L, width]``, 0 at padding; by ``at`` ``[P, width]`` or ``[B, width]``.
         """
-        return self.read([Reading(text, context, at=at)], [memory])[0]
+        return self.read([FusionRequest(text, context, at=at, keys_values=keys_values)])[0]
 
-    def read(self, readings: Sequence[Reading], memories: Sequence[Any] | None = None) -> list[Tensor]:
+    def read(self, requests: Sequence[FusionRequest]) -> list[Tensor]:
         """Read texts with contexts, all in one pass: real tokens only, keys and values once per distinct context.
 
         Args:
-            readings: What is to be read.
-            memories: For each reading ``project(context.tokens)``, or None where that is not at hand.
+            requests: What is to be read, one or more.
 
         Returns:
-            What each reading wants, as from :meth:`forward`.
+            What each request wants, as from :meth:`forward`.
         """
-        plan = Plan(readings, memories or [None] * len(readings), shares_first=not self.training)
+        ladder = ladder_of(self.shapes, requests[0].text.embeds.device)
+        plan = FusionPlan(requests, shares_first=not self.training, ladder=ladder)
         hidden = plan.tokens.detach() if self.detach_text else plan.tokens
-        for number, (layer, step) in enumerate(zip(self.layer, plan.steps(len(self.layer)), strict=True)):
+        for number, (layer, inputs) in enumerate(zip(self.layer, plan.layers(len(self.layer)), strict=True)):
             if self.activation_checkpointing and self.training:
-                hidden = checkpoint(layer, hidden, step, number, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, inputs, number, use_reentrant=False)
             else:
-                hidden = layer(hidden, step, number)
-        return plan.answers(hidden)
-
-
-class FusionLayer(nn.Module):
-    """Self-attention, cross-attention, feed-forward; each followed by residual and norm.
-
-    Attributes:
-        forward_methods: Methods that use weights and are called from outside, beside ``forward``; sharded training has
-            to know.
-    """
-
-    forward_methods: tuple[str, ...] = ("project",)
-
-    def __init__(
-        self,
-        width: int,
-        context_width: int,
-        num_heads: int,
-        mlp_width: int,
-        dropout: float,
-        layer_norm_eps: float,
-        attention: str,
-    ) -> None:
-        super().__init__()
-        self.attention = Attention(width, width, num_heads, dropout, layer_norm_eps, attention)
-        self.crossattention = Attention(width, context_width, num_heads, dropout, layer_norm_eps, attention)
-        self.ffn = FeedForward(width, mlp_width, dropout, layer_norm_eps)
-
-    def set_drop_path(self, rate: float, unit: str) -> None:
-        """Drop what each part adds, instead of single hidden values."""
-        for part in (self.attention, self.crossattention, self.ffn):
-            part.hidden_dropout = DropPath(rate, unit)
-
-    def project(self, source: Tensor) -> KeyValue:
-        """Keys and values of a context's tokens, for cross-attention."""
-        return self.crossattention.keys_values(source)
-
-    def forward(self, hidden: Tensor, step: Step, number: int) -> Tensor:
-        """``[T, width]`` real tokens -> those that go on.
-
-        Args:
-            hidden: The tokens.
-            step: Who they are and where they may look.
-            number: Of this layer, to find its part of a memory.
-        """
-        drop = partial(dropped, step=step)
-        own = self.attention.keys_values(step.keys.pad(hidden))
-        hidden = hidden if step.keep is None else hidden.index_select(0, step.keep)
-        mixed = self.attention.mix(hidden, remembered(self.attention, own), step.mask, step.queries)
-        hidden = self.attention.add(hidden, mixed, drop)
-        hidden = hidden if step.repeat is None else hidden.index_select(0, step.repeat)
-        if step.sources:
-            parts = [self._ask(hidden[place], source, asked, number) for source, asked, place in step.sources]
-            count = step.sources[-1][2].stop
-            mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
-            crossed = self.crossattention.add(hidden[:count], mixed, drop)
-            hidden = crossed if count == len(hidden) else torch.cat([crossed, hidden[count:]])
-        return self.ffn(hidden, drop)
-
-    def _ask(self, hidden: Tensor, source: Source, asked: Asked, number: int) -> Tensor:
-        key, value = source.keys_values(self.crossattention.keys_values, number)
-        if asked.pictures is not None:
-            key, value = key.index_select(0, asked.pictures), value.index_select(0, asked.pictures)
-        return self.crossattention.mix(hidden, (key, value), asked.mask, asked.layout)
-
-
-def dropped(branch: Tensor, dropout: nn.Module, step: Step) -> Tensor:
-    """What a part adds to ``[T, width]`` tokens, after dropout, or after stochastic depth by rows or positions."""
-    if isinstance(dropout, DropPath):
-        return dropout.packed(branch, step.rows[: len(branch)], step.positions[: len(branch)], *step.size)
-    return dropout(branch)
-
-
-def padded_dropped(branch: Tensor, dropout: nn.Module) -> Tensor:
-    """The same of ``[B, L, width]``."""
-    return dropout(branch)
-
-
-class Attention(nn.Module):
-    """Multi-head attention with output projection, residual and norm."""
-
-    def __init__(
-        self, width: int, source_width: int, num_heads: int, dropout: float, layer_norm_eps: float, backend: str
-    ) -> None:
-        super().__init__()
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(source_width, width)
-        self.value = nn.Linear(source_width, width)
-        self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=layer_norm_eps)
-        self.num_heads, self.dropout, self.backend = num_heads, dropout, backend
-        self.hidden_dropout: nn.Module = nn.Dropout(dropout)
-
-    def keys_values(self, source: Tensor) -> KeyValue:
-        """``[..., N, source_width]`` -> keys and values ``[..., H, N, d]``."""
-        key, value = self.key(source), self.value(source)
-        return self._split(key), self._split(value)
-
-    def forward(self, hidden: Tensor, keys_values: KeyValue, mask: Tensor) -> Tensor:
-        """``[B, L, width]`` with a mask ``[B, N]``, or ``[B, L, N]`` where each token may look elsewhere."""
-        mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
-        mixed = self._attend(self._split(self.query(hidden)), keys_values, mask)
-        return self.add(hidden, rearrange(mixed, "b h l d -> b l (h d)"))
-
-    def mix(self, hidden: Tensor, keys_values: KeyValue, mask: Tensor | None, layout: Layout) -> Tensor:
-        """Values that ``[T, width]`` tokens, in groups, gather from the keys and values of their group: the same shape.
-
-        Args:
-            hidden: The tokens.
-            keys_values: ``[G, H, N, d]`` twice.
-            mask: Bool, broadcastable to ``[G, 1, Q, N]``; None: everything.
-            layout: The groups.
-        """
-        query = self._split(layout.pad(self.query(hidden)))
-        return layout.pack(rearrange(self._attend(query, keys_values, mask), "g h q d -> g q (h d)"))
-
-    def add(self, hidden: Tensor, mixed: Tensor, drop: Drop = padded_dropped) -> Tensor:
-        """Project what was gathered, and add it to the tokens."""
-        return self.LayerNorm(hidden + drop(self.dense(mixed), self.hidden_dropout))
-
-    def _attend(self, query: Tensor, keys_values: KeyValue, mask: Tensor | None) -> Tensor:
-        dropout = self.dropout if self.training else 0.0
-        return attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with an exact (erf) GELU between, residual and norm."""
-
-    def __init__(self, width: int, mlp_width: int, dropout: float, layer_norm_eps: float) -> None:
-        super().__init__()
-        self.intermediate = nn.Linear(width, mlp_width)
-        self.output = nn.Linear(mlp_width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=layer_norm_eps)
-        self.hidden_dropout: nn.Module = nn.Dropout(dropout)
-
-    def forward(self, hidden: Tensor, drop: Drop = padded_dropped) -> Tensor:
-        first, second = (Linear(layer.weight, layer.bias) for layer in (self.intermediate, self.output))
-        out = feed_forward(hidden, first, second)
-        return self.LayerNorm(hidden + drop(out, self.hidden_dropout))
+                hidden = layer(hidden, inputs, number)
+        return plan.states(hidden)
 
 
 def copy_upper_layers(fusion: nn.Module, bert: str, layers: Sequence[int] | None = None) -> set[str]:

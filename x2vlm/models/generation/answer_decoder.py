@@ -9,10 +9,13 @@ D width, V words, H heads.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.fusion.encoder import FusionLayer, KeyValue
+from x2vlm.models.fusion.layer import FusionLayer
+from x2vlm.models.fusion.requests import KeyValue
+from x2vlm.models.generation.kv_cache import KVCache
 
 
 class AnswerDecoder(nn.Module):
@@ -95,27 +98,25 @@ class AnswerDecoder(nn.Module):
         Raises:
             ValueError: If answers are longer than the table of positions, or do not divide among the questions.
         """
-        return self.advance(ids, memory, sees, ())[0]
+        return self.advance(ids, memory, sees, KVCache())
 
-    def advance(
-        self, ids: Tensor, memory: Sequence[KeyValue], sees: Tensor, past: Sequence[KeyValue]
-    ) -> tuple[Tensor, list[KeyValue]]:
+    def advance(self, ids: Tensor, memory: Sequence[KeyValue], sees: Tensor, cache: KVCache) -> Tensor:
         """Go on from tokens that were read before.
 
         Args:
             ids: ``[A, L]``, the next tokens.
             memory: As in :meth:`forward`.
             sees: As in :meth:`forward`.
-            past: What the last call returned; empty at the start of an answer.
+            cache: Of the tokens before, empty at the start of an answer; is extended.
 
         Returns:
-            ``[A, L, D]``, and keys and values of all tokens so far for every layer.
+            ``[A, L, D]``.
         """
-        before = past[0][0].shape[2] if past else 0
+        before = cache.length
         self.embeddings.check_room(before + ids.shape[1])
         order = torch.arange(before + ids.shape[1], device=ids.device)
         back = order[None] <= order[before:, None]
-        return self.read(ids, order[None, before:], back[None], memory, sees, past)
+        return self.read(ids, order[None, before:], back[None], memory, sees, cache)
 
     def read(
         self,
@@ -124,8 +125,8 @@ class AnswerDecoder(nn.Module):
         looks: Tensor,
         memory: Sequence[KeyValue],
         sees: Tensor,
-        past: Sequence[KeyValue] = (),
-    ) -> tuple[Tensor, list[KeyValue]]:
+        cache: KVCache,
+    ) -> Tensor:
         """Read tokens in any order, of which several may be the next one of the same beginning.
 
         Args:
@@ -135,31 +136,30 @@ class AnswerDecoder(nn.Module):
                 were read before, and at these.
             memory: As in :meth:`forward`.
             sees: As in :meth:`forward`.
-            past: Keys and values of the ``P`` tokens for every layer; empty where there are none.
+            cache: Keys and values of the ``P`` tokens; is extended.
 
         Returns:
-            ``[A, L, D]``, and keys and values of all tokens so far for every layer.
+            ``[A, L, D]``.
         """
         if len(ids) % max(1, len(sees)):
             raise ValueError(f"{len(ids)} answers to {len(sees)} questions: expected equally many to each.")
-        hidden, seen = self.embeddings(ids, positions), []
-        looks = looks.expand(len(ids), -1, -1)
-        for i, layer in enumerate(self.layer):
-            hidden, own = layer.advance(hidden, past[i] if past else None, looks, memory[i], sees)
-            seen.append(own)
-        return hidden, seen
+        hidden, looks = self.embeddings(ids, positions), looks.expand(len(ids), -1, -1)
+        for layer, keys_values in zip(self.layer, memory, strict=True):
+            hidden = layer.advance(hidden, cache, looks, keys_values, sees)
+        cache.length += ids.shape[1]
+        return hidden
 
     def score(self, hidden: Tensor) -> Tensor:
         """``[..., D]`` -> ``[..., V]``, scores of the next word."""
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
         return nn.functional.linear(hidden, self.embeddings.word_embeddings.weight, self.bias)
 
-    def costs(self, ids: Tensor, mask: Tensor, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
+    def costs(self, ids: Tensor, mask: np.ndarray, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
         """What each answer costs: the cross entropy of its tokens, the first ([CLS]) given, summed.
 
         Args:
             ids: ``[A, L]``, [CLS] and [SEP] included.
-            mask: ``[A, L]`` bool, True at real tokens.
+            mask: ``[A, L]`` bool in main memory, True at real tokens.
             memory: As in :meth:`forward`.
             sees: As in :meth:`forward`.
 
@@ -167,10 +167,11 @@ class AnswerDecoder(nn.Module):
             ``[A]``.
         """
         hidden = self(ids[:, :-1], memory, sees)
-        real, targets = mask[:, 1:], ids[:, 1:]
-        scores = self.score(hidden[real]).float()  # [sum of lengths, V]: no word is scored at padding
+        real = torch.from_numpy(np.flatnonzero(mask[:, 1:])).to(ids.device, non_blocking=True)
+        targets = ids[:, 1:].flatten()
+        scores = self.score(hidden.flatten(0, 1)[real]).float()  # [sum of lengths, V]: no word is scored at padding
         each = nn.functional.cross_entropy(scores, targets[real], reduction="none")
-        return each.new_zeros(targets.shape).masked_scatter(real, each).sum(dim=1)
+        return each.new_zeros(targets.shape).index_copy(0, real, each).view(len(ids), -1).sum(dim=1)
 
 
 class AnswerLayer(FusionLayer):
@@ -178,17 +179,13 @@ class AnswerLayer(FusionLayer):
 
     forward_methods = ("project", "advance")
 
-    def advance(
-        self, hidden: Tensor, past: KeyValue | None, looks: Tensor, memory: KeyValue, sees: Tensor
-    ) -> tuple[Tensor, KeyValue]:
-        """Read tokens after those of ``past``, as :meth:`AnswerDecoder.read`; and keys and values of all so far."""
-        own = self.attention.keys_values(hidden)
-        if past is not None:
-            own = tuple(torch.cat(both, dim=2) for both in zip(past, own, strict=True))
+    def advance(self, hidden: Tensor, cache: KVCache, looks: Tensor, memory: KeyValue, sees: Tensor) -> Tensor:
+        """Read tokens after those of the cache, as :meth:`AnswerDecoder.read`."""
+        own = cache.extend(self.attention, self.attention.keys_values(hidden))
         hidden = self.attention(hidden, own, looks)
-        # The answers to a question ask it together, as one row of tokens: nothing of it is copied.
-        asked = hidden.reshape(len(sees), -1, hidden.shape[-1])
-        return self.ffn(self.crossattention(asked, memory, sees).view_as(hidden)), own
+        # The answers to a question look at it together, as one row of tokens: nothing of it is copied.
+        rows = hidden.reshape(len(sees), -1, hidden.shape[-1])
+        return self.ffn(self.crossattention(rows, memory, sees).view_as(hidden))
 
 
 class AnswerEmbeddings(nn.Module):

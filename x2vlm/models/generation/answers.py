@@ -3,7 +3,6 @@
 Shape letters: Q questions, S tokens of a question, C candidates, k of them, L tokens, D width, V words, K beams.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
-from x2vlm.models.fusion.encoder import KeyValue
+from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
+from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.prefix_tree import prefix_tree
+from x2vlm.models.generation.search import Limits, beam_search
 
 FIRST_TOKENS = ("once", "twice")
 
@@ -72,7 +73,8 @@ def rank_answers(
     k = min(k, len(candidate_ids))
     memory = decoder.project(states)
     start = candidate_ids[:1, :1].expand(len(states), 1)  # every candidate begins with [CLS]
-    begun, past = decoder.advance(start, memory, sees, ())
+    cache = KVCache()
+    begun = decoder.advance(start, memory, sees, cache)
     first = decoder.score(begun[:, 0]).float().log_softmax(dim=-1)[:, candidate_ids[:, 1]]
     if first_token == "twice":
         nearest = first.exp().topk(k, dim=1).indices
@@ -81,9 +83,9 @@ def rank_answers(
     few = max(1, chunk // k)  # questions at once
     costs = []
     for some in (slice(q, q + few) for q in range(0, len(states), few)):
-        asked = Asked(_rows(memory, some), sees[some], _rows(past, some))
+        questions = Questions([(key[some], value[some]) for key, value in memory], sees[some], cache.of(some))
         parts = nearest[some].split(chunk, dim=1)
-        costs.append(torch.cat([_rest(decoder, asked, candidate_ids[c], candidate_mask[c]) for c in parts], dim=1))
+        costs.append(torch.cat([_rest(decoder, questions, candidate_ids[c], candidate_mask[c]) for c in parts], dim=1))
     # Differs from the published code, unless "twice": see docs/differences.md#first-token.
     first = first.gather(1, nearest)
     scores = first * candidate_mask[nearest, 1] - torch.cat(costs)
@@ -93,30 +95,27 @@ def rank_answers(
     return Ranking(nearest.gather(1, order), scores.softmax(dim=1), scores)
 
 
-class Asked(NamedTuple):
-    """Questions as the decoder looks at them: ``memory``, ``sees`` and, of their [CLS], ``past``."""
+class Questions(NamedTuple):
+    """Questions as the decoder looks at them: ``memory``, ``sees`` and the cache of their [CLS]."""
 
     memory: list[KeyValue]
     sees: Tensor
-    past: list[KeyValue]
+    cache: KVCache
 
 
-def _rows(memory: Sequence[KeyValue], some: slice) -> list[KeyValue]:
-    return [(key[some], value[some]) for key, value in memory]
-
-
-def _rest(decoder: AnswerDecoder, asked: Asked, ids: Tensor, mask: Tensor) -> Tensor:
+def _rest(decoder: AnswerDecoder, questions: Questions, ids: Tensor, mask: Tensor) -> Tensor:
     """What answers cost after their first word: ``[Q, k, L]`` ids and mask -> ``[Q, k]``.
 
     What several answers to a question begin with is read once, and the next words are scored once behind it.
     """
     real = mask[..., 2:]
-    if not real.any():
-        return asked.sees.new_zeros(real.shape[:2], dtype=torch.float32)
     decoder.embeddings.check_room(ids.shape[2] - 1)
-    shared = prefix_tree(ids[..., 1:-1], real)
+    shared = prefix_tree(ids[..., 1:-1], real) if real.shape[2] else None
+    if shared is None or not shared.ids.shape[1]:  # all answers are of one word
+        return questions.sees.new_zeros(real.shape[:2], dtype=torch.float32)
     looks = nn.functional.pad(shared.above, (1, 0), value=True)  # at [CLS] too
-    hidden, _ = decoder.read(shared.ids, 1 + shared.depth, looks, asked.memory, asked.sees, asked.past)
+    cache = questions.cache.of(slice(None))
+    hidden = decoder.read(shared.ids, 1 + shared.depth, looks, questions.memory, questions.sees, cache)
     # Not by logsumexp, which torch computes several times more slowly on CPUs.
     log_probs = decoder.score(hidden).float().log_softmax(dim=-1)  # [Q, N, V]
     words = shared.place * log_probs.shape[2] + ids[..., 2:]
@@ -125,7 +124,7 @@ def _rest(decoder: AnswerDecoder, asked: Asked, ids: Tensor, mask: Tensor) -> Te
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedAnswers:
     """Answers that were written freely, best first.
 
     Attributes:
@@ -139,7 +138,7 @@ class Written:
 
 def write_answers(
     decoder: AnswerDecoder, states: Tensor, sees: Tensor, start: int, end: int, num_beams: int = 1, max_tokens: int = 10
-) -> Written:
+) -> GeneratedAnswers:
     """Write answers token after token: the likeliest next one, or the likeliest continuations of several beams.
 
     Args:
@@ -159,25 +158,28 @@ def write_answers(
             f"num_beams={num_beams} and max_tokens={max_tokens}: expected 1 or more, and at most as many beams as the "
             f"{len(decoder.bias)} words."
         )
-    questions, words = len(states), len(decoder.bias)
-    memory = decoder.project(states)
-    ids = torch.full((questions, 1, 1), start, device=states.device)
-    scores, ended = states.new_zeros(questions, 1, dtype=torch.float32), torch.zeros_like(ids[..., 0], dtype=torch.bool)
-    past: list = []
-    for _ in range(max_tokens):
-        hidden, past = decoder.advance(ids[..., -1].reshape(-1, 1), memory, sees, past)
-        each = decoder.score(hidden[:, 0]).float().log_softmax(dim=-1).view(*scores.shape, words)
-        stays = torch.full_like(each[:1, :1], -torch.inf)
-        stays[..., end] = 0.0  # what has ended goes on as it is, at no cost
-        total = scores[..., None] + torch.where(ended[..., None], stays, each)
-        # Of equal scores the earlier beam's smaller id: the same answer everywhere.
-        scores, chosen = total.flatten(1).sort(dim=1, descending=True, stable=True)
-        scores, chosen = scores[:, :num_beams], chosen[:, :num_beams]
-        beam, word = chosen // words, chosen % words
-        rows = (torch.arange(questions, device=ids.device)[:, None] * ids.shape[1] + beam).flatten()
-        ids = torch.cat([ids.flatten(0, 1)[rows].view(questions, num_beams, -1), word[..., None]], dim=2)
-        ended = ended.flatten()[rows].view_as(beam) | (word == end)
-        past = [tuple(part[rows] for part in pair) for pair in past]
-        if ended.all():
-            break
-    return Written(ids[:, :, 1:], scores)
+    reader = AnswerReader(decoder, decoder.project(states), sees)
+    begun = torch.full((len(states), 1), start, device=states.device)
+    limits = Limits(end, min_length=0, no_repeat=0)
+    ids, frames = beam_search(reader, begun, num_beams, max_tokens, limits, ended="stay")
+    return GeneratedAnswers(ids.unflatten(0, (len(states), num_beams))[:, :, 1:], frames[-1].scores)
+
+
+class AnswerReader:
+    """The next word of answers under way; see :class:`~x2vlm.models.generation.search.Reader`.
+
+    Args:
+        decoder: What scores words.
+        memory: ``decoder.project(states)`` of the questions.
+        sees: ``[Q, S]`` bool, their real tokens.
+    """
+
+    def __init__(self, decoder: AnswerDecoder, memory: list[KeyValue], sees: Tensor) -> None:
+        self.decoder, self.memory, self.sees, self.cache = decoder, memory, sees, KVCache()
+
+    def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
+        """``[R, V]`` log-probabilities."""
+        if self.cache.length:
+            self.cache.select(rows)
+        hidden = self.decoder.advance(ids[:, self.cache.length :], self.memory, self.sees, self.cache)
+        return self.decoder.score(hidden[:, -1]).float().log_softmax(dim=-1)

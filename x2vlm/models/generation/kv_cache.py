@@ -1,15 +1,12 @@
-"""What attention has read before: keys and values of earlier tokens, for texts that grow token by token.
+"""Keys and values of tokens that were read before, for texts that grow token by token.
 
 Where every token looks only at itself and before, what an earlier token became does not change any more: only new
-tokens go through the layers. Attention asks ``remembered`` for what it has read before; outside ``Memory.used`` that is
-nothing.
+tokens go through the layers. The cache is passed on from the reader to the attention that extends it.
 
 Shape letters: R texts, H heads, T tokens, d width of a head.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,8 +15,8 @@ from torch import Tensor
 KeyValue = tuple[Tensor, Tensor]
 
 
-class Memory:
-    """Keys and values, ``[R, H, T, d]`` each, by the attention that made them.
+class KVCache:
+    """Keys and values, ``[R, H, T, d]`` each, by the attention (a module) that made them.
 
     Attributes:
         kept: By attention.
@@ -30,47 +27,29 @@ class Memory:
         self.kept: dict[Any, KeyValue] = {}
         self.length = 0
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Within, attention reads on where it stopped."""
-        token = _CURRENT.set(self)
-        try:
-            yield
-        finally:
-            _CURRENT.reset(token)
-
-    def extend(self, owner: Any, new: KeyValue) -> KeyValue:
+    def extend(self, attention: Any, new: KeyValue) -> KeyValue:
         """Keys and values of before and now."""
-        before = self.kept.get(owner)
+        before = self.kept.get(attention)
         if before is not None:
             new = tuple(torch.cat(pair, dim=2) for pair in zip(before, new, strict=True))
-        self.kept[owner] = new
+        self.kept[attention] = new
         return new
 
     def keep(self, length: int) -> None:
         """Forget all tokens after the first ``length``."""
-        self.kept = {owner: (key[:, :, :length], value[:, :, :length]) for owner, (key, value) in self.kept.items()}
+        self._change(lambda x: x if x.shape[2] == length else x[:, :, :length])
         self.length = length
 
     def select(self, rows: Tensor) -> None:
         """Go on with these texts: ``[R]`` long."""
-        self.kept = {owner: (key[rows], value[rows]) for owner, (key, value) in self.kept.items()}
+        self._change(lambda x: x.index_select(0, rows))
 
+    def of(self, rows: slice) -> "KVCache":
+        """A cache of some of the texts."""
+        cache = KVCache()
+        cache.kept = {attention: (key[rows], value[rows]) for attention, (key, value) in self.kept.items()}
+        cache.length = self.length
+        return cache
 
-_CURRENT: ContextVar[Memory | None] = ContextVar("memory", default=None)
-
-
-def remembered(owner: Any, new: KeyValue) -> KeyValue:
-    """Keys and values of the tokens that ``owner`` reads now, behind those it has read before where a memory is used.
-
-    Args:
-        owner: The attention.
-        new: ``[R, H, T, d]`` twice, of the tokens it reads now.
-    """
-    memory = _CURRENT.get()
-    return new if memory is None else memory.extend(owner, new)
-
-
-def is_remembering() -> bool:
-    """Whether a memory is used here."""
-    return _CURRENT.get() is not None
+    def _change(self, change: Callable[[Tensor], Tensor]) -> None:
+        self.kept = {attention: (change(key), change(value)) for attention, (key, value) in self.kept.items()}

@@ -8,6 +8,7 @@ Shape letters: B texts to write, K beams, R rows (texts under way), T tokens so 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -28,14 +29,15 @@ class Reader(Protocol):
 
         Args:
             ids: ``[R, T]``, everything written so far, the start included; longer by one at each call.
-            rows: ``[R]``, which row of the call before each of these goes on; at the first call, which text.
+            rows: ``[R]``, which row of the call before each of these goes on; at the first call, which text. Rows of
+                one text are neighbours, and equally many of each text.
 
         Returns:
             ``[R, V]``, float.
         """
 
 
-class Written(NamedTuple):
+class GeneratedText(NamedTuple):
     """A text: its tokens after the start, the one that ends it left out, and the score by which it was chosen."""
 
     ids: list[int]
@@ -90,7 +92,7 @@ class BeamSearch:
             raise ValueError(f"length_from is {self.length_from!r}.{near} Accepted: {', '.join(LENGTHS)}.")
 
     @torch.no_grad()
-    def __call__(self, reader: Reader, start: Tensor, end: int) -> list[Written]:
+    def __call__(self, reader: Reader, start: Tensor, end: int) -> list[GeneratedText]:
         """Write ``B`` texts.
 
         Args:
@@ -102,23 +104,13 @@ class BeamSearch:
         # Differs from the published search, whose length grows with the batch. See docs/differences.md#caption-length.
         steps = self.max_length if self.length_from == "prompt" else count + self.max_length - start.shape[1]
         if not count or steps < 1:
-            return [Written([], 0.0) for _ in range(count)]
+            return [GeneratedText([], 0.0) for _ in range(count)]
         limits = Limits(end, self.min_length, self.no_repeat)
-        ids, rows = start, torch.arange(count, device=start.device)
-        frames: list[Frame] = []
-        for _ in range(steps):
-            log_probs = forbid(reader(ids, rows), ids[:, start.shape[1] :], limits)
-            if beams > log_probs.shape[1]:
-                raise ValueError(f"beams is {beams}, but there are only {log_probs.shape[1]} words.")
-            frames.append(_likeliest(log_probs, beams, frames[-1] if frames else None, end))
-            first = torch.arange(count, device=ids.device)[:, None] * (len(ids) // count)
-            rows = (first + frames[-1].parents).flatten()
-            ids = torch.cat([ids[rows], frames[-1].words.reshape(-1, 1)], dim=1)
-            # Before texts may end there is nothing to ask, and no device to wait for.
-            if len(frames) > self.min_length and self._settled(frames, end, steps):
-                break
-        told = [frame.told() for frame in frames]
-        return [self._best([frame.of(b) for frame in told], end, len(frames) == steps) for b in range(count)]
+        _, frames = beam_search(
+            reader, start, beams, steps, limits, settled=partial(self._settled, end=end, steps=steps)
+        )
+        listed = [frame.listed() for frame in frames]
+        return [self._best([frame.of(b) for frame in listed], end, len(frames) == steps) for b in range(count)]
 
     def _settled(self, frames: Sequence["Frame"], end: int, steps: int) -> bool:
         """Whether no text can change any more: all beams have ended once, or none can overtake the best that has.
@@ -134,7 +126,7 @@ class BeamSearch:
         hope = scores[:, -1].amax(dim=1) / ((5 + steps) / 6) ** self.length_penalty
         return bool((ended.all(dim=2).any(dim=1) | (best >= hope) | hope.isnan()).all())
 
-    def _best(self, frames: Sequence["Told"], end: int, complete: bool) -> Written:
+    def _best(self, frames: Sequence["ListedFrame"], end: int, complete: bool) -> GeneratedText:
         """The best of all texts that ended, or were under way at the last step."""
         all_ended = (f for f, frame in enumerate(frames) if all(word == end for word in frame.words))
         last = next(all_ended, len(frames) - 1)
@@ -155,7 +147,7 @@ class BeamSearch:
             ids.append(frames[f].words[k])
             f, k = f - 1, frames[f].parents[k]
         ids.reverse()
-        return Written(ids[:-1] if ids[-1] == end else ids, best)
+        return GeneratedText(ids[:-1] if ids[-1] == end else ids, best)
 
 
 class Frame(NamedTuple):
@@ -165,33 +157,97 @@ class Frame(NamedTuple):
     scores: Tensor
     parents: Tensor
 
-    def told(self) -> "Told":
+    def listed(self) -> "ListedFrame":
         """As lists."""
-        return Told(*(one.tolist() for one in self))
+        return ListedFrame(*(one.tolist() for one in self))
 
 
-class Told(NamedTuple):
+class ListedFrame(NamedTuple):
     """A frame, or one text's part of it, as lists."""
 
     words: list
     scores: list
     parents: list
 
-    def of(self, text: int) -> "Told":
+    def of(self, text: int) -> "ListedFrame":
         """The part of one text."""
-        return Told(*(one[text] for one in self))
+        return ListedFrame(*(one[text] for one in self))
 
 
-def _likeliest(log_probs: Tensor, beams: int, before: Frame | None, end: int) -> Frame:
+def beam_search(
+    reader: Reader,
+    start: Tensor,
+    beams: int,
+    steps: int,
+    limits: Limits,
+    ended: str = "penalty",
+    settled: Callable[[Sequence[Frame]], bool] | None = None,
+) -> tuple[Tensor, list[Frame]]:
+    """Follow several texts under way for each text to write, token after token.
+
+    At each step each beam proposes its ``beams`` likeliest words, and the likeliest ``beams`` of all go on.
+
+    Args:
+        reader: What tells the next words.
+        start: ``[B, T]``, what the texts begin with.
+        beams: K, texts under way for each.
+        steps: Most tokens to write.
+        limits: What may come next.
+        ended: What becomes of a text that has ended: ``penalty`` goes on with any word at a penalty of 10000, so only
+            where nothing else is left; ``stay`` stays as it is, at no cost.
+        settled: Whether no text can change any more, by the steps so far; asked once ``limits.min_length`` is passed.
+            Every beam has ended, if not given.
+
+    Returns:
+        ``[B * K, T + steps]`` long, what is under way in the end, and the steps.
+
+    Raises:
+        ValueError: If there are fewer words than beams.
+    """
+    count, ids, frames = len(start), start, []
+    rows = torch.arange(count, device=start.device)
+    first = rows[:, None] * beams
+    for _ in range(steps):
+        log_probs = forbid(reader(ids, rows), ids[:, start.shape[1] :], limits)
+        if beams > log_probs.shape[1]:
+            raise ValueError(f"beams is {beams}, but there are only {log_probs.shape[1]} words.")
+        frames.append(_likeliest(log_probs, beams, frames[-1] if frames else None, limits.end, ended))
+        rows = (rows[:, None] + frames[-1].parents if len(frames) == 1 else first + frames[-1].parents).flatten()
+        ids = torch.cat([ids[rows], frames[-1].words.reshape(-1, 1)], dim=1)
+        # Before texts may end there is nothing to ask, and no device to wait for.
+        if len(frames) > limits.min_length and (settled or partial(_all_ended, end=limits.end))(frames):
+            break
+    return ids, frames
+
+
+def _all_ended(frames: Sequence[Frame], end: int) -> bool:
+    return bool((frames[-1].words == end).all())
+
+
+def _likeliest(log_probs: Tensor, beams: int, before: Frame | None, end: int, ended: str) -> Frame:
     """``[B * K, V]`` log-probabilities (``[B, V]`` at the first step) -> the beams that go on."""
-    scores, words = log_probs.topk(beams, dim=1)
     if before is None:
+        scores, words = _top(log_probs, beams, ended)
         return Frame(words, scores, torch.zeros_like(words))
-    penalty = (before.words == end).reshape(-1, 1) * UNLIKELY
+    over = (before.words == end).reshape(-1, 1)
+    if ended == "stay":
+        stays = torch.full_like(log_probs[:1], -torch.inf)
+        stays[:, end] = 0.0
+        log_probs = torch.where(over, stays, log_probs)
+    scores, words = _top(log_probs, beams, ended)
+    penalty = over * UNLIKELY if ended == "penalty" else 0.0
     scores = scores + (penalty + before.scores.reshape(-1, 1))
     each = scores.view(len(before.words), beams * beams)
-    kept, which = each.topk(beams, dim=1)
-    return Frame(words.view_as(each).gather(1, which), kept, which // beams)
+    kept, which = _top(each, beams, ended)
+    return Frame(words.reshape(each.shape).gather(1, which), kept, which // beams)
+
+
+def _top(scores: Tensor, count: int, ended: str) -> tuple[Tensor, Tensor]:
+    """The highest of each row and where they are; of equal ones the first where texts that have ended stay."""
+    if ended == "penalty":  # as published
+        return scores.topk(count, dim=1)
+    ordered, places = scores.sort(dim=1, descending=True, stable=True)
+    return ordered[:, :count], places[:, :count]
 
 
 @SEARCHES.register_module()
@@ -228,7 +284,7 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}; expected a share above 0 and at most 1.")
 
     @torch.no_grad()
-    def __call__(self, reader: Reader, start: Tensor, end: int) -> list[Written]:
+    def __call__(self, reader: Reader, start: Tensor, end: int) -> list[GeneratedText]:
         """Write ``B`` texts, as :class:`BeamSearch` does; scores are sums of the words' log-probabilities."""
         generator = None if self.seed is None else torch.Generator(start.device).manual_seed(self.seed)
         limits = Limits(end, self.min_length, self.no_repeat)
@@ -245,7 +301,7 @@ class Sampling:
             ended = ended | (words[:, 0] == end)
             ids = torch.cat([ids, words], dim=1)
         written = [row[: row.index(end)] if end in row else row for row in ids[:, start.shape[1] :].tolist()]
-        return [Written(row, score) for row, score in zip(written, scores.tolist(), strict=True)]
+        return [GeneratedText(row, score) for row, score in zip(written, scores.tolist(), strict=True)]
 
     def weights(self, log_probs: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities -> ``[R, V]`` with what each word is drawn; rows sum to 1."""
@@ -261,7 +317,7 @@ class Sampling:
         return probs / probs.sum(dim=1, keepdim=True)
 
 
-Search = Callable[[Reader, Tensor, int], list[Written]]
+Search = Callable[[Reader, Tensor, int], list[GeneratedText]]
 """``(reader, start [B, T], end) -> B texts``."""
 
 

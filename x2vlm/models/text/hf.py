@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel
 from transformers.masking_utils import sdpa_mask
 
-from x2vlm.models.generation.kv_cache import is_remembering, remembered
+from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.attention import attend
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
-from x2vlm.models.layers.packing import Layout
+from x2vlm.models.layers.packing import Layout, layout_of_mask
+from x2vlm.models.layers.shapes import check_shapes, ladder_of
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.files import read_tensors
 from x2vlm.weights.towers import choose_layers, fill, read_bert
@@ -44,6 +47,8 @@ class HFTextEncoder(nn.Module):
         vocab_size: Size of the tokenizer's vocabulary; fills ``config`` and is checked against ``path``.
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
         attention: Attention backend; ``native`` leaves the model to transformers' own attention.
+        shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
+            :func:`~x2vlm.models.layers.shapes.ladder_of`.
     """
 
     def __init__(
@@ -58,8 +63,10 @@ class HFTextEncoder(nn.Module):
         vocab_size: int | None = None,
         pad_token_id: int | None = None,
         attention: str = "auto",
+        shapes: str = "auto",
     ) -> None:
         super().__init__()
+        self.shapes = check_shapes(shapes)
         if (path is None) == (config is None):
             raise ValueError(
                 "HFTextEncoder takes either path (a folder or hub name) or config (fresh weights), not both."
@@ -128,29 +135,42 @@ class HFTextEncoder(nn.Module):
         else:
             self.net.gradient_checkpointing_disable()
 
-    def forward(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        text_ids: Tensor,
+        text_mask: Tensor,
+        positions: Tensor | None = None,
+        host_mask: np.ndarray | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
         """``[B, L]`` ids and bool mask -> ``[B, L, D]``.
 
         Args:
             text_ids: ``[B, L]``.
             text_mask: ``[B, L]``, True at real tokens; ``[B, L, L]`` where every token (row) may look elsewhere (with
-                more columns where a ``Memory`` is used: what was read before comes first).
+                more columns where there is a cache: what was read before comes first).
             positions: ``[B, L]`` or ``[1, L]`` position of each token as the network counts them; its own count if not
                 given.
+            host_mask: ``text_mask`` in main memory, an array, if it is at hand; else a device is waited for.
+            cache: Keys and values of the tokens that were read before; is extended.
         """
-        if self._packs and text_mask.dim() == 2 and not is_remembering():
-            return self._packed(text_ids, text_mask, positions)
+        if self._packs and text_mask.dim() == 2 and cache is None:
+            return self._packed(text_ids, text_mask.cpu().numpy() if host_mask is None else host_mask, positions)
         mask = text_mask.long() if text_mask.dim() == 2 else text_mask[:, None]
-        return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions).last_hidden_state
+        given = {} if cache is None else {"x2vlm_cache": cache}
+        return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions, **given).last_hidden_state
 
-    def _packed(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None) -> Tensor:
+    def _packed(self, text_ids: Tensor, host_mask: np.ndarray, positions: Tensor | None) -> Tensor:
         """Real tokens only, as one long text whose attention knows where each begins; 0 at padding."""
-        layout = Layout.of_mask(text_mask)
+        rows, columns = text_ids.shape
+        layout = layout_of_mask(host_mask, ladder_of(self.shapes, text_ids.device)).to(text_ids.device)
+        room = (0, layout.size - columns, 0, layout.groups - rows)
         if positions is None:
             positions = self._positions(text_ids)
-        ids, positions = (layout.pack(each.expand_as(text_ids)[..., None]).T for each in (text_ids, positions))
+        padded = (F.pad(each.expand(rows, -1), room) for each in (text_ids, positions))
+        ids, positions = (layout.pack(each)[None] for each in padded)
         hidden = self.net(input_ids=ids, position_ids=positions, x2vlm_layout=layout).last_hidden_state
-        return layout.pad(hidden[0])
+        return layout.zero_padded(hidden[0])[:rows, :columns]
 
     def _positions(self, text_ids: Tensor) -> Tensor:
         """``[B, L]`` or ``[1, L]`` positions as the network counts them: RoBERTa and XLM-R leave out padding tokens."""
@@ -220,6 +240,7 @@ def register_attention(backend: str) -> str:
         attention_mask: Tensor | None,
         dropout: float = 0.0,
         x2vlm_layout: Layout | None = None,
+        x2vlm_cache: KVCache | None = None,
         **_: Any,
     ) -> tuple[Tensor, None]:
         mask, bias = (
@@ -229,7 +250,8 @@ def register_attention(backend: str) -> str:
         )
         if x2vlm_layout is not None:
             return _attend_packed(query, key, value, x2vlm_layout, dropout, backend), None
-        key, value = remembered(module, (key, value))
+        if x2vlm_cache is not None:
+            key, value = x2vlm_cache.extend(module, (key, value))
         return attend(query, key, value, mask, bias, dropout, backend).transpose(1, 2), None
 
     AttentionInterface.register(name, forward)

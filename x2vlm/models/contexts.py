@@ -1,0 +1,120 @@
+"""Contexts of what the towers gave: images, parts of them, clips, and sentences in another language.
+
+Shape letters: B pairs, U distinct contexts, N patches, D width, E embed_dim.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.data.batch import Batch, HostBatch
+from x2vlm.models.outputs import Context, TextStates
+
+Visual = tuple[Tensor, Tensor]  # tokens [U, N, D], summaries [U, D]
+
+
+def reads_regions_alone(model: Any, batch: Batch) -> bool:
+    """Whether the vision encoder reads parts of these images on their own, beside the images."""
+    return (
+        batch.pixels.dim() == 4
+        and hasattr(model.vision_encoder, "encode_regions")
+        and not bool(_sees_whole(batch.on_host()).all())
+    )
+
+
+def visual_context(
+    model: Any, batch: Batch, encoded: Visual | None, has_feature: bool = True, source: str | None = None
+) -> Context:
+    """Images or clips as contexts of their pairs.
+
+    Args:
+        model: The model.
+        batch: The batch.
+        encoded: What the vision encoder gave for its pixels; None where it is to read regions on their own.
+        has_feature: Whether their features in the shared space are needed.
+        source: Name of the tokens within this pass.
+    """
+    project = model.vision_proj if has_feature else None
+    if encoded is None:
+        return _context_with_regions(model, batch, project, source)
+    owner, host, (tokens, summaries) = batch.owner, batch.on_host(), encoded
+    known = {"summaries": summaries, "host_owner": host.owner, "source": source}
+    if _sees_whole(host).all():
+        mask = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool)
+        feat = feature(project, summaries)
+        feat = None if feat is None else feat[owner]
+        return Context(tokens, owner, mask, summaries[owner], feat, sees_whole=True, **known)
+    mask = _patch_mask(model, batch)
+    part = torch.where(mask.all(dim=1, keepdim=True), summaries[owner], mean_of_parts(tokens, owner, mask))
+    return Context(tokens, owner, mask, part, feature(project, part), **known)
+
+
+def _sees_whole(host: HostBatch) -> np.ndarray:
+    """``[B]`` bool, which pairs look at all of their image."""
+    if host.patch_mask is not None:
+        return host.patch_mask.all(axis=1)
+    if host.boxes_xyxy is None:
+        return np.ones(len(host.owner), bool)
+    return (host.boxes_xyxy == (0, 0, 1, 1)).all(axis=1)
+
+
+def _patch_mask(model: Any, batch: Batch) -> Tensor:
+    if batch.patch_mask is not None:
+        return batch.patch_mask
+    return boxes_to_patch_mask(batch.boxes_xyxy, model.vision_encoder.grid)
+
+
+def _context_with_regions(model: Any, batch: Batch, project: nn.Module | None, source: str | None) -> Context:
+    """Parts of images have tokens of their own, behind those of the images; pairs that see all share the latter."""
+    owner, mask, host = batch.owner, _patch_mask(model, batch), batch.on_host()
+    parts = np.flatnonzero(~_sees_whole(host))
+    place = host.owner.copy()
+    place[parts] = len(batch.pixels) + np.arange(len(parts))
+    parts, where = (torch.from_numpy(one).to(owner.device, non_blocking=True) for one in (parts, place))
+    tokens, summaries = model.vision_encoder.encode_regions(batch.pixels, owner[parts], mask[parts])
+    summary = summaries[where]
+    feat = feature(project, summary)
+    known = {"host_owner": place, "host_whole_owner": host.owner, "source": source}
+    return Context(tokens, where, mask, summary, feat, summaries, owner, **known)
+
+
+def sentence_context(batch: Batch, sentences: TextStates) -> Context:
+    """The other language's sentences in the place of images, [CLS] in that of the summary (arXiv:2206.00621)."""
+    owner, masks, summaries = batch.owner, sentences.mask[:, 1:], sentences.embeds[:, 0]
+    return Context(
+        sentences.embeds[:, 1:],
+        owner,
+        masks[owner],
+        summaries[owner],
+        None if sentences.feat is None else sentences.feat[owner],
+        summaries,
+        sees_whole=True,
+        masks=masks,
+        host_owner=batch.on_host().owner,
+        source=sentences.source,
+    )
+
+
+def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
+    """Mean of each pair's own patches, without copying patches per pair.
+
+    Args:
+        tokens: ``[U, N, D]``.
+        owner: ``[B]`` long.
+        mask: ``[B, N]`` bool, at least one True a row.
+
+    Returns:
+        ``[B, D]``.
+    """
+    weights = mask.to(tokens.dtype) / mask.sum(dim=1, keepdim=True)
+    belongs = (owner[:, None] == torch.arange(len(tokens), device=owner.device)).to(tokens.dtype)
+    return torch.einsum("bu,bn->bun", belongs, weights).flatten(1) @ tokens.flatten(0, 1)
+
+
+def feature(projection: nn.Module | None, summary: Tensor) -> Tensor | None:
+    """``[B, D]`` -> ``[B, E]`` in the shared space, L2-normalised, if there is one."""
+    return None if projection is None else F.normalize(projection(summary), dim=-1)

@@ -1,0 +1,141 @@
+"""What the fusion encoder is asked: which texts, with which contexts, and which of their states are wanted.
+
+Shape letters: R rows (texts to be read), B texts or contexts that rows choose from, M positions, P wanted states,
+L tokens, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from x2vlm.models.outputs import Context, TextStates
+
+KeyValue = tuple[Tensor, Tensor]
+Index = Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class FusionRequest:
+    """Texts to be read, each with a context.
+
+    Indices may lie in main memory (arrays, or tensors), where they are planned with, or on the model's device, from
+    which they are fetched (all of a pass at once: the one time that a step waits for the device).
+
+    Attributes:
+        text: What rows choose texts from.
+        context: What they choose contexts from; None for plain text.
+        texts: ``[R]`` long, the text of each row; None: row r reads text r.
+        contexts: ``[R]`` long, the context of each row; None: row r has context r.
+        at: Which states are wanted in the end, of real tokens: a position for all rows; ``[R, M]`` long in main memory,
+            -1 where fewer than M are; or None for all. The last layer spares what is not wanted.
+        labels: Goes back to whoever asked, with the states.
+        keys_values: ``project(context.tokens)`` of the fusion encoder, where it is at hand.
+    """
+
+    text: TextStates
+    context: Context | None
+    texts: Index | None = None
+    contexts: Index | None = None
+    at: Index | int | None = None
+    labels: Index | None = None
+    keys_values: Sequence[KeyValue] | None = None
+
+    def __len__(self) -> int:
+        return len(self.text if self.texts is None else self.texts)
+
+    def chosen(self) -> tuple[TextStates, Context | None]:
+        """Text and context of every row, copied where rows choose."""
+        text, context, device = self.text, self.context, self.text.embeds.device
+        text = text if self.texts is None else text.select(torch.as_tensor(self.texts, device=device))
+        if self.contexts is None or context is None:
+            return text, context
+        return text, context.select(torch.as_tensor(self.contexts, device=device))
+
+
+@dataclass(frozen=True)
+class FusedStates:
+    """A request and the states it asked for.
+
+    Attributes:
+        request: What was asked.
+        states: ``[R, D]`` for a position, ``[P, D]`` for positions (row by row), ``[R, L, D]`` for all tokens.
+    """
+
+    request: FusionRequest
+    states: Tensor
+
+
+def fuse(fusion: Any, requests: Sequence[FusionRequest]) -> list[FusedStates]:
+    """Have a fusion encoder read all that is asked: in one pass where it can, else request by request."""
+    if not requests:
+        return []
+    if fusion is None:
+        raise ValueError("texts are to be read with their contexts, but this model has no fusion encoder.")
+    if hasattr(fusion, "read"):
+        states = fusion.read(requests)
+    else:
+        _tell_the_cost(type(fusion).__name__)
+        states = _one_by_one(fusion, requests)
+    return [FusedStates(*both) for both in zip(requests, states, strict=True)]
+
+
+def _one_by_one(fusion: Any, requests: Sequence[FusionRequest]) -> list[Tensor]:
+    projected: dict[str, Any] = {}
+    states = []
+    for request in requests:
+        text, context = request.chosen()
+        keys_values, source = request.keys_values, None if request.context is None else request.context.source
+        if keys_values is None and source is not None and hasattr(fusion, "project"):
+            if source not in projected:
+                projected[source] = fusion.project(context.tokens)
+            keys_values = projected[source]
+        states.append(states_at(fusion(text, context, keys_values), request.at))
+    return states
+
+
+@cache
+def _tell_the_cost(name: str) -> None:
+    print_log(
+        f"{name} has no read(requests): each request of an objective is a pass of its own, padding included. Masked "
+        "words, matching and boxes take about three passes where one would do. See docs/plugins.md.",
+        logger="current",
+        level=30,
+    )
+
+
+def on_host(index: Index | None) -> np.ndarray | None:
+    """An index in main memory as an array."""
+    return index.cpu().numpy() if isinstance(index, Tensor) else index
+
+
+def positions_of(labels: np.ndarray, positions: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of positions to predict, ``[B, M]``, those that have a label, for :attr:`FusionRequest.at`.
+
+    Args:
+        labels: ``[B, M]``.
+        positions: ``[B, M]``.
+        ignore: The label of those that have none.
+
+    Returns:
+        Positions ``[B, M]``, -1 where there is no label, and the ``[P]`` labels, row by row.
+    """
+    has_label = labels != ignore
+    return np.where(has_label, positions, -1), labels[has_label]
+
+
+def states_at(hidden: Tensor, at: Index | int | None) -> Tensor:
+    """Of ``[R, L, D]`` states those that a request's ``at`` means: ``[R, D]``, ``[P, D]`` row by row, or all."""
+    if at is None:
+        return hidden
+    if isinstance(at, int):
+        return hidden[:, at]
+    at = on_host(at)
+    row, column = np.nonzero(at >= 0)
+    places = torch.from_numpy(row * hidden.shape[1] + at[row, column])
+    return hidden.flatten(0, 1).index_select(0, places.to(hidden.device, non_blocking=True))
