@@ -102,14 +102,14 @@ def fusion_layer(shape: FusionShape, asked: Asked, length: int, dropout: bool, l
     """
     d, heads, count = shape.width, shape.num_heads, asked.rows * length
     if last:
-        # Read by k and v (two copies below fp32) D, k v 2 D; then the wanted tokens, queries in rows of one size.
+        # Read by k and v: D; k v 2 D; then the wanted tokens, queries in rows of one size.
         onward, places = asked.wanted, asked.rows * asked.most
-        kept = Kept(3 * d * count, copies=d * count) + Kept(half=d, full=2) * onward
+        kept = Kept(3 * d * count) + Kept(half=d, full=2) * onward
         kept += Kept(2 * d, heads) * places
         kept += Kept(half=d, full=2) * onward * (asked.most > 1)  # what they gather is packed again; where they stand
     else:
         onward = count
-        kept = Kept(half=5 * d, full=heads, copies=2 * d) * count  # read by q, k, v: D; q k v 3 D; attended D
+        kept = Kept(half=5 * d, full=heads) * count  # read by q, k, v: D; q k v 3 D; attended D
     kept += Kept(full=d + 2, mask_bytes=d * dropout) * onward  # into the norm
     if asked.contexts:
         kept += cross_attention(shape, asked, onward, dropout)
@@ -122,7 +122,7 @@ def cross_attention(shape: FusionShape, asked: Asked, tokens: int, dropout: bool
     d = shape.width
     own = Kept(half=2 * d, full=d + 2 + 2, mask_bytes=d * dropout) * tokens  # read, gathered; where they stand
     places = Kept(half=2 * d + asked.tokens * asked.parts, full=shape.num_heads) * (tokens * asked.unevenly)
-    sources = Kept(half=2 * d + shape.context_width, copies=shape.context_width) * (asked.contexts * asked.tokens)
+    sources = Kept(half=2 * d + shape.context_width) * (asked.contexts * asked.tokens)
     return own + places + sources
 
 
