@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from mmengine.hooks import Hook
@@ -51,8 +51,10 @@ class TinyModel(BaseModel):
         self.calls.append((len(batch), self.training))
         if self.broken_after is not None and len(self.calls) > self.broken_after:
             losses["b"] = losses["b"] * float("nan")
-        wanted = losses if objectives is None else objectives
-        return {f"loss_{name}": losses[name] for name in wanted} | {"size": torch.tensor(float(len(batch)))}
+        wanted = objectives if isinstance(objectives, Mapping) else dict.fromkeys(objectives or losses, 1.0)
+        return {f"loss_{name}": factor * losses[name] for name, factor in wanted.items()} | {
+            "size": torch.tensor(float(len(batch)))
+        }
 
 
 @DATASETS.register_module(force=True)

@@ -66,10 +66,9 @@ def vision_layer(shape: VisionShape, images: int) -> Kept:
 
 def text_layer(width: int, mlp_width: int, num_heads: int, length: int, dropout: bool) -> Kept:
     """A layer for one text of ``length`` tokens: self-attention and feed-forward."""
-    # Read by q, k, v: D, and two more copies below fp32; q k v 3 D; attended D; read by the feed-forward: D.
-    half, copies = 6 * width + 2 * mlp_width, 2 * width
-    full = 2 * width + num_heads + 4  # into the two norms
-    return Kept(half * length, full * length, 2 * width * length * dropout, copies * length)
+    # Read by q, k, v: D; q k v 3 D; attended D; read by the feed-forward: D.
+    half, full = 6 * width + 2 * mlp_width, 2 * width + num_heads + 4  # into the two norms
+    return Kept(half * length, full * length, 2 * width * length * dropout)
 
 
 @dataclass(frozen=True)

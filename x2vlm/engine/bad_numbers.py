@@ -176,7 +176,7 @@ def replay(dump: str | Path, cfg: Mapping[str, Any]) -> dict[str, float]:
         batches = {name: Batch(**content["batches"][name]).to(device) for name in names}
         with autocast(content["precision"], device):
             outputs = losses_of(model, batches, content["update"])
-        loss = sum(content["weights"][name] * sum_of_losses(outputs[name]) for name in names)
+        loss = sum(sum_of_losses(outputs[name]) for name in names)
         (loss / content["accumulative_counts"]).backward()
         total = total + loss.detach()
         scalars |= {name: float(value) for name, value in named_scalars(outputs).items()}

@@ -25,7 +25,7 @@ from x2vlm.engine.bad_records import report_bad_records
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.length import check_global_batch, epoch_length
-from x2vlm.engine.losses import losses_of, named_scalars, sum_of_losses
+from x2vlm.engine.losses import losses_of, named_scalars, sum_of_losses, with_stream_weights
 from x2vlm.engine.optim import autocast
 from x2vlm.engine.plan import PASSES, Objectives, StepPlan, in_passes, is_video
 from x2vlm.engine.processes import Whereabouts, naming_the_stalled
@@ -163,7 +163,8 @@ class MixedTrainLoop(BaseLoop):
 
     def run_iter(self) -> None:
         """Draw, step, count."""
-        updates = self.plan.at(self.runner.seed, self._iter)
+        weights = {name: stream.weight for name, stream in self.streams.items()}
+        updates = [with_stream_weights(update, weights) for update in self.plan.at(self.runner.seed, self._iter)]
         batches = self._draw([name for update in updates for name in update])
         self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=batches)
         outputs = self.step(batches, updates)
@@ -175,10 +176,10 @@ class MixedTrainLoop(BaseLoop):
 
         Args:
             batches: A batch of every stream that takes part.
-            updates: For each update the objectives of its streams, by name.
+            updates: For each update the objectives of its streams with the factors of their losses, by name.
 
         Returns:
-            Detached scalars: ``loss`` (the weighted sum), ``<stream>.<name>`` of all that the objectives gave, and
+            Detached scalars: ``loss`` (the sum), ``<stream>.<name>`` of all that the objectives gave, weighted, and
             ``grad_norm`` (of the last update) where gradients are clipped.
 
         Raises:
@@ -247,7 +248,7 @@ class MixedTrainLoop(BaseLoop):
             with exchanging_gradients(model, last and (wrapper.should_sync() or len(self.plan.updates) > 1)):
                 with autocast(wrapper.precision, device):
                     outputs = losses_of(model, moved, update)
-                loss = sum(self.streams[name].weight * sum_of_losses(outputs[name]) for name in names)
+                loss = sum(sum_of_losses(outputs[name]) for name in names)
                 wrapper.add_gradients(loss)
             scalars["loss"] = scalars["loss"] + loss.detach()
             scalars |= named_scalars(outputs)
@@ -272,7 +273,6 @@ class MixedTrainLoop(BaseLoop):
             "last_checkpoint": str((keeper and keeper.last_ckpt) or self.runner.loaded_from or ""),
             "random": dict(random),
             "update": {n: dict(o) if isinstance(o, Mapping) else list(o) for n, o in update.items()},
-            "weights": {name: self.streams[name].weight for name in update},
             "passes": in_passes(update, self.passes),
             "precision": wrapper.precision,
             "accumulative_counts": accumulation(wrapper),

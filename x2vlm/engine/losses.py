@@ -24,6 +24,22 @@ def sum_of_losses(outputs: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([loss.float() for loss in losses]).sum()
 
 
+def with_stream_weights(update: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """For every objective of every stream the factor of its losses, which the model applies beside its own weight.
+
+    Args:
+        update: Objectives of each stream: names, or a factor for each name.
+        weights: Of the streams.
+    """
+    return {
+        stream: {
+            name: weights[stream] * (objectives[name] if isinstance(objectives, Mapping) else 1.0)
+            for name in objectives
+        }
+        for stream, objectives in update.items()
+    }
+
+
 def losses_of(
     model: nn.Module, batches: Mapping[str, Batch], objectives: Mapping[str, Any]
 ) -> dict[str, dict[str, Tensor]]:

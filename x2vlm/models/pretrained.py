@@ -1,12 +1,13 @@
 """A model as one folder: ``config.json``, ``model.safetensors``, tokenizer files. Readable on any machine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mmengine.model import BaseModel
 from torch import nn
 
 from x2vlm import __version__
@@ -38,6 +39,51 @@ _FAMILIES = (
     TOKENIZERS,
 )
 _PARTS = ("vision_encoder", "text_encoder", "fusion_encoder")
+
+
+class PretrainedModel(BaseModel):
+    """A model that is saved as a folder and comes back from it, and knows which of its parameters are new."""
+
+    _fresh: frozenset[str] | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Any:
+        """The model of a folder that :meth:`save_pretrained` wrote, in evaluation mode, with its ``tokenizer``.
+
+        Raises:
+            CheckpointError: If a file is missing or damaged, or any tensor does not fit.
+            ConfigError: If it cannot be built here (a plugin that is not installed, for example).
+        """
+        return load_pretrained(folder)
+
+    def save_pretrained(self, folder: str | Path, tokenizer: Any = None) -> None:
+        """Write ``config.json``, ``model.safetensors`` and the tokenizer's files, so that any machine can read them.
+
+        Args:
+            folder: Is made; files of an earlier model in it are replaced.
+            tokenizer: The one the model was built with where not given.
+
+        Raises:
+            ConfigError: If a part was given built, or names a file of this machine.
+        """
+        save_pretrained(self, folder, tokenizer)
+
+    def fresh_parameters(self) -> set[str]:
+        """Names of parameters that no checkpoint and no pre-trained tower filled: they learn faster."""
+        if self._fresh is not None:
+            return set(self._fresh)
+        parts = self.towers | {f"objectives.{name}": part for name, part in self.objectives.items()}
+        loaded = {f"{name}.{inner}" for name, part in parts.items() for inner in _pretrained_names(part)}
+        return {name for name, _ in self.named_parameters()} - loaded
+
+    def set_fresh_parameters(self, names: Iterable[str]) -> None:
+        """Say which parameters count as new; loading a checkpoint does."""
+        self._fresh = frozenset(names) & {name for name, _ in self.named_parameters()}
+
+
+def _pretrained_names(part: nn.Module) -> set[str]:
+    names = getattr(part, "pretrained_names", None)
+    return names() if callable(names) else set()
 
 
 def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None) -> None:

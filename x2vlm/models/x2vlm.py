@@ -4,11 +4,9 @@ Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D wi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from x2vlm.building import build
@@ -20,7 +18,7 @@ from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shapes import check_shapes
 from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
-from x2vlm.models.pretrained import load_pretrained, save_pretrained
+from x2vlm.models.pretrained import PretrainedModel
 from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
 
 Part = dict[str, Any] | nn.Module
@@ -28,7 +26,7 @@ Objectives = Iterable[str] | Mapping[str, float] | None
 
 
 @MODELS.register_module()
-class X2VLM(BaseModel):
+class X2VLM(PretrainedModel):
     """Vision, text and fusion encoders with a set of objectives (arXiv:2211.12402v1, Sec. 3).
 
     Args:
@@ -79,7 +77,7 @@ class X2VLM(BaseModel):
             "activation_checkpointing": activation_checkpointing,
             "shapes": shapes,
         }
-        self.tokenizer, self.shapes, self._fresh = tokenizer, check_shapes(shapes), None
+        self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
         self.activation_checkpointing = activation_checkpointing
         words = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         self.vision_encoder = self.text_encoder = self.fusion_encoder = None
@@ -88,10 +86,7 @@ class X2VLM(BaseModel):
         if text_encoder is not None:
             derived = {"attention": attention, "shapes": shapes, **words}
             self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **derived)
-        text_width, vision_width = (
-            getattr(self.text_encoder, "width", None),
-            getattr(self.vision_encoder, "width", None),
-        )
+        text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
             derived = {"attention": attention, "shapes": shapes, **widths}
@@ -101,9 +96,8 @@ class X2VLM(BaseModel):
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
         self.frame_positions = None
         if num_frames:
-            self.frame_positions = nn.Parameter(
-                nn.init.trunc_normal_(torch.empty(1, num_frames, 1, vision_width), std=0.02)
-            )
+            positions = torch.empty(1, num_frames, 1, vision_width)
+            self.frame_positions = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
         derived = {
             "width": getattr(self.fusion_encoder, "width", text_width or vision_width),
             "text_width": text_width,
@@ -136,40 +130,6 @@ class X2VLM(BaseModel):
     def blocks(self) -> list[nn.Module]:
         """The rows of layers of all towers."""
         return [block for tower in self.towers.values() for block in layers_of(tower)]
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "X2VLM":
-        """The model of a folder that :meth:`save_pretrained` wrote, in evaluation mode, with its ``tokenizer``.
-
-        Raises:
-            CheckpointError: If a file is missing or damaged, or any tensor does not fit.
-            ConfigError: If it cannot be built here (a plugin that is not installed, for example).
-        """
-        return load_pretrained(folder)
-
-    def save_pretrained(self, folder: str | Path, tokenizer: Any = None) -> None:
-        """Write ``config.json``, ``model.safetensors`` and the tokenizer's files, so that any machine can read them.
-
-        Args:
-            folder: Is made; files of an earlier model in it are replaced.
-            tokenizer: The one the model was built with where not given.
-
-        Raises:
-            ConfigError: If a part was given built, or names a file of this machine.
-        """
-        save_pretrained(self, folder, tokenizer)
-
-    def fresh_parameters(self) -> set[str]:
-        """Names of parameters that no checkpoint and no pre-trained tower filled: they learn faster."""
-        if self._fresh is not None:
-            return set(self._fresh)
-        parts = self.towers | {f"objectives.{name}": part for name, part in self.objectives.items()}
-        loaded = {f"{name}.{inner}" for name, part in parts.items() for inner in _pretrained_names(part)}
-        return {name for name, _ in self.named_parameters()} - loaded
-
-    def set_fresh_parameters(self, names: Iterable[str]) -> None:
-        """Say which parameters count as new; loading a checkpoint does."""
-        self._fresh = frozenset(names) & {name for name, _ in self.named_parameters()}
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:
@@ -288,8 +248,3 @@ class X2VLM(BaseModel):
     def encode_pixels(self, pixels: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images or clips through the vision encoder; see :func:`~x2vlm.models.encode.encode_pixels`."""
         return encode.encode_pixels(self, pixels, masked_patches)
-
-
-def _pretrained_names(part: nn.Module) -> set[str]:
-    names = getattr(part, "pretrained_names", None)
-    return names() if callable(names) else set()

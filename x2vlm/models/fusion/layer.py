@@ -149,7 +149,7 @@ class Attention(nn.Module):
             mask: Bool, broadcastable to ``[G, 1, Q, N]``; None: everything.
         """
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend)
+        mixed = attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend, ragged=True)
         return mixed.transpose(1, 2).flatten(2)
 
     def add(self, hidden: Tensor, mixed: Tensor, drop: Drop = padded_dropped) -> Tensor:

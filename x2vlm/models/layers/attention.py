@@ -24,6 +24,7 @@ def attend(
     bias: Tensor | None = None,
     dropout: float = 0.0,
     backend: str = "auto",
+    ragged: bool = False,
 ) -> Tensor:
     """Softmax attention, scaled by ``d ** -0.5``.
 

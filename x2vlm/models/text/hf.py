@@ -12,14 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel
-from transformers.masking_utils import sdpa_mask
+from transformers import AutoConfig, AutoModel
 
 from x2vlm.models.generation.kv_cache import KVCache
-from x2vlm.models.layers.attention import attend
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
-from x2vlm.models.layers.packing import Layout, layout_of_mask
+from x2vlm.models.layers.packing import layout_of_mask
 from x2vlm.models.layers.shapes import check_shapes, ladder_of
+from x2vlm.models.text.hf_attention import cast_once_before, register_attention
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.files import read_tensors
 from x2vlm.weights.towers import choose_layers, fill, read_bert
@@ -99,6 +98,8 @@ class HFTextEncoder(nn.Module):
         self.source: str | None = path  # its word head is there too, if it has one
         # Stochastic depth counts texts, or positions in them, which one long text has not.
         self._packs = attention != "native" and not drop_path and settings.model_type in PACKED
+        if settings.model_type in PACKED:
+            cast_once_before([layer.attention.self for layer in self.net.encoder.layer])
 
     @property
     def word_embeddings(self) -> Tensor:
@@ -226,41 +227,3 @@ def set_drop_path(net: nn.Module, last: float, unit: str) -> None:
     for layer, rate in zip(layers, linear_rates(last, len(layers)), strict=True):
         for branch in (layer.attention.output, layer.output):
             branch.dropout = DropPath(rate, unit)
-
-
-def register_attention(backend: str) -> str:
-    """Make one of our attention backends known to transformers; returns the name it has there."""
-    name = f"x2vlm_{backend}"
-
-    def forward(
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None,
-        dropout: float = 0.0,
-        x2vlm_layout: Layout | None = None,
-        x2vlm_cache: KVCache | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, None]:
-        mask, bias = (
-            (attention_mask, None)
-            if attention_mask is None or attention_mask.dtype == torch.bool
-            else (None, attention_mask)
-        )
-        if x2vlm_layout is not None:
-            return _attend_packed(query, key, value, x2vlm_layout, dropout, backend), None
-        if x2vlm_cache is not None:
-            key, value = x2vlm_cache.extend(module, (key, value))
-        return attend(query, key, value, mask, bias, dropout, backend).transpose(1, 2), None
-
-    AttentionInterface.register(name, forward)
-    AttentionMaskInterface.register(name, sdpa_mask)
-    return name
-
-
-def _attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str) -> Tensor:
-    """``[1, H, T, d]`` of all texts one behind the other -> ``[1, T, H, d]``, each text looking at itself alone."""
-    query, key, value = (layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
-    mask = None if layout.is_full else layout.filled[:, None, None]
-    return layout.pack(attend(query, key, value, mask, None, dropout, backend).transpose(1, 2))[None]
