@@ -2,9 +2,10 @@ from copy import deepcopy
 
 import pytest
 import torch
+from timm.layers import drop_path
 from timm.models import beit
 
-from x2vlm.models.vision.blocks import RelativeBlock
+from x2vlm.models.vision.blocks import RelativeBlock, add_dropped
 
 IMAGES, RATE = 3, 0.5
 
@@ -62,3 +63,18 @@ def test_of_dropped_images_nothing_is_computed():
         torch.manual_seed(seed)
         ours.train()(torch.ones(IMAGES, 5, 8))
     assert rows == [kept_of(seed)[0] for seed in range(8) if kept_of(seed)[0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_branch_dropped_on_a_gpu_is_what_timm_drops_with_the_same_random_numbers(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, branch = torch.randn(6, 5, 8, generator=generator), torch.randn(6, 5, 8, generator=generator)
+    x, branch = x.requires_grad_(), branch.to(dtype).requires_grad_()
+    results = []
+    for add in (lambda: x + drop_path(branch, RATE, training=True), lambda: add_dropped(x, branch / (1 - RATE), RATE)):
+        torch.manual_seed(3)
+        out = add()
+        results.append((out, *torch.autograd.grad(out.square().sum(), [x, branch])))
+    assert 0 < (results[0][0] == x).all(dim=(1, 2)).sum() < 6
+    for wanted, given in zip(*results, strict=True):
+        torch.testing.assert_close(given, wanted, atol=1e-5, rtol=1e-5)

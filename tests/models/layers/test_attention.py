@@ -8,7 +8,7 @@ from x2vlm.models.layers.attention import attend, available, resolve
 from x2vlm.models.ops import cpu_bias_attention
 from x2vlm.registry import ATTENTION_BACKENDS
 
-OTHERS = ["sdpa", "flash", "flash_bias", "flex", "varlen", "xformers"]
+OTHERS = ["sdpa", "sdpa_without_cudnn", "flash", "flash_bias", "flex", "varlen", "xformers"]
 
 
 def inputs(seed=0):
@@ -46,19 +46,6 @@ def test_every_backend_equals_eager_in_output_and_gradients(backend, with_mask, 
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a GPU")
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("backend", ["sdpa", "flash", "flex", "varlen", "xformers"])
-def test_every_backend_equals_eager_in_half_precision_on_a_gpu(backend, with_bias):
-    if backend not in available("cuda", torch.float16, masked=False, biased=with_bias):
-        pytest.skip(f"{backend} cannot do this on this GPU")
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, 3, 40, 64)] * 3 + [(1, 3, 40, 40)] * with_bias
-    wanted = [torch.randn(s, generator=generator).to("cuda", torch.float16).requires_grad_() for s in shapes]
-    for plain, fast in compared(backend, None, wanted[3] if with_bias else None, wanted):
-        torch.testing.assert_close(fast, plain, atol=2e-2, rtol=2e-2)
-
-
 @pytest.mark.parametrize("chunk", [1, 40, 80, 2**20])
 @pytest.mark.parametrize("shape", [(1, 3, 5, 7), (2, 1, 5, 7), (3, 5, 7), (1, 1, 1, 7), (2, 3, 5, 1)])
 def test_the_gradient_of_a_bias_is_that_of_the_definition_in_chunks_of_any_size(monkeypatch, shape, chunk):
@@ -93,8 +80,6 @@ def test_a_row_that_may_look_nowhere_stays_finite_with_a_learned_bias():
 
 
 def test_a_learned_bias_without_dropout_goes_to_the_fused_kernel_of_cpus_and_with_dropout_does_not():
-    if "xformers" in available():
-        pytest.skip("xformers comes first where it runs")
     assert resolve("auto", "cpu", torch.float32, False, True) is ATTENTION_BACKENDS.get("flash_bias")
     assert resolve("auto", "cpu", torch.float32, False, True, dropped=True) is ATTENTION_BACKENDS.get("sdpa")
     assert resolve("auto", "cpu", torch.float32, True, False) is ATTENTION_BACKENDS.get("sdpa")
@@ -183,9 +168,8 @@ def test_a_backend_is_found_in_inference_mode_and_can_be_trained_with_afterwards
 
 
 def test_an_unknown_backend_is_named_with_those_that_exist():
-    with pytest.raises(
-        ValueError, match=r"'flsh' is not known. Accepted: auto, eager, flash, flash_bias, flex, sdpa, varlen, xformers"
-    ):
+    known = "auto, eager, flash, flash_bias, flex, sdpa, sdpa_without_cudnn, varlen, xformers"
+    with pytest.raises(ValueError, match=rf"'flsh' is not known. Accepted: {known}"):
         attend(*inputs()[:3], backend="flsh")
 
 

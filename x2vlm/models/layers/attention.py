@@ -1,16 +1,16 @@
-"""The one place attention goes through: named backends that all compute the same thing.
+"""The one place attention goes through: named backends that all compute the same thing, and the choice among them.
 
 Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
 """
 
-import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from x2vlm.models.layers import backends  # noqa: F401  (registers them)
+from x2vlm.models.layers.probing import present, why_not
 from x2vlm.registry import ATTENTION_BACKENDS
 
 Backend = Callable[..., Tensor]
@@ -36,8 +36,8 @@ def attend(
             unspecified (finite) values.
         bias: Added to the logits, broadcastable to ``[B, H, Q, K]``; may need a gradient.
         dropout: Probability with which a weight is dropped; pass 0 outside training.
-        backend: A name in ``ATTENTION_BACKENDS``, or ``auto``: xformers where it can run, else ``flash_bias`` for a
-            bias on a CPU without dropout, else ``sdpa``.
+        backend: A name in ``ATTENTION_BACKENDS``, or ``auto``; see :func:`candidates`.
+        ragged: Shapes differ from call to call, so that a kernel must not need preparations for each new shape.
 
     Returns:
         ``[B, H, Q, d]``.
@@ -45,7 +45,9 @@ def attend(
     Raises:
         ValueError: If there is no such backend, or the one named cannot do this on this device and type.
     """
-    name = chosen(backend, query.device.type, query.dtype, mask is not None, bias is not None, dropout > 0)
+    frozen = bias is not None and not (torch.is_grad_enabled() and bias.requires_grad)
+    given = (mask is not None, bias is not None, dropout > 0)
+    name = chosen(backend, query.device.type, query.dtype, *given, ragged, frozen)
     return ATTENTION_BACKENDS.module_dict[name](query, key, value, mask, bias, dropout)
 
 
@@ -56,39 +58,86 @@ def resolve(
     masked: bool = True,
     biased: bool = True,
     dropped: bool = False,
+    ragged: bool = False,
+    frozen: bool = False,
 ) -> Backend:
-    """The function behind a name, after one tiny forward and backward pass has shown that it runs.
+    """The function behind the name that :func:`chosen` gives."""
+    return ATTENTION_BACKENDS.module_dict[chosen(backend, device, dtype, masked, biased, dropped, ragged, frozen)]
 
-    Not every kernel takes a mask or a bias that learns, so what was shown counts for calls of the same kind only.
+
+def chosen(
+    backend: str,
+    device: str,
+    dtype: torch.dtype,
+    masked: bool,
+    biased: bool,
+    dropped: bool,
+    ragged: bool = False,
+    frozen: bool = False,
+) -> str:
+    """What :func:`choose` finds by running backends, once for each kind of call; torch.compile may take it as constant.
+
+    On a device that this machine lacks (tensors that are only shapes), the rules alone decide.
     """
-    return ATTENTION_BACKENDS.module_dict[chosen(backend, device, dtype, masked, biased, dropped)]
+    return _chosen(backend, device, dtype, masked, biased, dropped, ragged, frozen)
 
 
-def chosen(backend: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str:
-    """The name of what :func:`resolve` gives; torch.compile may take it for a constant."""
-    return _chosen(backend, device, dtype, masked, biased, dropped)
+def choose(
+    backend: str,
+    device: str,
+    dtype: torch.dtype,
+    masked: bool,
+    biased: bool,
+    dropped: bool,
+    ragged: bool = False,
+    frozen: bool = False,
+    refusal: Callable[..., str | None] | None = None,
+) -> str:
+    """The first candidate that can do what is asked.
 
+    Args:
+        backend: A name in ``ATTENTION_BACKENDS``, or ``auto``.
+        device: ``cpu``, ``cuda``, ...
+        dtype: Of query, key and value.
+        masked: With a mask.
+        biased: With a bias added to the logits.
+        dropped: With dropout of weights.
+        ragged: Shapes differ from call to call.
+        frozen: The bias, if there is one, needs no gradient here.
+        refusal: ``(name, device, dtype, masked, biased, dropped, frozen) ->`` why the backend cannot, or None if it
+            can. Not every kernel takes a mask or a bias that learns, so the answer is for calls of the same kind only.
 
-@cache
-def _chosen(backend: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str:
-    candidates = (backend,)
-    if backend == "auto":
-        candidates = ("xformers", *["flash_bias"] * biased, "sdpa", "eager")
-    failures = []
-    for name in candidates:
-        fn = ATTENTION_BACKENDS.get(name)
-        if fn is None:
+    Raises:
+        ValueError: If there is no such backend, or none that can.
+    """
+    names = candidates(device, biased, ragged, frozen) if backend == "auto" else (backend,)
+    reasons = []
+    for name in names:
+        if name not in ATTENTION_BACKENDS.module_dict:
             known = ", ".join(["auto", *sorted(ATTENTION_BACKENDS.module_dict)])
             raise ValueError(f"attention backend '{name}' is not known. Accepted: {known}.")
-        reason = _probe(fn, device, dtype, masked, biased, dropped)
+        reason = (refusal or _refusal)(name, device, dtype, masked, biased, dropped, frozen)
         if reason is None:
             return name
-        failures.append(f"{name}: {reason.rstrip('.')}")
-    given = ["a mask"] * masked + ["a learned bias"] * biased + ["dropout"] * dropped
+        reasons.append(f"{name}: {reason.rstrip('.')}")
+    given = ["a mask"] * masked + [f"a {'fixed' if frozen else 'learned'} bias"] * biased + ["dropout"] * dropped
     extras = " and ".join(given) or "neither mask nor bias"
     raise ValueError(
-        f"attention with {extras} cannot run on {device} in {dtype}: {'; '.join(failures)}. Use 'auto' or 'eager'."
+        f"attention with {extras} cannot run on {device} in {dtype}: {'; '.join(reasons)}. Use 'auto' or 'eager'."
     )
+
+
+def candidates(device: str, biased: bool, ragged: bool, frozen: bool) -> tuple[str, ...]:
+    """What ``auto`` stands for, best first.
+
+    On a CPU ``flash_bias`` where there is a bias, else ``sdpa``. On a GPU torch's own preference (``sdpa``) where
+    shapes repeat, and ``sdpa_without_cudnn`` where they do not, or where a bias needs a gradient: cuDNN builds a plan
+    for each new shape, some 100 ms, and has no gradient of a bias.
+    """
+    if device == "cpu":
+        return (*["flash_bias"] * biased, "sdpa", "eager")
+    held = ragged or (biased and not frozen)
+    return ("sdpa_without_cudnn" if held else "sdpa", "eager")
 
 
 def available(
@@ -97,34 +146,29 @@ def available(
     masked: bool = True,
     biased: bool = True,
     dropped: bool = False,
+    frozen: bool = False,
 ) -> list[str]:
     """Names of the backends that run on this device and type, with a mask, a bias that learns, dropout, or without."""
-    known = ATTENTION_BACKENDS.module_dict.items()
-    return [name for name, fn in known if _probe(fn, device, dtype, masked, biased, dropped) is None]
+    asked = (device, dtype, masked, biased, dropped, frozen)
+    return [name for name in ATTENTION_BACKENDS.module_dict if _refusal(name, *asked) is None]
 
 
-def _probe(fn: Backend, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool) -> str | None:
-    """Why a backend cannot run here, or None if it can. Versions lie about this; one small run does not."""
-    try:
-        with (
-            warnings.catch_warnings(),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.random.fork_rng(devices=[]),
-            torch.autocast(device, enabled=False),
-            torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is),  # hidden from activation checkpointing
-        ):
-            warnings.simplefilter("ignore")  # torch explains at length why a kernel does not fit
-            # 16 wide: the least that kernels of GPUs take
-            query, key = (torch.ones(1, 1, n, 16, device=device, dtype=dtype, requires_grad=True) for n in (2, 3))
-            mask = torch.ones(1, 1, 1, 3, dtype=torch.bool, device=device)
-            bias = torch.zeros(1, 1, 2, 3, device=device, dtype=dtype, requires_grad=True)
-            dropout = 0.1 if dropped else 0.0
-            fn(query, key, key, mask if masked else None, bias if biased else None, dropout).sum().backward()
-    except (ImportError, RuntimeError, NotImplementedError, AttributeError) as error:
-        return str(error).strip().split("\n")[0] or type(error).__name__
-    return None
+def _refusal(
+    name: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool, frozen: bool
+) -> str | None:
+    """Why a backend cannot run here, or None. Versions lie about this; one tiny run, forward and backward, does not."""
+    if not present(device):
+        return None
+    return why_not(partial(_run, name, device, dtype, masked, biased, dropped, frozen))
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
+def _run(name: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool, frozen: bool) -> None:
+    # 16 wide: the least that kernels of GPUs take
+    query, key = (torch.ones(1, 1, n, 16, device=device, dtype=dtype, requires_grad=True) for n in (2, 3))
+    mask = torch.ones(1, 1, 1, 3, dtype=torch.bool, device=device)
+    bias = torch.zeros(1, 1, 2, 3, device=device, dtype=dtype, requires_grad=not frozen)
+    given = (mask if masked else None, bias if biased else None, 0.1 if dropped else 0.0)
+    ATTENTION_BACKENDS.module_dict[name](query, key, key, *given).sum().backward()
+
+
+_chosen = cache(choose)

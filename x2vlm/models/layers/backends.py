@@ -15,8 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from x2vlm.models.layers.ragged_keys import nested_attention, packed_attention, varlen_kernel
+from x2vlm.models.layers.xformers_build import check_xformers
 from x2vlm.models.ops.cpu_bias_attention import attention_with_learned_bias
 from x2vlm.registry import ATTENTION_BACKENDS
+
+WITHOUT_CUDNN = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 @ATTENTION_BACKENDS.register_module(name="eager")
@@ -35,7 +39,18 @@ def eager(
 @ATTENTION_BACKENDS.register_module(name="sdpa")
 def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float) -> Tensor:
     """The scaled_dot_product_attention of torch, which picks its own kernel."""
-    return _sdpa(query, key, value, mask, bias, dropout, kernel=None)
+    return _sdpa(query, key, value, mask, bias, dropout)
+
+
+@ATTENTION_BACKENDS.register_module(name="sdpa_without_cudnn")
+def sdpa_without_cudnn(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """scaled_dot_product_attention held to flash, memory-efficient and written-out kernels: for shapes that vary.
+
+    Torch takes the first of them that can do what is asked. On other devices than CUDA it is ``sdpa``.
+    """
+    return _sdpa(query, key, value, mask, bias, dropout, kernels=WITHOUT_CUDNN if query.is_cuda else ())
 
 
 @ATTENTION_BACKENDS.register_module(name="flash")
@@ -43,14 +58,18 @@ def flash(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
 ) -> Tensor:
     """scaled_dot_product_attention held to its flash kernel, which takes no mask on CUDA and no learned bias."""
-    return _sdpa(query, key, value, mask, bias, dropout, kernel=SDPBackend.FLASH_ATTENTION)
+    if query.is_cuda and not (mask is None and bias is None):
+        given = "mask" if bias is None else "bias"
+        raise NotImplementedError(f"it takes no {given} on CUDA; 'sdpa_without_cudnn' does, and is flash without one")
+    return _sdpa(query, key, value, mask, bias, dropout, kernels=(SDPBackend.FLASH_ATTENTION,))
 
 
 @ATTENTION_BACKENDS.register_module(name="xformers")
 def xformers(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
 ) -> Tensor:
-    """The memory-efficient attention of xformers."""
+    """The memory-efficient attention of xformers, on CUDA."""
+    check_xformers(query.device.type)
     from xformers.ops import memory_efficient_attention  # only where asked for: importing it is slow and may warn
 
     merged = _merge(mask, bias, query.dtype)
@@ -69,11 +88,11 @@ def flash_bias(
 ) -> Tensor:
     """The fused kernel of CPUs with a gradient for the bias too; without dropout."""
     if query.device.type != "cpu":
-        raise NotImplementedError("it is for CPUs; on a GPU 'sdpa' and 'xformers' give the bias its gradient")
+        raise NotImplementedError("it is for CPUs; on a GPU 'sdpa_without_cudnn' gives the bias its gradient")
     if dropout:
         raise NotImplementedError("it has no dropout of attention weights")
     if bias is None or not (torch.is_grad_enabled() and bias.requires_grad):
-        return _sdpa(query, key, value, mask, bias, dropout, kernel=None)
+        return _sdpa(query, key, value, mask, bias, dropout)
     return attention_with_learned_bias(query, key, value, bias, mask)
 
 
@@ -92,21 +111,22 @@ def flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: T
 def varlen(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
 ) -> Tensor:
-    """Only the keys that may be seen, packed one batch row after the other; for masks of padding, without a bias."""
+    """Only the keys that may be seen, packed one batch row after the other; for masks of padding, without a bias.
+
+    On CUDA in fp16 and bf16, without dropout, by ``torch.nn.attention.varlen`` where torch has it: nothing is read
+    back from the device. Else by nested tensors, which wait for the device in every call.
+    """
     if bias is not None:
         raise NotImplementedError("rows of different lengths take no bias")
-    batch, heads, queries, width = query.shape
-    seen = key.new_ones(batch, key.shape[2], dtype=torch.bool)
+    visible = key.new_ones(key.shape[0], key.shape[2], dtype=torch.bool)
     if mask is not None:
         if mask.dim() != 4 or mask.shape[1:3] != (1, 1):
             raise NotImplementedError(f"its masks are [B, 1, 1, K], the same for all queries; this is {[*mask.shape]}")
-        seen = mask[:, 0, 0].expand_as(seen)
-    ends = F.pad(seen.sum(dim=1).cumsum(dim=0), (1, 0))
-    starts = torch.arange(batch + 1, device=query.device) * queries
-    every = query.transpose(1, 2).reshape(-1, heads, width)
-    packed = [_jagged(every, starts)] + [_jagged(x.transpose(1, 2)[seen], ends) for x in (key, value)]
-    mixed = F.scaled_dot_product_attention(*packed, dropout_p=dropout).transpose(1, 2).values()
-    return mixed.view(batch, queries, heads, width).transpose(1, 2)
+        visible = mask[:, 0, 0].expand_as(visible)
+    kernel = None if dropout or query.shape[-1] % 8 else varlen_kernel(query.device.type, query.dtype)
+    if kernel is None:
+        return nested_attention(query, key, value, visible, dropout)
+    return packed_attention(query, key, value, visible, kernel)
 
 
 def _sdpa(
@@ -116,10 +136,10 @@ def _sdpa(
     mask: Tensor | None,
     bias: Tensor | None,
     dropout: float,
-    kernel: SDPBackend | None,
+    kernels: tuple[SDPBackend, ...] = (),
 ) -> Tensor:
     merged = mask if bias is None else _merge(mask, bias, query.dtype)
-    with nullcontext() if kernel is None else sdpa_kernel(kernel):
+    with sdpa_kernel([*kernels]) if kernels else nullcontext():
         return F.scaled_dot_product_attention(query, key, value, attn_mask=merged, dropout_p=dropout)
 
 
@@ -161,8 +181,3 @@ def _reader(x: Tensor) -> Callable[..., Tensor]:
         return x[tuple(place if here else place * 0 for place, here in zip(places, varies, strict=True))]
 
     return read
-
-
-def _jagged(rows: Tensor, ends: Tensor) -> Tensor:
-    """``[T, H, d]`` rows as a batch of sequences that end where ``ends`` says, ``[B, H, (lengths), d]``."""
-    return torch.nested.nested_tensor_from_jagged(rows, ends).transpose(1, 2)

@@ -3,6 +3,8 @@
 Of a pre-norm transformer block autograd keeps, among others, the outputs of norms and GELUs, which are what products
 read. They follow from the inputs of the norms and GELUs, which are kept in any case, by one elementwise pass.
 
+Where autocast is on, each weight is cast once: the cast is kept for the backward pass, as autograd would keep it.
+
 Shape letters: D width, K inner width.
 """
 
@@ -26,6 +28,13 @@ def normed_linear(hidden: Tensor, norm: nn.LayerNorm, layer: Linear) -> Tensor:
     if not torch.is_grad_enabled():
         return F.linear(norm(hidden), *layer)
     return _NormedLinear.apply(hidden, norm.weight, norm.bias, norm.eps, *layer)
+
+
+def scaled_linear(hidden: Tensor, layer: Linear, scale: Tensor) -> Tensor:
+    """A linear layer times ``scale`` ``[K]``, which is taken into its weight: ``[..., D]`` -> ``[..., K]``."""
+    if not torch.is_grad_enabled():
+        return F.linear(hidden, layer.weight * scale[:, None], layer.bias * scale)
+    return _ScaledLinear.apply(hidden, *layer, scale)
 
 
 def feed_forward(
@@ -53,19 +62,41 @@ class _NormedLinear(torch.autograd.Function):
         ctx: Any, hidden: Tensor, gain: Tensor, shift: Tensor, eps: float, weight: Tensor, bias: Tensor
     ) -> Tensor:
         normed, *moments = torch.native_layer_norm(hidden, gain.shape, gain, shift, eps)
-        out = F.linear(normed, weight, bias)  # in the precision of autocast, if there is one
-        ctx.save_for_backward(hidden, gain, shift, weight, *moments)
-        ctx.dtype, ctx.eps = out.dtype, eps
+        read = _as_read(weight, None, _product_dtype(weight))
+        out = F.linear(normed, read, bias)  # in the precision of autocast, if there is one
+        ctx.save_for_backward(hidden, gain, shift, read, *moments)
+        ctx.dtype, ctx.weight_dtype, ctx.eps = out.dtype, weight.dtype, eps
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, gain, shift, weight, *moments = ctx.saved_tensors
-        normed = F.layer_norm(hidden, gain.shape, gain, shift, ctx.eps)
-        grad_normed, grad_weight, grad_bias = _linear_backward(grad.to(ctx.dtype), normed, weight)
-        grads = _norm_backward(grad_normed, hidden, gain, shift, moments)
-        return *grads, None, grad_weight, grad_bias
+        before, needs = ctx.needs_input_grad[:3], (any(ctx.needs_input_grad[:3]), *ctx.needs_input_grad[4:])
+        normed = F.layer_norm(hidden, gain.shape, gain, shift, ctx.eps) if needs[1] else None
+        grad_normed, grad_weight, grad_bias = _linear_backward(grad.to(ctx.dtype), normed, weight, needs)
+        grads = _norm_backward(grad_normed, hidden, gain, shift, moments, before)
+        return *grads, None, _cast(grad_weight, ctx.weight_dtype), _cast(grad_bias, ctx.weight_dtype)
+
+
+class _ScaledLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, scale: Tensor) -> Tensor:
+        read = _as_read(weight, scale, _product_dtype(weight))
+        out = F.linear(hidden, read, bias * scale)
+        # The scaled weight is made again, where no cast is saved by keeping it.
+        ctx.save_for_backward(hidden, weight, bias, scale, None if read.dtype == weight.dtype else read)
+        ctx.dtype = out.dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, scale, read = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        read = _as_read(weight, scale, ctx.dtype) if read is None and needs[0] else read
+        grads = _linear_backward(grad.to(ctx.dtype), hidden, read, _needs_before_scale(needs))
+        return _cast(grads[0], hidden.dtype), *_scale_backward(*grads[1:], weight, bias, scale, needs[1:])
 
 
 class _FeedForward(torch.autograd.Function):
@@ -85,42 +116,102 @@ class _FeedForward(torch.autograd.Function):
         normed, moments = hidden, ()
         if gain is not None:
             normed, *moments = torch.native_layer_norm(hidden, gain.shape, gain, shift, eps)
-        inner = F.linear(normed, weight1, bias1)
-        ctx.save_for_backward(hidden, gain, shift, weight1, weight2, bias2, scale, inner, *moments)
-        ctx.eps = eps
-        if scale is not None:
-            weight2, bias2 = weight2 * scale[:, None], bias2 * scale
-        return F.linear(F.gelu(inner), weight2, bias2)
+        read1 = _as_read(weight1, None, _product_dtype(weight1))
+        read2 = _as_read(weight2, scale, _product_dtype(weight2))
+        inner = F.linear(normed, read1, bias1)
+        kept = read2 if scale is None or read2.dtype != weight2.dtype else None
+        ctx.save_for_backward(hidden, gain, shift, read1, weight2, bias2, scale, kept, inner, *moments)
+        ctx.eps, ctx.first_dtype = eps, weight1.dtype
+        return F.linear(F.gelu(inner), read2, bias2 if scale is None else bias2 * scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, gain, shift, weight1, weight2, bias2, scale, inner, *moments = ctx.saved_tensors
-        scaled = weight2 if scale is None else weight2 * scale[:, None]
-        grad_inner, grad_weight2, grad_bias2 = _linear_backward(grad.to(inner.dtype), F.gelu(inner), scaled)
-        grad_scale = None
-        if scale is not None:
-            grad_scale = (grad_weight2 * weight2).sum(dim=1) + grad_bias2 * bias2
-            grad_weight2, grad_bias2 = grad_weight2 * scale[:, None], grad_bias2 * scale
-        grad_inner = torch.ops.aten.gelu_backward(grad_inner, inner)
-        normed = hidden if gain is None else F.layer_norm(hidden, gain.shape, gain, shift, ctx.eps)
-        grad_normed, grad_weight1, grad_bias1 = _linear_backward(grad_inner, normed, weight1)
-        grads = (grad_normed.to(hidden.dtype), None, None)
+        hidden, gain, shift, read1, weight2, bias2, scale, read2, inner, *moments = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        before, first, second = needs[:3], (any(needs[:3]), *needs[4:6]), (any(needs[:6]), *needs[6:])
+        read2 = _as_read(weight2, scale, inner.dtype) if read2 is None and second[0] else read2
+        gelu = F.gelu(inner) if second[1] or second[3] else None
+        grads = _linear_backward(grad.to(inner.dtype), gelu, read2, _needs_before_scale(second))
+        grads_second = _scale_backward(*grads[1:], weight2, bias2, scale, second[1:])
+        if grads[0] is None:
+            return *[None] * 6, *grads_second
+        grad_inner = torch.ops.aten.gelu_backward(grads[0], inner)
+        normed = hidden
+        if gain is not None and first[1]:
+            normed = F.layer_norm(hidden, gain.shape, gain, shift, ctx.eps)
+        grads = _linear_backward(grad_inner, normed, read1, first)
+        grads_first = (_cast(grads[1], ctx.first_dtype), _cast(grads[2], ctx.first_dtype))
+        grads_hidden = (_cast(grads[0], hidden.dtype), None, None)
         if gain is not None:
-            grads = _norm_backward(grad_normed, hidden, gain, shift, moments)
-        return *grads, None, grad_weight1, grad_bias1, grad_weight2, grad_bias2, grad_scale
+            grads_hidden = _norm_backward(grads[0], hidden, gain, shift, moments, before)
+        return *grads_hidden, None, *grads_first, *grads_second
 
 
-def _linear_backward(grad: Tensor, read: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of what a linear layer read, of its weight and of its bias, the latter in the weight's precision."""
-    rows, dtype = grad.flatten(0, -2), weight.dtype
-    grad_weight = rows.T @ read.flatten(0, -2).to(grad.dtype)
-    return grad @ weight.to(grad.dtype), grad_weight.to(dtype), rows.sum(dim=0).to(dtype)
+def _product_dtype(weight: Tensor) -> torch.dtype:
+    """What products with a weight are computed in: what autocast says, which leaves fp64 as it is, or its own."""
+    device = weight.device.type
+    cast = torch.is_autocast_enabled(device) and weight.dtype != torch.float64
+    return torch.get_autocast_dtype(device) if cast else weight.dtype
+
+
+def _as_read(weight: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """A weight as a product reads it: its outputs scaled in the weight's precision, then cast."""
+    if scale is None or weight.dtype == dtype:
+        return weight.to(dtype) if scale is None else weight * scale[:, None]
+    return torch.mul(weight, scale[:, None], out=torch.empty_like(weight, dtype=dtype))  # one pass on a GPU
+
+
+def _cast(grad: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if grad is None else grad.to(dtype)
+
+
+def _linear_backward(
+    grad: Tensor, read: Tensor | None, weight: Tensor | None, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of what a linear layer read, of its weight and of its bias, each only where needed."""
+    rows = grad.flatten(0, -2)
+    grad_read = grad @ weight if needs[0] else None
+    grad_weight = rows.T @ read.to(grad.dtype).flatten(0, -2) if needs[1] else None
+    return grad_read, grad_weight, _sum_of_rows(rows) if needs[2] else None
+
+
+def _sum_of_rows(rows: Tensor) -> Tensor:
+    """Added up in fp32; on a GPU also given in fp32, which a CPU would have to copy the rows for."""
+    on_cpu = rows.device.type == "cpu"
+    return rows.sum(dim=0, dtype=None if on_cpu else torch.promote_types(rows.dtype, torch.float32))
+
+
+def _needs_before_scale(needs: tuple[bool, ...]) -> tuple[bool, bool, bool]:
+    """The gradient of a scale, needed or not, is made of those of weight and bias."""
+    read, weight, bias, scale = needs
+    return read, weight or scale, bias or scale
+
+
+def _scale_backward(
+    grad_weight: Tensor | None,
+    grad_bias: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    scale: Tensor | None,
+    needs: tuple[bool, ...],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of weight, bias and scale from those of the scaled weight and bias, in the weight's precision."""
+    grad_scale = None
+    if scale is not None:
+        grad_scale = (grad_weight * weight).sum(dim=1) + grad_bias * bias if needs[2] else None
+        grad_weight, grad_bias = (
+            grad_weight * scale[:, None] if needs[0] else None,
+            grad_bias * scale if needs[1] else None,
+        )
+    return _cast(grad_weight, weight.dtype), _cast(grad_bias, bias.dtype), grad_scale
 
 
 def _norm_backward(
-    grad: Tensor, hidden: Tensor, gain: Tensor, shift: Tensor, moments: list[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad: Tensor | None, hidden: Tensor, gain: Tensor, shift: Tensor, moments: list[Tensor], needs: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    if grad is None:
+        return None, None, None
     return torch.ops.aten.native_layer_norm_backward(
-        grad.to(hidden.dtype), hidden, gain.shape, *moments, gain, shift, [True, True, True]
+        grad.to(hidden.dtype), hidden, gain.shape, *moments, gain, shift, [*needs]
     )

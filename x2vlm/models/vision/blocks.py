@@ -10,7 +10,7 @@ from timm.models import beit
 from torch import Tensor, nn
 
 from x2vlm.models.layers.attention import attend
-from x2vlm.models.ops.recompute import Linear, feed_forward, normed_linear
+from x2vlm.models.ops.recompute import Linear, feed_forward, normed_linear, scaled_linear
 
 
 class RelativeBlock(nn.Module):
@@ -39,13 +39,12 @@ class RelativeBlock(nn.Module):
         return add_kept(x, self._fed_forward, self.drop_path2)
 
     def _attended(self, x: Tensor, scale: float) -> Tensor:
-        proj, gamma = self.attn.proj, self.gamma_1 * scale
         mixed = self.attn.mix(normed_linear(x, self.norm1, self.attn.qkv_layer()))
-        return nn.functional.linear(mixed, proj.weight * gamma[:, None], proj.bias * gamma)
+        return scaled_linear(mixed, Linear(self.attn.proj.weight, self.attn.proj.bias), _times(self.gamma_1, scale))
 
     def _fed_forward(self, x: Tensor, scale: float) -> Tensor:
         first, second = (Linear(layer.weight, layer.bias) for layer in (self.mlp.fc1, self.mlp.fc2))
-        return feed_forward(x, first, second, self.norm2, self.gamma_2 * scale)
+        return feed_forward(x, first, second, self.norm2, _times(self.gamma_2, scale))
 
 
 class RelativeAttention(beit.Attention):
@@ -62,7 +61,9 @@ class RelativeAttention(beit.Attention):
     def mix(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values ``[U, 1 + N, 3 D]`` -> what attention gathers, ``[U, 1 + N, D]``."""
         count, length, _ = qkv.shape
-        query, key, value = qkv.reshape(count, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        # Split before heads and tokens change places: gradients are then put together in the order of ``qkv``.
+        parts = qkv.unflatten(2, (3, self.num_heads, -1)).unbind(2)
+        query, key, value = (part.transpose(1, 2) for part in parts)
         mixed = attend(query, key, value, bias=self.bias(), backend=self.backend)
         return mixed.transpose(1, 2).reshape(count, length, -1)
 
@@ -90,7 +91,7 @@ def add_kept(x: Tensor, branch: Callable[[Tensor, float], Tensor], drop_path: nn
     if not drop_path.training or rate == 0:
         return x + branch(x, 1.0)
     if x.device.type != "cpu":
-        return x + drop_path(branch(x, 1.0))
+        return add_dropped(x, branch(x, 1 / (1 - rate)), rate)
     kept = x.new_empty(len(x), 1, 1).bernoulli_(1 - rate).flatten().nonzero().squeeze(1)
     if len(kept) == len(x):
         return x + branch(x, 1 / (1 - rate))
@@ -98,3 +99,13 @@ def add_kept(x: Tensor, branch: Callable[[Tensor, float], Tensor], drop_path: nn
         return x
     added = branch(x.index_select(0, kept), 1 / (1 - rate))
     return x.index_add(0, kept, added.to(x.dtype))
+
+
+def add_dropped(x: Tensor, added: Tensor, rate: float) -> Tensor:
+    """``x + added`` for ``[U, N, D]``, of images that stochastic depth keeps, and ``x`` for the others."""
+    kept = added.new_empty(len(added), 1, 1).bernoulli_(1 - rate)
+    return x + added * kept
+
+
+def _times(gamma: Tensor, scale: float) -> Tensor:
+    return gamma if scale == 1 else gamma * scale
