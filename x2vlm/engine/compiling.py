@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from x2vlm.models.layers.attention import chosen
+from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import HOOKS
 
 
@@ -17,8 +18,9 @@ from x2vlm.registry import HOOKS
 class CompileBlocksHook(Hook):
     """Compile the blocks of the vision encoder and the layers of the text and fusion encoders when training begins.
 
-    Nothing else is compiled, and attention inside a block is left to its backend. Parameters and checkpoints keep
-    their names. Averages of the weights and what is evaluated from them run as they are.
+    Nothing else is compiled, and attention inside a block is left to its backend. Sizes are dynamic unless
+    ``dynamic=False`` says otherwise, so that nothing is compiled again for texts of other lengths. Parameters and
+    checkpoints keep their names. Averages of the weights and what is evaluated from them run as they are.
 
     Args:
         **options: As ``torch.nn.Module.compile`` takes them: ``mode``, ``dynamic``, ``backend``, ...
@@ -55,19 +57,12 @@ def compile_blocks(model: nn.Module, **options: Any) -> list[nn.Module]:
     # Blocks of one class share their code but not their stochastic depth: each may need a compilation of its own.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(blocks))
     for block in blocks:
-        block.compile(**options)
+        # Layers of transformers that recompute their activations would draw other dropout when compiled.
+        if not getattr(block, "gradient_checkpointing", False):
+            block.compile(**{"dynamic": True, **options})
     return blocks
 
 
 def _cpp_compiler() -> str | None:
     """One of those that torch looks for."""
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))), None)
-
-
-def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The innermost ``ModuleList`` and ``Sequential`` members of one class, if these have parts of their own."""
-    inner = [layer for child in module.children() for layer in layers_of(child)]
-    if inner or not isinstance(module, nn.ModuleList | nn.Sequential):
-        return inner
-    alike = len({type(layer) for layer in module}) == 1
-    return list(module) if alike and all(list(layer.children()) for layer in module) else []

@@ -158,7 +158,13 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an exact (erf) GELU between, residual and norm."""
+    """Two linear layers with an exact (erf) GELU between, residual and norm.
+
+    Attributes:
+        casts_weights: Its operation casts each weight once under autocast, and keeps the cast.
+    """
+
+    casts_weights = True
 
     def __init__(self, width: int, mlp_width: int, dropout: float, layer_norm_eps: float) -> None:
         super().__init__()

@@ -28,9 +28,9 @@ def cast_once(x: Tensor) -> Tensor:
 def cast_linears(blocks: Sequence[nn.Module]) -> Iterator[None]:
     """Inside, the linear layers of blocks have their weights in the type of autocast, cast block by block.
 
-    Gradients come to the weights themselves, cast back together. Nothing changes without autocast, without gradients,
-    for blocks that recompute their activations, that are compiled (there the cast is part of a kernel), or whose
-    weights are spread over processes.
+    Gradients come to the weights themselves, cast back together. Nothing changes without autocast or gradients, for
+    modules that say that they cast once themselves (``casts_weights``), for blocks that are compiled (there the cast is
+    part of a kernel), or whose weights are spread over processes.
 
     Args:
         blocks: Rows of layers of the towers.
@@ -52,7 +52,7 @@ def cast_linears(blocks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _castable(block: nn.Module) -> list[tuple[nn.Linear, str]]:
-    linears = [module for module in block.modules() if type(module) is nn.Linear]
+    linears = list(_linears(block))
     places = [(linear, name) for linear in linears for name, weight in linear._parameters.items() if weight is not None]
     if not places or not torch.is_grad_enabled():
         return []
@@ -60,6 +60,15 @@ def _castable(block: nn.Module) -> list[tuple[nn.Linear, str]]:
     weights = [linear._parameters[name] for linear, name in places]
     fits = all(type(w) is nn.Parameter and w.device == device and w.dtype == torch.float32 for w in weights)
     return places if dtype is not None and fits else []
+
+
+def _linears(module: nn.Module) -> Iterator[nn.Linear]:
+    if getattr(module, "casts_weights", False):
+        return
+    if type(module) is nn.Linear:
+        yield module
+    for child in module.children():
+        yield from _linears(child)
 
 
 class _CastTogether(torch.autograd.Function):

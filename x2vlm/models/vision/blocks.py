@@ -23,7 +23,12 @@ class RelativeBlock(nn.Module):
         block: The block, with scales.
         grid: Rows and columns of patches.
         attention: Attention backend.
+
+    Attributes:
+        casts_weights: Its operations cast each weight once under autocast, and keep the cast.
     """
+
+    casts_weights = True
 
     def __init__(self, block: beit.Block, grid: tuple[int, int], attention: str) -> None:
         super().__init__()
