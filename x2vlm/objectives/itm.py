@@ -52,10 +52,9 @@ class ITM(Objective):
         """``[B, B]`` twice: row b weighs the contexts for text b, then the texts for context b; 0 for true pairs."""
         similarity = encoded.context.feat @ encoded.text.feat.T / encoded.temperature
         keys = pair_keys(encoded, self.positives)
-        true = same_thing(keys, keys)
-        weights = (rows.softmax(dim=1) + 1e-5 for rows in (similarity.T, similarity))
+        weights = torch.stack([similarity.T, similarity]).softmax(dim=2) + 1e-5
         # NaN features must not fail here, in the middle of a draw: the loss shows them where they can be named.
-        return tuple(rows.masked_fill(true, 0.0).nan_to_num(nan=1.0) for rows in weights)
+        return tuple(weights.masked_fill(same_thing(keys, keys), 0.0).nan_to_num(nan=1.0).unbind())
 
     def request(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> FusionRequest:
         """True pairs, wrong contexts and wrong texts, ``3B`` rows in this order, with their labels.
@@ -66,9 +65,11 @@ class ITM(Objective):
             text_negatives: ``[B]``, a wrong text for each context; negative where there is none.
         """
         own = torch.arange(len(encoded.batch), device=context_negatives.device)
-        contexts = torch.cat([own, context_negatives.clamp(min=0), own])
-        texts = torch.cat([own, own, text_negatives.clamp(min=0)])
-        labels = torch.cat([torch.ones_like(own), _label(context_negatives), _label(text_negatives)])
+        drawn = torch.cat([own, context_negatives, text_negatives])
+        labels = torch.where(drawn >= 0, 0, IGNORE)
+        labels[: len(own)] = 1
+        _, wrong_contexts, wrong_texts = drawn.clamp(min=0).chunk(3)
+        contexts, texts = torch.cat([own, wrong_contexts, own]), torch.cat([own, own, wrong_texts])
         return FusionRequest(encoded.text, encoded.context, texts, contexts, at=0, labels=labels)
 
     def score(self, fused_summary: Tensor) -> Tensor:
@@ -82,7 +83,3 @@ def draw(weights: Tensor) -> Tensor:
     # The very draw of torch.multinomial, without its look at the numbers, for which a GPU would have to be waited for.
     drawn = (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
     return torch.where(possible, drawn, -1)
-
-
-def _label(negatives: Tensor) -> Tensor:
-    return torch.where(negatives >= 0, 0, IGNORE)
