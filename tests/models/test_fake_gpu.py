@@ -8,10 +8,17 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch, tiny_model
+from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch, states_of, tiny_model
 from x2vlm.data.batch import Batch
+from x2vlm.data.text import bert_vocab
+from x2vlm.evaluation.grounding import match_confidence
+from x2vlm.evaluation.matching import matching_logits
+from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion import tokens
+from x2vlm.models.generation.answers import AnswerReader
+from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers import attention
+from x2vlm.objectives.caption import CaptionReader
 
 OBJECTIVES = {
     "itc": dict(type="ITC", positives="ids_and_texts"),
@@ -118,6 +125,64 @@ def test_streams_go_through_together(fake_gpu):
         batches = {name: moved(batch, device, hosts[name]) for name, batch in streams.items()}
         losses = model.to(device)(batches, objectives={"image": ["itc", "itm", "mlm"], "region": None})
     assert len(losses["image"]) == 3 and len(losses["region"]) == 5
+
+
+def test_texts_and_images_are_encoded_where_the_model_is(fake_gpu):
+    batch, ids, mask = region_batch(), *(random_texts(3)[name] for name in ("text_ids", "text_mask"))
+    host, host_mask, model = batch.on_host(), mask.numpy().copy(), tiny_model().eval()
+    with fake_gpu() as device, torch.no_grad():
+        model = model.to(device)
+        text = encode_text(model, TextIds(ids.to(device), mask.to(device), None, host_mask, has_feature=True))
+        context = model.encode_context(moved(batch, device, host))
+    assert {text.feat.device, context.feat.device, context.tokens.device} == {torch.device("cuda", 0)}
+
+
+def test_pairs_are_matched_where_the_model_is(fake_gpu):
+    net = tiny_model().eval()
+    with torch.no_grad():
+        encoded = net.encode(region_batch())
+    texts = replace(encoded.text, host_mask=encoded.text.mask.numpy().copy())
+    which, index = np.arange(5).repeat(5), np.tile(np.arange(5), 5)
+    with fake_gpu() as device, torch.no_grad():
+        logits = matching_logits(net.to(device), encoded.context, which, texts, index, chunk=6)
+    assert logits.shape == (25, 2) and logits.device.type == "cpu"
+
+
+def test_boxes_classes_and_questions_are_read_where_the_model_is(fake_gpu):
+    objectives = {name: OBJECTIVES[name] for name in ("bbox", "itm", "classification", "answer")}
+    batch, model = region_batch(), tiny_model(objectives=objectives).eval()
+    host = batch.on_host()
+    with fake_gpu() as device, torch.no_grad():
+        encoded = model.to(device).encode(moved(batch, device, host))
+        boxes = model.objectives["bbox"].box(states_of(model, "bbox", encoded))
+        confidence = match_confidence(model, encoded)
+        objective = model.objectives["classification"]
+        classes = objective.logits(encoded, model.read(objective.requests(encoded)))
+        (questions,) = model.read(model.objectives["answer"].requests(encoded))
+        decoder = model.objectives["answer"].decoder
+        reader = AnswerReader(decoder, decoder.project(questions.states), questions.request.text.mask)
+        start = torch.full((5, 1), 2, device=device)
+        words = reader(start, torch.arange(5, device=device))
+        words = reader(start.expand(-1, 2), torch.arange(5, device=device))
+    assert {one.device.type for one in (boxes, confidence, classes, words)} == {"cuda"}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_captions_are_read_where_the_model_is(cached, fake_gpu):
+    tokenizer = bert_vocab(["a", "picture", "of", *(f"word{i}" for i in range(VOCAB - 8))])
+    objectives = dict(caption=dict(type="CaptionGeneration", tokenizer=tokenizer))
+    batch = Batch(None, None, pixels=image_batch().pixels, owner=torch.arange(4))
+    host, model = batch.on_host(), tiny_model(objectives=objectives).eval()
+    with fake_gpu() as device, torch.no_grad():
+        encoded = model.to(device).encode(moved(batch, device, host))
+        head = model.objectives["caption"]
+        reader = CaptionReader(head, model, encoded, KVCache() if cached else None)
+        ids = torch.tensor([head.start_ids], device=device).expand(4, -1)
+        first = reader(ids, torch.arange(4, device=device))
+        rows = torch.arange(4, device=device)[:, None].expand(-1, 3).flatten()
+        second = reader(torch.cat([ids[rows], ids[rows, :1]], dim=1), rows)
+    assert (first.shape, second.shape) == ((4, VOCAB), (12, VOCAB))
+    assert first.device.type == second.device.type == "cuda"
 
 
 def test_a_batch_that_moves_keeps_in_main_memory_what_is_planned_with(fake_gpu):

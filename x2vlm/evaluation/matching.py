@@ -14,37 +14,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.fusion.requests import FusionRequest, Index, on_host
+from x2vlm.models.fusion.sources import owner_on_host
 from x2vlm.models.outputs import Context, TextStates
 
 DEVICE_BUDGET = 2**31  # bytes of encoded texts that are kept on the device for all chunks
 
 
 def matching_logits(
-    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
+    model: Any, contexts: Context, which: Index, texts: TextStates, text_index: Index, chunk: int = 256
 ) -> Tensor:
     """Both logits of the matching objective for chosen pairs, on keys and values projected once per image.
 
     Args:
         model: The model, with objective ``itm``.
         contexts: What the pairs choose contexts from, in main memory.
-        which: ``[P]``, a context for each pair.
+        which: ``[P]``, a context for each pair, in main memory.
         texts: What the pairs choose texts from, in main memory, or (see :func:`texts_near`) on the device.
-        text_index: ``[P]``, a text for each pair.
+        text_index: ``[P]``, a text for each pair, in main memory.
         chunk: Pairs at a time.
 
     Returns:
         ``[P, 2]``, float, in main memory: does not match, matches.
     """
     found, order = [torch.zeros(0, 2, device=model.device)], [np.zeros(0, np.int64)]
-    texts = texts_near(texts, model.device)
-    for images, pairs in _groups(contexts.owner.numpy()[which.numpy()], chunk):
-        used, place = np.unique(which.numpy()[pairs], return_inverse=True)
-        local = _on_device(contexts, used, images, model.device)
+    texts, owner = texts_near(texts, model.device), owner_on_host(contexts)
+    which, text_index = on_host(which), on_host(text_index)
+    for images, pairs in _groups(owner[which], chunk):
+        used, place = np.unique(which[pairs], return_inverse=True)
+        local = _on_device(contexts, used, np.searchsorted(images, owner[used]), images, model.device)
         parts = [slice(start, start + chunk) for start in range(0, len(pairs), chunk)]
         keys_values = None if len(parts) == 1 or model.fusion_encoder is None else _projected(model, local)
         for part in parts:
-            words, text = np.unique(text_index.numpy()[pairs[part]], return_inverse=True)
+            words, text = np.unique(text_index[pairs[part]], return_inverse=True)
             request = FusionRequest(
                 _chosen(texts, words, model.device),
                 local,
@@ -61,7 +63,7 @@ def matching_logits(
 
 
 def match_logits(
-    model: Any, contexts: Context, which: Tensor, texts: TextStates, text_index: Tensor, chunk: int = 256
+    model: Any, contexts: Context, which: Index, texts: TextStates, text_index: Index, chunk: int = 256
 ) -> Tensor:
     """Logit of "this text matches this context" for chosen pairs, ``[P]``; see :func:`matching_logits`."""
     return matching_logits(model, contexts, which, texts, text_index, chunk)[:, 1]
@@ -92,9 +94,11 @@ def _groups(owner: np.ndarray, chunk: int) -> Iterator[tuple[np.ndarray, np.ndar
         start, first = stop, last
 
 
-def _on_device(contexts: Context, used: np.ndarray, images: np.ndarray, device: torch.device) -> Context:
-    """Some contexts with the tokens of their images alone."""
-    index, owner = torch.from_numpy(used), np.searchsorted(images, contexts.owner.numpy()[used])
+def _on_device(
+    contexts: Context, used: np.ndarray, owner: np.ndarray, images: np.ndarray, device: torch.device
+) -> Context:
+    """Some contexts with the tokens of their images alone; ``owner`` says which of these are theirs."""
+    index = torch.from_numpy(used)
     return Context(
         contexts.tokens[torch.from_numpy(images)].to(device),
         torch.from_numpy(owner).to(device, non_blocking=True),

@@ -126,8 +126,9 @@ class CaptionReader:
 
     def _read_anew(self, ids: Tensor) -> Tensor:
         context = self.encoded.context
-        owner = torch.arange(len(ids), device=ids.device) // (len(ids) // len(context))
-        return self.model.fuse(context.select(owner), self._text(ids, 0, None))[:, -1]
+        owner = np.arange(len(ids)) // (len(ids) // len(context))
+        request = FusionRequest(self._text(ids, 0, None), context, contexts=owner)
+        return self.model.read([request])[0].states[:, -1]
 
     def _read_on(self, ids: Tensor, rows: Tensor) -> Tensor:
         cache = self.cache
