@@ -6,23 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
-from x2vlm.distributed import is_distributed, is_spread, local, rank
+from x2vlm.distributed import is_spread, rank
 from x2vlm.engine.integrity import part_of
-from x2vlm.engine.losses import NotFiniteError, bad_losses, losses_of, named_scalars, sum_of_losses
+from x2vlm.engine.losses import NotFiniteError, losses_of, named_scalars, sum_of_losses
 from x2vlm.engine.optim import autocast
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.files import read_checkpoint
 
 ACTIONS = ("stop", "skip")
 FOLDER = "bad_numbers"
-_NAMED = 5  # parameters
-_LEAST_SCALE = 1e-4  # of the loss in fp16; below it gradients overflow whatever the scale
 
 
 @dataclass
@@ -77,51 +74,6 @@ _CURES = (
     "Look at these records; lower the learning rate or lengthen the warm-up; with fp16, try bf16. "
     'train_cfg.bad_numbers=dict(action="skip") leaves such updates out.'
 )
-
-
-def find_bad_numbers(
-    scalars: Mapping[str, Tensor], batches: Mapping[str, Batch], model: nn.Module, scaler: Any = None
-) -> str | None:
-    """What is not finite, in words; None if all is. In a run of several processes all of them get an answer.
-
-    With fp16 gradients may overflow: the scaler leaves such updates out and lowers the scale. Only when there is
-    nothing left to lower is that an error.
-    """
-    loss = scalars["loss"]
-    good = torch.isfinite(loss)
-    if scaler is None:
-        good = good & gradients_finite(model, loss.device)
-    else:
-        good = good & (scaler.get_scale() > _LEAST_SCALE)
-    mine, everywhere = good, good.int()
-    if is_distributed():
-        dist.all_reduce(everywhere, dist.ReduceOp.MIN)
-    if everywhere.item():  # one look at the device per step
-        return None
-    if mine.item():
-        return "a loss or a gradient is not a finite number in another process, which names it."
-    if not torch.isfinite(loss):
-        return "the loss is not a finite number.\n" + "\n".join(bad_losses(scalars, batches))
-    if scaler is not None:
-        return f"the scale of the loss has fallen to {scaler.get_scale():.0e}, and gradients still overflow."
-    return _bad_gradients(scalars, batches, model)
-
-
-def gradients_finite(model: nn.Module, device: torch.device) -> Tensor:
-    """Whether all gradients are (of sharded ones, the part that is here); a bool on the device."""
-    gradients = [local(p.grad) for p in model.parameters() if p.grad is not None]
-    if not gradients:
-        return torch.ones((), dtype=torch.bool, device=device)
-    return torch.isfinite(torch.nn.utils.get_total_norm(gradients)).to(device)
-
-
-def _bad_gradients(scalars: Mapping[str, Tensor], batches: Mapping[str, Batch], model: nn.Module) -> str:
-    gradients = {name: local(p.grad) for name, p in model.named_parameters() if p.grad is not None}
-    bad = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
-    more = f", and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-    where = f"of {', '.join(bad[:_NAMED])}{more}" if bad else "is so large that its norm overflows"
-    lines = bad_losses(scalars, batches, wanted=lambda value: True)
-    return f"the losses are finite, but a gradient is not: {where}.\n" + "\n".join(lines)
 
 
 def random_states() -> dict[str, Any]:

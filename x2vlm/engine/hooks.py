@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -50,31 +51,57 @@ class EpochCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class MeanScalarsHook(RuntimeInfoHook):
-    """Average every loss between two lines of the log, on the device: no step waits for a number to be printed."""
+    """Average every loss between two lines of the log, on the device: no step waits for a number to be printed.
+
+    What is not finite, as in an update that was left out, does not count.
+    """
 
     def before_train(self, runner: Any) -> None:
         """Start with nothing."""
         super().before_train(runner)
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}  # [2, K]: sums, and how many numbers are in them
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Tensor] | None = None
     ) -> None:
         """Add up; where the log is about to be written, hand over the means."""
-        for key, value in (outputs or {}).items():
-            value = torch.as_tensor(value).detach().float()
-            self._sums[key] = value + self._sums[key] if key in self._sums else value
-            self._counts[key] = self._counts.get(key, 0) + 1
+        for device, scalars in by_device(outputs or {}).items():
+            keys, found = (str(device), *scalars), sums_and_counts(list(scalars.values()))
+            self._sums[keys] = found + self._sums[keys] if keys in self._sums else found
         logger = hook_of(runner, LoggerHook)
         if self._sums and (logger is None or self._is_due(runner, batch_idx, logger.interval)):
-            sums = torch.stack([value.to(next(iter(self._sums.values())).device) for value in self._sums.values()])
-            for key, total in zip(self._sums, sums.tolist(), strict=True):
-                runner.message_hub.update_scalar(f"train/{key}", total / self._counts[key])
-            self._sums, self._counts = {}, {}
+            for key, mean in means(self._sums).items():
+                runner.message_hub.update_scalar(f"train/{key}", mean)
+            self._sums = {}
 
     def _is_due(self, runner: Any, batch_idx: int, interval: int) -> bool:
         return self.every_n_inner_iters(batch_idx, interval) or self.is_last_train_iter(runner)
+
+
+def by_device(scalars: Mapping[str, Any]) -> dict[torch.device, dict[str, Tensor]]:
+    """Detached floats by the device they are on; plain numbers count as tensors of the CPU."""
+    found: dict[torch.device, dict[str, Tensor]] = {}
+    for key, value in scalars.items():
+        value = torch.as_tensor(value).detach().float()
+        found.setdefault(value.device, {})[key] = value
+    return found
+
+
+def sums_and_counts(values: list[Tensor]) -> Tensor:
+    """``[2, K]``: K numbers, 0 in place of what is not finite, and 1 for each that is."""
+    stacked = torch.stack(values)
+    finite = stacked.isfinite()
+    return torch.stack([torch.where(finite, stacked, 0.0), finite.float()])
+
+
+def means(sums: Mapping[tuple[str, ...], Tensor]) -> dict[str, float]:
+    """The mean for each name, by keys ``(device, *names)`` of sums and counts; names without a number are left out."""
+    totals: dict[str, tuple[float, float]] = {}
+    for (_, *names), found in sums.items():
+        for name, total, count in zip(names, *found.tolist(), strict=True):
+            before = totals.get(name, (0.0, 0.0))
+            totals[name] = before[0] + total, before[1] + count
+    return {name: total / count for name, (total, count) in totals.items() if count}
 
 
 @HOOKS.register_module()

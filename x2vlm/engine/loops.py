@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +20,9 @@ from x2vlm.data.batch import Batch
 from x2vlm.data.sampling import derive_seed
 from x2vlm.data.streams import EvaluationLoader, Stream
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.bad_numbers import BadNumbers, find_bad_numbers, random_states, write_dump
+from x2vlm.engine.bad_numbers import BadNumbers, random_states
 from x2vlm.engine.bad_records import report_bad_records
+from x2vlm.engine.finite_check import check_finite, defers_check
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.length import check_global_batch, epoch_length
@@ -30,6 +31,7 @@ from x2vlm.engine.optim import autocast
 from x2vlm.engine.plan import PASSES, Objectives, StepPlan, in_passes, is_video
 from x2vlm.engine.processes import Whereabouts, naming_the_stalled
 from x2vlm.engine.sharding import gathered
+from x2vlm.engine.update_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.workers import WorkerWatch, last_checkpoint, save_last_step, saving_if_data_fail
 from x2vlm.registry import LOOPS
 
@@ -120,6 +122,7 @@ class MixedTrainLoop(BaseLoop):
         self._workers = WorkerWatch()
         self._whereabouts = Whereabouts()
         self.bad_numbers = BadNumbers(**(bad_numbers or {}))
+        self.guard = UpdateGuard(runner, self.bad_numbers)
         self.max_iters, self.max_epochs = max_iters, 1
         self.val_interval = max_iters if val_interval is None else val_interval * self.epoch_iters
         self.val_begin = val_begin * self.epoch_iters
@@ -135,6 +138,19 @@ class MixedTrainLoop(BaseLoop):
     def epoch(self) -> int:
         """Always 0: streams have no common end."""
         return self._epoch
+
+    @cached_property
+    def defers_check(self) -> bool:
+        """Whether an update is judged one step later, which spares a wait for the device in every step."""
+        return defers_check(self.runner.optim_wrapper.optimizer, next(self.runner.model.parameters()).device)
+
+    def settle(self) -> None:
+        """Wait until the last update is known to be good, or was left out; checkpoints are written only then.
+
+        Raises:
+            NotFiniteError: If it is bad, and the run is to stop at that.
+        """
+        self.guard.settle()
 
     def run(self) -> nn.Module:
         """Train to ``max_iters``, or until a hook sets ``stop_training``."""
@@ -152,6 +168,7 @@ class MixedTrainLoop(BaseLoop):
                     self.run_iter()
                 if self._is_time_to_evaluate():
                     self._evaluate()
+            self.settle()
             self.runner.call_hook("after_train_epoch")
             report_bad_records(self.runner)
         finally:  # after an error, too: a live line is closed, and signals are given back
@@ -182,9 +199,11 @@ class MixedTrainLoop(BaseLoop):
             Detached scalars: ``loss`` (the sum), ``<stream>.<name>`` of all that the objectives gave, weighted, and
             ``grad_norm`` (of the last update) where gradients are clipped.
 
+            On a GPU the scalars of an update that was left out are in it, NaN or not; elsewhere only finite ones.
+
         Raises:
-            NotFiniteError: If a loss or a gradient is NaN or infinite, and the run is to stop at that; the update that
-                it belongs to is not made.
+            NotFiniteError: If a loss or a gradient is NaN or infinite, and the run is to stop at that: in this update,
+                or in the last one where the check is deferred. The update that it belongs to is not made.
         """
         model, wrapper = self.runner.model, self.runner.optim_wrapper
         torch.manual_seed(derive_seed(self.runner.seed, "step", self._iter, rank()))
@@ -193,16 +212,19 @@ class MixedTrainLoop(BaseLoop):
         for number, update in enumerate(updates, start=1):
             random = random_states()
             self._add_gradients(batches, update, scalars)
-            bad = find_bad_numbers(scalars, batches, model, wrapper.scaler)
-            if bad is None:
-                self.bad_numbers.in_row = 0
-            else:
-                self.bad_numbers.met(bad, self._iter, self._dump(batches, update, random, scalars))
+            self.settle()
+            check = check_finite(scalars["loss"], model, wrapper.scaler)
+            used = {name: batches[name] for name in update}
+            record = UpdateRecord(check, dict(scalars), used, self._facts(update, random))
+            if not self.defers_check and not self.guard.is_good(record):
                 wrapper.drop()
                 scalars = {key: value for key, value in scalars.items() if torch.isfinite(value)}
                 scalars.setdefault("loss", torch.zeros((), device=next(model.parameters()).device))
             self._has_updated = True
-            updated = wrapper.finish_iteration() if number == len(updates) else wrapper.update_now()
+            bad = check.anywhere if self.defers_check else None
+            updated = wrapper.finish_iteration(bad) if number == len(updates) else wrapper.update_now(bad)
+            if self.defers_check:
+                self.guard.watch(record)
         if updated and wrapper.grad_norm is not None:
             scalars["grad_norm"] = wrapper.grad_norm
         return scalars
@@ -217,6 +239,7 @@ class MixedTrainLoop(BaseLoop):
         return batches
 
     def _evaluate(self) -> None:
+        self.settle()
         place = f"the evaluation after iteration {self._iter}"
         with self._naming_the_stalled(place), self._saving_if_data_fail():
             self.runner.val_loop.run()
@@ -228,9 +251,14 @@ class MixedTrainLoop(BaseLoop):
     def _naming_the_stalled(self, place: str) -> AbstractContextManager:
         """Around what waits for other processes; where one does not answer, the last whole step is saved."""
         self._whereabouts.mark(place)
-        rewind = partial(self.load_state_dict, self.state_dict())
+        rewind = partial(self._rewind, self.state_dict())
         self._has_updated = False
         return naming_the_stalled(self._whereabouts, partial(self._save_last_step, rewind))
+
+    def _rewind(self, state: Mapping[str, Any]) -> None:
+        """Back to the end of the last step; what a deferred check has found since belongs to that step."""
+        counts = {"bad_numbers": self.bad_numbers.state_dict()} if self.defers_check else {}
+        self.load_state_dict({**state, **counts})
 
     def _save_last_step(self, rewind: Callable[[], None]) -> str:
         rewind()
@@ -253,18 +281,10 @@ class MixedTrainLoop(BaseLoop):
             scalars["loss"] = scalars["loss"] + loss.detach()
             scalars |= named_scalars(outputs)
 
-    def _dump(
-        self,
-        batches: Mapping[str, Batch],
-        update: Mapping[str, Objectives],
-        random: Mapping[str, Any],
-        scalars: Mapping[str, Tensor],
-    ) -> str:
-        if self.bad_numbers.dumped >= self.bad_numbers.max_dumps:
-            return f"No dump is written: there are {self.bad_numbers.dumped} already."
-        self.bad_numbers.dumped += 1
+    def _facts(self, update: Mapping[str, Objectives], random: Mapping[str, Any]) -> dict[str, Any]:
+        """What a dump says of an update, beside numbers and batches; plain."""
         keeper, wrapper = hook_of(self.runner, CheckpointHook), self.runner.optim_wrapper
-        facts = {
+        return {
             "iteration": self._iter,
             "seed": self.runner.seed,
             "rank": rank(),
@@ -276,10 +296,7 @@ class MixedTrainLoop(BaseLoop):
             "passes": in_passes(update, self.passes),
             "precision": wrapper.precision,
             "accumulative_counts": accumulation(wrapper),
-            "scalars": {name: float(value) for name, value in scalars.items()},
         }
-        used = {name: batches[name] for name in update}
-        return write_dump(Path(self.runner.work_dir), facts, used, unwrapped(self.runner.model))
 
     def _objectives(self, stream: Stream) -> Objectives:
         """Those of a stream, all of the model where it names none."""

@@ -51,6 +51,7 @@ class MixedOptimWrapper(OptimWrapper):
         self.precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type) if precision == "fp16" else None
         self._dropped = False
+        self.skipped: Tensor | None = None  # 1.0 where the last update was not made, 0.0 where it was; None: it was
         self.grad_norm: Tensor | None = None  # of the last update, before clipping; on the device, to spare a wait
 
     @contextmanager
@@ -64,19 +65,39 @@ class MixedOptimWrapper(OptimWrapper):
         loss = self.scale_loss(loss)  # divided by the accumulation
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
-    def finish_iteration(self) -> bool:
-        """All streams are in: update, if this iteration completes an accumulation. Says whether it did."""
-        self._inner_count += 1
-        return self.update_now() if self.should_update() else False
+    def finish_iteration(self, bad: Tensor | None = None) -> bool:
+        """All streams are in: update, if this iteration completes an accumulation. Says whether it did.
 
-    def update_now(self) -> bool:
-        """Update from what is in, in the middle of an iteration that makes several updates; no iteration is counted."""
-        made = not self._dropped
-        if made:
+        Args:
+            bad: As for :meth:`update_now`.
+        """
+        self._inner_count += 1
+        return self.update_now(bad) if self.should_update() else False
+
+    def update_now(self, bad: Tensor | None = None) -> bool:
+        """Update from what is in, in the middle of an iteration that makes several updates; no iteration is counted.
+
+        Args:
+            bad: On the device 1.0 where the update must not be made, else 0.0; then nothing is read back, and whoever
+                gave it reads :attr:`skipped` later and calls :meth:`forget_update` where that is 1. None: the update is
+                made (with fp16: unless a gradient overflowed).
+
+        Returns:
+            Whether the update was made, as far as is known without reading ``bad``.
+        """
+        made, self.skipped = not self._dropped, None
+        if made and bad is None:
             self.step()
+        elif made:
+            self._step_unless(bad)
         self.zero_grad()
         self._dropped = False
         return made
+
+    def forget_update(self) -> None:
+        """Let the last update, of which :attr:`skipped` turned out to be 1, not count."""
+        if isinstance(self.optimizer, PublishedAdamW):
+            self.optimizer.forget_step()
 
     def drop(self) -> None:
         """What is in so far is no good: the update that it belongs to will not be made."""
@@ -92,12 +113,41 @@ class MixedOptimWrapper(OptimWrapper):
         """Clip and update. With fp16, an update whose gradient overflowed is skipped and the scale lowered."""
         if self.scaler is None:
             return super().step(**kwargs)
+        self._scaled_step(**kwargs)
+        self.scaler.update()
+        found = getattr(self.optimizer, "skipped", None)
+        if found is not None and found.item():  # without a scaler that waits, as torch's own does
+            self.forget_update()
+        return None
+
+    def _scaled_step(self, **kwargs: Any) -> None:
         self.scaler.unscale_(self.optimizer)
         if self.clip_grad_kwargs:
             self._clip_grad()
         self.scaler.step(self.optimizer, **kwargs)
+
+    def _step_unless(self, bad: Tensor) -> None:
+        """:meth:`step`, but nothing is read from the device: what is ``bad`` or overflows is skipped there."""
+        if self.scaler is None:
+            self.optimizer.found_inf = self.skipped = bad
+            super().step()
+            del self.optimizer.found_inf
+            return
+        before = [tensor.clone() for tensor in (self.scaler._scale, self.scaler._growth_tracker)]
+        self._spoil(bad)
+        self._scaled_step()
         self.scaler.update()
-        return None
+        for tensor, old in zip((self.scaler._scale, self.scaler._growth_tracker), before, strict=True):
+            tensor.copy_(torch.where(bad.bool(), old, tensor))  # no overflow: a smaller scale would not help
+        self.skipped = getattr(self.optimizer, "skipped", None)
+
+    def _spoil(self, bad: Tensor) -> None:
+        """NaN into a gradient where ``bad`` is 1: the scaler sees gradients only, and a bad loss may have good ones."""
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None)
+        gradients = [local(p.grad) for p in parameters if p.grad.numel()]
+        if gradients:
+            smallest = min(gradients, key=Tensor.numel)
+            smallest.add_(torch.where(bad.bool(), torch.nan, 0.0).to(smallest.dtype))
 
     def get_lr(self) -> dict[str, list[float]]:
         """Learning rates to log: ``lr``, and ``fresh_lr``, ``vision_lr``, ... where there are such groups."""
@@ -119,7 +169,16 @@ class MixedOptimWrapper(OptimWrapper):
         scale = state_dict.pop("loss_scaler", None)
         if scale and self.scaler is not None:
             self.scaler.load_state_dict(scale)
-        super().load_state_dict(self._spread(state_dict))
+        super().load_state_dict(self._spread(self._with_own_kernels(state_dict)))
+
+    def _with_own_kernels(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The state with the ``fused`` and ``foreach`` of this run, which may go on on another device."""
+        groups = [
+            {**theirs, **{key: ours[key] for key in ("fused", "foreach", "capturable") if key in ours}}
+            for theirs, ours in zip(state_dict["param_groups"], self.optimizer.param_groups, strict=False)
+        ]
+        more = state_dict["param_groups"][len(groups) :]  # of another model: torch says so
+        return {**state_dict, "param_groups": groups + more}
 
     def _spread(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The state of sharded parameters in parts as they are, where a file has it whole."""
@@ -180,22 +239,37 @@ class PublishedAdamW(Optimizer):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
+        self._step_supports_amp_scaling = True  # the contract with torch's GradScaler: grad_scale and found_inf
+        self.skipped: Tensor | None = None
+        self._counted: list[Tensor] = []
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        Where there is an attribute ``found_inf``, a tensor without dimensions, parameters and moments change only if it
+        is not 1; ``grad_scale`` divides the gradients. Neither is read back: see :meth:`forget_step`.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self.skipped, self._counted = getattr(self, "found_inf", None), []
+        on_device = {"found_inf": self.skipped, "grad_scale": getattr(self, "grad_scale", None)}
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             for step, alike in self._by_step(parameters).items():
                 states = [self.state[p] for p in alike]
                 moments = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
                 options = {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")}
-                published_update(alike, [p.grad for p in alike], *moments, step, **options)
+                published_update(alike, [p.grad for p in alike], *moments, step, **options, **on_device)
         return loss
+
+    def forget_step(self) -> None:
+        """Count the last :meth:`step` as not made; to be called before the next one where its ``found_inf`` was 1."""
+        if self._counted:
+            torch._foreach_sub_(self._counted, 1.0)
+        self._counted = []
 
     def _by_step(self, parameters: list[Tensor]) -> dict[float, list[Tensor]]:
         """The parameters by the number of updates they have had with the one to come, which is counted here."""
@@ -207,6 +281,7 @@ class PublishedAdamW(Optimizer):
         found: dict[float, list[Tensor]] = {}
         if steps:
             torch._foreach_add_(steps, 1.0)
+            self._counted += steps
             for parameter, step in zip(parameters, torch.stack(steps).tolist(), strict=True):
                 found.setdefault(step, []).append(parameter)
         return found
@@ -222,17 +297,20 @@ def published_update(
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
 ) -> None:
     """Change parameters and moments in place, each in one pass: torch's fused AdamW with other numbers.
 
     Torch divides by ``sqrt(square / correction) + eps`` and takes the decay off before the update. With ``eps`` divided
     by the root of the correction, and the rate and the decay set so that the whole difference shrinks as published, the
-    two are equal; see ``tests/engine/test_optim.py``. Sharded tensors are updated where they lie.
+    two are equal; see ``tests/engine/test_optim.py``. Sharded tensors are updated where they lie. Gradients are divided
+    by ``grad_scale``, and nothing changes where ``found_inf`` is 1.
 
     Raises:
         ValueError: If the decay takes all of a weight or more.
     """
-    left = 1 - lr * weight_decay
+    left, on_device = 1 - lr * weight_decay, {"grad_scale": grad_scale, "found_inf": found_inf}
     if left <= 0:
         raise ValueError(f"lr={lr} times weight_decay={weight_decay} leaves nothing of a weight; expected less than 1.")
     lists = [[local(x) for x in tensors] for tensors in (parameters, grads, means, squares)]
@@ -242,7 +320,7 @@ def published_update(
         torch._fused_adamw_(
             *([tensors[n] for n in here] for tensors in lists),
             [],
-            [torch.tensor(step, device=device)] * len(here),
+            [torch.full((), step, device=device)] * len(here),
             lr=lr * left,
             beta1=betas[0],
             beta2=betas[1],
@@ -250,6 +328,7 @@ def published_update(
             eps=eps / sqrt(1 - betas[1] ** step),
             amsgrad=False,
             maximize=False,
+            **{name: value.to(device, non_blocking=True) for name, value in on_device.items() if value is not None},
         )
 
 

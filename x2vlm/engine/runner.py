@@ -26,6 +26,7 @@ from x2vlm.engine.allocator import keep_freed_memory
 from x2vlm.engine.checkpoint import checkpoints_in, iterations_of, load_same, newest_whole, recall_fresh
 from x2vlm.engine.defaults import complete
 from x2vlm.engine.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
+from x2vlm.engine.loops import MixedTrainLoop
 from x2vlm.engine.processes import init_processes
 from x2vlm.engine.sharding import FullySharded, is_sharding
 from x2vlm.engine.terminal import spare_terminal
@@ -135,7 +136,10 @@ class MixedRunner(Runner):
 
         Raises:
             SaveError: If the disk does not take it; what was there before is untouched.
+            NotFiniteError: If the last update is known only now to be bad, and the run is to stop at that.
         """
+        if isinstance(self._train_loop, MixedTrainLoop):
+            self._train_loop.settle()
         path, sharded = Path(out_dir) / filename, isinstance(self.model, FullySharded)
         if rank() and not sharded:
             return
