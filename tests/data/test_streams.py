@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -322,3 +323,59 @@ def test_a_slow_stream_holds_up_no_other_and_both_are_read_ahead_of_the_model():
         time.sleep(0.01)
     for stream in (slow, quick):
         stream.stop()
+
+
+class Processes(TinyTexts):
+    """The process that reads a record is its place."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        sample.where = str(os.getpid())
+        return sample
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_workers_of_an_evaluation_are_kept_if_asked_to(kept):
+    loader = EvaluationLoader(
+        "held_out", Processes(4), TinyCollate(), 2, num_workers=1, persistent_workers=kept, seed=5
+    )
+    first, second = ([batch.where[0] for batch in loader] for _ in range(2))
+    assert len({*first, *second}) == (1 if kept else 2)
+    assert str(os.getpid()) not in first
+
+
+class Counted(TinyTexts):
+    """Counts in shared memory how many records were read."""
+
+    def __init__(self, size):
+        super().__init__(size)
+        self.read = multiprocessing.get_context("fork").Value("i", 0)
+
+    def __getitem__(self, index):
+        with self.read.get_lock():
+            self.read.value += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("factor", [1, 5])
+def test_a_worker_has_as_many_batches_ready_as_it_is_told(factor):
+    dataset = Counted(100)
+    stream = Stream("tiny", dataset, TinyCollate(), 2, num_workers=1, prefetch_factor=factor)
+    stream.start(0)
+    next(stream)  # what is taken is replaced: one batch taken, and `factor` more
+    deadline = time.monotonic() + 30
+    while dataset.read.value < 2 * (1 + factor) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert dataset.read.value == 2 * (1 + factor)
+    stream.stop()
+
+
+def test_a_stream_is_the_same_whatever_is_ready():
+    batches = [take(tiny_stream(num_workers=2, prefetch_factor=factor), 6) for factor in (1, 4)]
+    assert all(torch.equal(one.text_ids, other.text_ids) for one, other in zip(*batches, strict=True))
+
+
+def test_no_batch_ready_is_refused():
+    with pytest.raises(ValueError, match=r"prefetch_factor is 0; expected 1 or more"):
+        tiny_stream(prefetch_factor=0)

@@ -233,3 +233,19 @@ def test_parameters_that_are_sharded_are_updated_as_whole_ones(tmp_path):
         assert torch.equal(sharded.full_tensor(), whole)
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_run_goes_on_with_its_own_kernels_whatever_the_checkpoint_says(theirs):
+    start = torch.randn(5, generator=torch.Generator().manual_seed(0))
+    wrappers = []
+    for fused in (theirs, not theirs):
+        parameter = nn.Parameter(start.clone())
+        wrappers.append(MixedOptimWrapper(torch.optim.AdamW([parameter], lr=0.1, fused=fused)))
+        parameter.grad = torch.ones(5)
+    wrappers[0].optimizer.step()
+    wrappers[1].load_state_dict(wrappers[0].state_dict())
+    (group,) = wrappers[1].optimizer.param_groups
+    assert group["fused"] is not theirs
+    wrappers[1].optimizer.step()
+    assert wrappers[1].optimizer.state[group["params"][0]]["step"] == 2

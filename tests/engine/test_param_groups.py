@@ -3,11 +3,19 @@
 import json
 
 import pytest
+import torch
 from torch import nn
 
 from tests.engine.tiny_parts import TinyModel
 from x2vlm.building import ConfigError
-from x2vlm.engine.param_groups import X2VLMOptimConstructor, decays_by_name, group_names, learning_rates, tower_of
+from x2vlm.engine.param_groups import (
+    X2VLMOptimConstructor,
+    decays_by_name,
+    fused_option,
+    group_names,
+    learning_rates,
+    tower_of,
+)
 from x2vlm.weights.published import our_name
 
 LEFT_ALONE = [
@@ -132,3 +140,18 @@ def test_a_mistake_in_the_rates_is_told(paramwise, message):
 def test_an_optimizer_without_learning_rate_is_refused():
     with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer: the optimizer needs a learning rate"):
         X2VLMOptimConstructor(dict(optimizer=dict(type="AdamW")))
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", torch.optim.AdamW])
+def test_torchs_adam_is_fused_on_gpus_unless_the_config_says_how(kind):
+    cfg = dict(type=kind, lr=0.1)
+    assert fused_option(cfg, {"cuda"}, spread=False) == dict(fused=True)
+    for said in (dict(fused=False), dict(foreach=True), dict(capturable=True)):
+        assert fused_option(cfg | said, {"cuda"}, spread=False) == {}
+    assert fused_option(cfg, {"cuda", "cpu"}, spread=False) == fused_option(cfg, {"cpu"}, spread=False) == {}
+    assert fused_option(cfg, {"cuda"}, spread=True) == {}
+
+
+@pytest.mark.parametrize("kind", ["SGD", "PublishedAdamW"])
+def test_other_optimizers_are_left_as_they_are(kind):
+    assert fused_option(dict(type=kind, lr=0.1), {"cuda"}, spread=False) == {}

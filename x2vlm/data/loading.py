@@ -15,6 +15,7 @@ from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.sampling import derive_seed, seeded
 
 Collate = Callable[[list[Sample]], Batch]
+PREFETCH_FACTOR = 2  # batches that a worker has ready; more even out records of very different cost
 
 
 class Drawn(NamedTuple):
@@ -81,8 +82,28 @@ class SeededCollate:
         return replace(batch, bad=bad, drawn=len(samples) + len(bad))
 
 
-def make_loader(dataset: Dataset, collate: Callable, batch_size: int, sampler: Any, num_workers: int) -> DataLoader:
-    """A torch loader with what all of ours have in common; with workers, OpenCV keeps to one core from here on."""
+def make_loader(
+    dataset: Dataset,
+    collate: Callable,
+    batch_size: int,
+    sampler: Any,
+    num_workers: int,
+    prefetch_factor: int = PREFETCH_FACTOR,
+    persistent_workers: bool = False,
+) -> DataLoader:
+    """A torch loader with what all of ours have in common; with workers, OpenCV keeps to one core from here on.
+
+    Batches lie in page-locked memory where there is a GPU, so that they are copied to it while it computes.
+
+    Args:
+        dataset: Gives a sample at a place.
+        collate: Makes a batch of samples.
+        batch_size: Samples in a batch.
+        sampler: Places, in order.
+        num_workers: Processes that prepare batches; 0 prepares them where they are asked for, and the rest is ignored.
+        prefetch_factor: Batches that each of them has ready.
+        persistent_workers: Keep them from one pass over the data to the next.
+    """
     if num_workers:
         # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
         # A forked process inherits it, and must not be told: OpenCV would wait for ever for threads of this process.
@@ -95,6 +116,8 @@ def make_loader(dataset: Dataset, collate: Callable, batch_size: int, sampler: A
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_begin_worker,
+        prefetch_factor=prefetch_factor if num_workers else None,
+        persistent_workers=persistent_workers and num_workers > 0,
     )
 
 

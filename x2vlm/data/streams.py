@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from x2vlm.building import ConfigError, argument_problems, build
 from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
-from x2vlm.data.loading import Collate, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loading import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
 from x2vlm.data.roots import with_data_root
 from x2vlm.data.sampling import StreamSampler
 from x2vlm.distributed import rank, world_size
@@ -34,6 +34,8 @@ class Stream:
         max_images: Records in a batch, where a record gives several pairs (regions); None: as many as pairs.
         num_workers: Processes that prepare batches; 0 prepares them between the steps.
         shuffle: False reads the records as they stand, pass after pass.
+        prefetch_factor: Batches that each of the ``num_workers`` has ready. More even out records of very different
+            cost (long videos), and take the memory of as many batches.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Stream:
         max_images: int | None = None,
         num_workers: int = 0,
         shuffle: bool = True,
+        prefetch_factor: int = PREFETCH_FACTOR,
     ) -> None:
-        for key, value, least in (("batch_size", batch_size, 1), ("max_images", max_images, 1), ("weight", weight, 0)):
+        sizes = (("batch_size", batch_size, 1), ("max_images", max_images, 1), ("prefetch_factor", prefetch_factor, 1))
+        for key, value, least in (*sizes, ("weight", weight, 0)):
             if value is not None and value < least:
                 raise ValueError(f"{key} is {value}; expected {least} or more.")
         if not len(dataset):
@@ -59,7 +63,7 @@ class Stream:
         if objectives is not None:
             self.objectives = dict(objectives) if isinstance(objectives, Mapping) else tuple(objectives)
         self.records_per_batch = max_images or batch_size
-        self.num_workers, self.shuffle = num_workers, shuffle
+        self.num_workers, self.shuffle, self.prefetch_factor = num_workers, shuffle, prefetch_factor
         self.draws = 0  # records drawn so far for batches that were handed out, over all processes
         self._batches: Iterator[Batch] | None = None
 
@@ -74,6 +78,7 @@ class Stream:
             self.records_per_batch,
             sampler,
             self.num_workers,
+            self.prefetch_factor,
         )
         with torch.random.fork_rng(devices=[]):  # iter(loader) draws a number from the global generator
             self._batches = iter(loader)
@@ -115,6 +120,8 @@ class EvaluationLoader:
         num_workers: Processes that prepare batches.
         ledger: Where bad records are entered.
         seed: Seed of what a pipeline may draw at random; the same in every evaluation, so that results compare.
+        persistent_workers: Keep the processes from one evaluation to the next, which then begins at once; they take
+            memory meanwhile.
     """
 
     def __init__(
@@ -126,6 +133,7 @@ class EvaluationLoader:
         num_workers: int = 0,
         ledger: BadRecordLedger | None = None,
         seed: int = 0,
+        persistent_workers: bool = False,
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
@@ -138,6 +146,7 @@ class EvaluationLoader:
             batch_size,
             self._places,
             num_workers,
+            persistent_workers=persistent_workers,
         )
 
     def __len__(self) -> int:

@@ -106,12 +106,15 @@ def means(sums: Mapping[tuple[str, ...], Tensor]) -> dict[str, float]:
 
 @HOOKS.register_module()
 class ThroughputHook(IterTimerHook):
-    """Times and ETA as MMEngine has them, without the time that validation takes; and pairs per second."""
+    """Times and ETA as MMEngine has them, without the time that validation takes; and pairs per second.
+
+    Where steps wait for data, the log says so, once for each of its lines.
+    """
 
     def before_train(self, runner: Any) -> None:
         """Start with nothing."""
         super().before_train(runner)
-        self._pairs, self._seconds = 0, 0.0
+        self._steps, self._pairs, self._seconds = 0, 0, 0.0
 
     def _after_epoch(self, runner: Any, mode: str = "train") -> None:
         super()._after_epoch(runner, mode)
@@ -123,12 +126,16 @@ class ThroughputHook(IterTimerHook):
         super()._after_iter(runner, batch_idx, data_batch, outputs, mode)
         if mode != "train":
             return
+        self._steps += 1
         self._pairs += sum(len(batch) for batch in data_batch.values()) * world_size()
         self._seconds += runner.message_hub.get_scalar("train/time").current()
         runner.message_hub.update_scalar("train/pairs_per_second", self._pairs / max(self._seconds, 1e-9))
         logger = hook_of(runner, LoggerHook)
         if logger is None or self.every_n_inner_iters(batch_idx, logger.interval):
-            self._pairs, self._seconds = 0, 0.0
+            loop = runner.train_loop
+            if sentence := loop.data_waits.report(loop.streams, self._steps, self._seconds):
+                runner.logger.warning(sentence)
+            self._steps, self._pairs, self._seconds = 0, 0, 0.0
 
 
 @HOOKS.register_module()

@@ -22,15 +22,18 @@ from x2vlm.data.streams import EvaluationLoader, Stream
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.bad_numbers import BadNumbers, random_states
 from x2vlm.engine.bad_records import report_bad_records
+from x2vlm.engine.data_waits import DataWaits
 from x2vlm.engine.finite_check import check_finite, defers_check
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.length import check_global_batch, epoch_length
 from x2vlm.engine.losses import losses_of, named_scalars, sum_of_losses, with_stream_weights
 from x2vlm.engine.optim import autocast
+from x2vlm.engine.out_of_memory import describe_pass, explaining_out_of_memory
 from x2vlm.engine.plan import PASSES, Objectives, StepPlan, in_passes, is_video
 from x2vlm.engine.processes import Whereabouts, naming_the_stalled
 from x2vlm.engine.sharding import gathered
+from x2vlm.engine.transfer import DeviceTransfer
 from x2vlm.engine.update_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.workers import WorkerWatch, last_checkpoint, save_last_step, saving_if_data_fail
 from x2vlm.registry import LOOPS
@@ -123,6 +126,7 @@ class MixedTrainLoop(BaseLoop):
         self._whereabouts = Whereabouts()
         self.bad_numbers = BadNumbers(**(bad_numbers or {}))
         self.guard = UpdateGuard(runner, self.bad_numbers)
+        self.data_waits = DataWaits(self.guard.is_device_idle)
         self.max_iters, self.max_epochs = max_iters, 1
         self.val_interval = max_iters if val_interval is None else val_interval * self.epoch_iters
         self.val_begin = val_begin * self.epoch_iters
@@ -138,6 +142,10 @@ class MixedTrainLoop(BaseLoop):
     def epoch(self) -> int:
         """Always 0: streams have no common end."""
         return self._epoch
+
+    @cached_property
+    def _to_device(self) -> DeviceTransfer:
+        return DeviceTransfer(next(self.runner.model.parameters()).device)
 
     @cached_property
     def defers_check(self) -> bool:
@@ -222,7 +230,8 @@ class MixedTrainLoop(BaseLoop):
                 scalars.setdefault("loss", torch.zeros((), device=next(model.parameters()).device))
             self._has_updated = True
             bad = check.anywhere if self.defers_check else None
-            updated = wrapper.finish_iteration(bad) if number == len(updates) else wrapper.update_now(bad)
+            with explaining_out_of_memory(partial(self._describe_pass, list(update), " (the update)")):
+                updated = wrapper.finish_iteration(bad) if number == len(updates) else wrapper.update_now(bad)
             if self.defers_check:
                 self.guard.watch(record)
         if updated and wrapper.grad_norm is not None:
@@ -233,7 +242,10 @@ class MixedTrainLoop(BaseLoop):
         """The next batch of some streams; where that fails, the state is that before it, and saved."""
         with self._saving_if_data_fail():
             self._workers.check()
-            batches = {name: next(self.streams[name]) for name in names}
+            batches = {}
+            for name in names:
+                with self.data_waits.waiting_for(name):
+                    batches[name] = next(self.streams[name])
             for name, batch in batches.items():
                 self.runner.ledger.note(name, batch)
         return batches
@@ -268,18 +280,34 @@ class MixedTrainLoop(BaseLoop):
         self, batches: Mapping[str, Batch], update: Mapping[str, Objectives], scalars: dict[str, Tensor]
     ) -> None:
         """Backward through the streams of one update; what they gave is added to ``scalars``."""
-        model, wrapper, device = self.runner.model, self.runner.optim_wrapper, scalars["loss"].device
         passes = in_passes(update, self.passes)
         for names in passes:
-            moved = {name: batches[name].to(device, non_blocking=True) for name in names}
-            last = names is passes[-1]
-            with exchanging_gradients(model, last and (wrapper.should_sync() or len(self.plan.updates) > 1)):
-                with autocast(wrapper.precision, device):
-                    outputs = losses_of(model, moved, update)
-                loss = sum(sum_of_losses(outputs[name]) for name in names)
-                wrapper.add_gradients(loss)
-            scalars["loss"] = scalars["loss"] + loss.detach()
+            with explaining_out_of_memory(partial(self._describe_pass, names)):
+                moved = {name: self._to_device(batches[name]) for name in names}
+                loss, outputs = self._backward(moved, update, exchange=names is passes[-1])
+            scalars["loss"] = scalars["loss"] + loss
             scalars |= named_scalars(outputs)
+
+    def _backward(
+        self, batches: Mapping[str, Batch], update: Mapping[str, Objectives], exchange: bool
+    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+        """One pass forward and backward: the detached loss, and what the objectives gave."""
+        model, wrapper = self.runner.model, self.runner.optim_wrapper
+        with exchanging_gradients(model, exchange and (wrapper.should_sync() or len(self.plan.updates) > 1)):
+            with autocast(wrapper.precision, self._to_device.device):
+                outputs = losses_of(model, batches, update)
+            loss = sum(sum_of_losses(outputs[name]) for name in batches)
+            wrapper.add_gradients(loss)
+        return loss.detach(), outputs
+
+    def _describe_pass(self, names: Sequence[str], part: str = "") -> str:
+        settings = {
+            "passes": self.passes,
+            "precision": self.runner.optim_wrapper.precision,
+            "activation_checkpointing": (self.runner.cfg.get("model") or {}).get("activation_checkpointing", False),
+        }
+        streams = [self.streams[name] for name in names]
+        return describe_pass(f"iteration {self._iter + 1}{part}", streams, self._to_device.device, settings)
 
     def _facts(self, update: Mapping[str, Objectives], random: Mapping[str, Any]) -> dict[str, Any]:
         """What a dump says of an update, beside numbers and batches; plain."""

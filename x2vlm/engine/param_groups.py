@@ -5,8 +5,10 @@ from typing import Any
 
 from mmengine.model import is_model_wrapper
 from torch import nn
+from torch.optim import Adam, AdamW
 
 from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.distributed import is_spread
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 # A name that *contains* one of these is not decayed. So `relative_position_bias_table`, `q_bias` and `fc_norm.weight`
@@ -75,6 +77,22 @@ def group_names(names: Iterable[str], fresh: set[str], rates: Mapping[str, float
     return groups
 
 
+def fused_option(optimizer_cfg: Mapping[str, Any], devices: set[str], spread: bool) -> dict[str, bool]:
+    """``fused=True`` for torch's Adam and AdamW where all parameters are on GPUs, unless the config says how to update.
+
+    One kernel for all parameters, which can also leave out a bad update without being waited for.
+
+    Args:
+        optimizer_cfg: ``type``, and whatever else the config says.
+        devices: Types of the devices that hold parameters.
+        spread: Whether parameters are sharded over processes; then torch's own choice stands.
+    """
+    kind = optimizer_cfg["type"]
+    kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+    said = {"fused", "foreach", "differentiable", "capturable"} & set(optimizer_cfg)
+    return {"fused": True} if kind in (Adam, AdamW) and devices == {"cuda"} and not spread and not said else {}
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class X2VLMOptimConstructor:
     """Build the optimizer with the published groups: {decay, no decay} x {base, fresh, vision, text, cross}.
@@ -97,7 +115,11 @@ class X2VLMOptimConstructor:
     def __call__(self, model: nn.Module) -> Any:
         """The optimizer wrapper for a model, which may say ``fresh_parameters()``."""
         inner = model.module if is_model_wrapper(model) else model
-        optimizer = build(OPTIMIZERS, self.optimizer_cfg, "optim_wrapper.optimizer", params=self.groups(inner))
+        groups = self.groups(inner)
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        devices, spread = {parameter.device.type for parameter in parameters}, any(map(is_spread, parameters))
+        options = self.optimizer_cfg | fused_option(self.optimizer_cfg, devices, spread)
+        optimizer = build(OPTIMIZERS, options, "optim_wrapper.optimizer", params=groups)
         wrapper_cfg = {"type": "MixedOptimWrapper"} | self.wrapper_cfg
         return build(OPTIM_WRAPPERS, wrapper_cfg, "optim_wrapper", optimizer=optimizer)
 
