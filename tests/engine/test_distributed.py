@@ -12,8 +12,10 @@ from mmengine.config import Config
 
 from tests.engine.tiny_parts import PLAN, sgd_config
 from x2vlm.building import ConfigError
+from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner
 from x2vlm.engine.processes import init_processes
+from x2vlm.weights.files import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +65,15 @@ def test_draws_are_counted_over_all_processes(two_processes):
 def test_two_processes_go_on_to_the_bit(two_processes):
     ours, theirs = (weights(two_processes / name / "iter_6.pth") for name in ("parts", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "sharded"])
+def test_what_one_process_meets_is_skipped_in_both_whenever_it_is_judged(two_processes, kind):
+    early, late = (read_checkpoint(two_processes / f"skipped_{kind}_{when}" / "iter_9.pth") for when in (False, True))
+    assert late["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
+    for key in ("state_dict", "ema_state_dict", "optimizer", "x2vlm_loop"):
+        assert not list(differences(early[key], late[key])), key
 
 
 @pytest.mark.slow
