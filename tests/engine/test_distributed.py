@@ -13,8 +13,9 @@ from mmengine.config import Config
 from tests.engine.tiny_parts import PLAN, sgd_config
 from x2vlm.building import ConfigError
 from x2vlm.commands.soak import differences
+from x2vlm.distributed import exchange_device
 from x2vlm.engine import build_runner
-from x2vlm.engine.processes import init_processes
+from x2vlm.engine.processes import default_backend, init_processes
 from x2vlm.weights.files import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,8 +102,27 @@ def test_the_launcher_of_torchrun_needs_torchrun(monkeypatch):
 def test_an_interrupted_process_tells_the_others(config, monkeypatch):
     """What all_reduce would give, without a second process: one of the others has got SIGTERM (15)."""
     monkeypatch.setattr("x2vlm.engine.hooks.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.hooks.exchange_device", lambda device: device)
     monkeypatch.setattr("x2vlm.engine.hooks.dist.all_reduce", lambda number, op: number.fill_(15))
     cfg = config(40)
     runner = build_runner(cfg)
     runner.train()
     assert runner.iter == 10  # they ask each other every ten iterations
+
+
+@pytest.mark.parametrize(
+    ("backends", "device"), [("cpu:gloo,cuda:nccl", "cpu"), ("cpu:gloo,cuda:gloo", "cpu"), ("cuda:nccl", "cuda")]
+)
+def test_numbers_for_python_are_exchanged_in_main_memory_where_that_is_possible(monkeypatch, backends, device):
+    monkeypatch.setattr("x2vlm.distributed.dist.get_backend_config", lambda: backends)
+    assert exchange_device(torch.device("cuda")) == torch.device(device)
+
+
+def test_with_gpus_there_is_a_way_through_main_memory_too(tmp_path):
+    assert [default_backend(gpus) for gpus in (True, False)] == ["cpu:gloo,cuda:nccl", "gloo"]
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group(default_backend(gpus=False), store=store, rank=0, world_size=1)
+    try:
+        assert exchange_device(torch.device("cuda")).type == "cpu"  # as torch itself words it
+    finally:
+        torch.distributed.destroy_process_group()
