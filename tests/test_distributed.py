@@ -37,7 +37,7 @@ def loss_and_gradients(rows, itc):
         temperature=temperature,
         batch=_Sized(batch, len(ids)),
     )
-    loss = itc(encoded)["loss_itc"]
+    loss = itc.losses(encoded, ())["loss_itc"]
     loss.backward()
     return loss.detach(), [*(p.grad for p in encoders.parameters()), temperature.grad]
 

@@ -32,7 +32,7 @@ TRANSFORMS = _child("transform", mm.TRANSFORMS, "x2vlm.data")
 METRICS = _child("metric", mm.METRICS, "x2vlm.evaluation")
 SCORERS = _own("scorer", "x2vlm.evaluation.scorers")
 INDEXES = _own("index", "x2vlm.evaluation.indexes", "x2vlm.evaluation.faiss_indexes")
-SEARCHES = _own("caption search", "x2vlm.models.generation.search")
+SEARCHES = _own("caption search", "x2vlm.models.generation.beam_search", "x2vlm.models.generation.sampling")
 
 # What MMEngine's runner builds. All are declared: a missing child makes MMEngine warn at every build.
 MODELS = _child("model", mm.MODELS, "x2vlm.models")

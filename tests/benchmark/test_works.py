@@ -8,7 +8,7 @@ from x2vlm.benchmark.sizes import SIZES, make_model, pixels
 from x2vlm.benchmark.works import Scale
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
-from x2vlm.models.generation.search import BeamSearch
+from x2vlm.models.generation.beam_search import BeamSearch
 
 SCALE = Scale(SIZES["tiny"], pairs=8, queries=2, dropout=0.0)
 

@@ -20,10 +20,10 @@ class GivenITM(ITM):
         super().__init__(width)
         self.size = size
 
-    def ask(self, encoded):
+    def requests(self, encoded):
         own = torch.arange(len(encoded.batch))
         start = own - own % self.size
-        return self._ask(encoded, start + (own + 1) % self.size, start + (own - 1) % self.size)
+        return [self.request(encoded, start + (own + 1) % self.size, start + (own - 1) % self.size)]
 
 
 def model_of(processes: int):

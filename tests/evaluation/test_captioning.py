@@ -13,7 +13,8 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.evaluation import java_scores
 from x2vlm.evaluation.captioning import CaptioningMetric, most_frequent
 from x2vlm.evaluation.ngrams import bleu, cider_d, rouge_l
-from x2vlm.models.generation.search import BeamSearch, GeneratedText
+from x2vlm.models.generation.beam_search import BeamSearch
+from x2vlm.models.generation.search import GeneratedText
 from x2vlm.objectives.caption import CaptionGeneration
 
 TOKENIZER = bert_vocab([*"a the dog cat runs sits on mat red picture of".split(), *(f"w{i}" for i in range(14))])  # noqa: SIM905

@@ -14,7 +14,7 @@ from x2vlm.data.text import bert_vocab
 from x2vlm.evaluation.matching import matching_logits
 from x2vlm.models.fusion import tokens
 from x2vlm.models.generation.answers import write_answers
-from x2vlm.models.generation.search import BeamSearch
+from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.layers.shapes import ROUNDED, round_up
 
 STREAMS = {"image": ["itc", "itm", "mlm"], "region": ["itc", "itm", "mlm", "bbox"]}

@@ -20,7 +20,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.evaluation.matching import match_logits
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.answers import rank_answers
-from x2vlm.models.generation.search import BeamSearch
+from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.models.x2vlm import X2VLM
 

@@ -36,9 +36,9 @@ class CaptioningMetric:
 
     Args:
         tokenizer: The model's tokenizer, which turns ids into a caption.
-        search: How captions are written: the arguments of :class:`~x2vlm.models.generation.search.BeamSearch` or, with
-            ``type="Sampling"``, of :class:`~x2vlm.models.generation.search.Sampling`. Default: the published search of
-            three beams.
+        search: How captions are written: the arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or,
+            with ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`. Default: the published
+            search of three beams.
         objective: Name of the objective that writes.
         also: ``meteor`` and ``spice``, which need Java and the package pycocoevalcap.
         save_to: File for the captions: a JSON list with ``image_id`` (``extras["image_id"]`` of the record, or its

@@ -191,8 +191,8 @@ class Inferencer:
 
         Args:
             picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.search.BeamSearch` or, with
-                ``type="Sampling"``, of :class:`~x2vlm.models.generation.search.Sampling`; the published search if not
+            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or, with
+                ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search if not
                 given.
 
         Raises:

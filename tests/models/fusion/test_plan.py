@@ -170,6 +170,12 @@ def test_contexts_that_differ_under_one_name_are_refused():
         fusion_encoder().read(requests)
 
 
+def test_texts_that_differ_under_one_name_are_refused():
+    one, other = (replace(texts([5, 2, 4]), source="captions") for _ in range(2))
+    with pytest.raises(ValueError, match=r"two batches of texts that differ carry the name 'captions'"):
+        fusion_encoder().read([FusionRequest(one, None), FusionRequest(other, None)])
+
+
 def test_index_tensors_on_a_device_are_fetched_all_at_once():
     fusion, made = fusion_encoder(), several()
     request, fetched = made["summaries of chosen texts"], []

@@ -6,7 +6,9 @@ import math
 import pytest
 import torch
 
-from x2vlm.models.generation.search import UNLIKELY, BeamSearch, Limits, Sampling, forbid, search_of
+from x2vlm.models.generation.beam_search import BeamSearch
+from x2vlm.models.generation.sampling import Sampling
+from x2vlm.models.generation.search import UNLIKELY, Limits, forbid, search_of
 
 END = 0
 

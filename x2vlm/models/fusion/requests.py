@@ -46,9 +46,6 @@ class FusionRequest:
     labels: Index | None = None
     keys_values: Sequence[KeyValue] | None = None
 
-    def __len__(self) -> int:
-        return len(self.text if self.texts is None else self.texts)
-
     def chosen(self) -> tuple[TextStates, Context | None]:
         """Text and context of every row, copied where rows choose."""
         text, context, device = self.text, self.context, self.text.embeds.device

@@ -25,12 +25,20 @@ class PackedTexts:
         real: ``[R, S]`` bool, where tokens stand.
         number: ``[R, S]``, where their embeddings stand among those of all distinct texts.
         masks: For each request, the real tokens of its rows: ``[R', L]`` bool.
+
+    Raises:
+        ValueError: If two batches of texts that differ carry one name.
     """
 
     def __init__(self, requests: Sequence[FusionRequest], chosen: Sequence[Array | None], ladder: ShapeLadder) -> None:
         self.requests, self.chosen = requests, chosen
         names = [request.text.source or number for number, request in enumerate(requests)]
         self._texts = {name: request.text for name, request in zip(names, requests, strict=True)}
+        for name, request in zip(names, requests, strict=True):
+            if request.text.embeds is not self._texts[name].embeds:
+                raise ValueError(
+                    f"two batches of texts that differ carry the name {name!r}. Give each its own `source`, or None."
+                )
         self._shown = {name: mask_on_host(text) for name, text in self._texts.items()}
         sizes = [mask.size for mask in self._shown.values()]
         self._starts = dict(zip(self._texts, np.cumsum([0, *sizes]).tolist(), strict=False))
