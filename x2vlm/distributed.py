@@ -51,9 +51,19 @@ def row_offset(rows: Tensor) -> int:
 
 
 def _row_counts(rows: Tensor) -> list[int]:
-    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]
-    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
-    return [int(count) for count in counts]
+    device = exchange_device(rows.device)
+    counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.full((1,), len(rows), dtype=torch.long, device=device))
+    return torch.cat(counts).tolist()
+
+
+def exchange_device(device: torch.device) -> torch.device:
+    """Where processes exchange numbers that Python needs: in main memory, if they can, so that no GPU is waited for.
+
+    Args:
+        device: Where they are exchanged else.
+    """
+    return torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
 
 
 def _pad_to(rows: Tensor, length: int) -> Tensor:

@@ -2,11 +2,15 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
 from mmengine.config import Config
 
+import x2vlm.engine.loops
+from tests.engine.sharded_parts import SHARDED
+from tests.engine.test_deferred_check import poisoned
 from tests.engine.tiny_parts import PLAN, sgd_config, tiny_config
 from x2vlm.engine import build_runner
 
@@ -30,4 +34,13 @@ if dist.get_rank() == 0:
     os.link(folder / "whole" / "iter_3.pth", folder / "parts" / "iter_3.pth")
 dist.barrier()
 train(tiny_config(folder / "parts", 6, resume=True))
+for kind, changes in (("ddp", {}), ("sharded", dict(model_wrapper_cfg=SHARDED))):
+    for late in (False, True):  # judged before the update, or one step later as on GPUs
+        x2vlm.engine.loops.defers_check = lambda optimizer, device, late=late: late
+        work_dir = folder / f"skipped_{kind}_{late}"
+        train(
+            poisoned(
+                partial(tiny_config, work_dir), (2, 9), "loss" if kind == "ddp" else "gradient", max_iters=9, **changes
+            )
+        )
 dist.destroy_process_group()

@@ -12,8 +12,11 @@ from mmengine.config import Config
 
 from tests.engine.tiny_parts import PLAN, sgd_config
 from x2vlm.building import ConfigError
+from x2vlm.commands.soak import differences
+from x2vlm.distributed import exchange_device
 from x2vlm.engine import build_runner
-from x2vlm.engine.processes import init_processes
+from x2vlm.engine.processes import default_backend, init_processes
+from x2vlm.weights.files import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +69,15 @@ def test_two_processes_go_on_to_the_bit(two_processes):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "sharded"])
+def test_what_one_process_meets_is_skipped_in_both_whenever_it_is_judged(two_processes, kind):
+    early, late = (read_checkpoint(two_processes / f"skipped_{kind}_{when}" / "iter_9.pth") for when in (False, True))
+    assert late["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
+    for key in ("state_dict", "ema_state_dict", "optimizer", "x2vlm_loop"):
+        assert not list(differences(early[key], late[key])), key
+
+
+@pytest.mark.slow
 def test_results_are_written_by_one_process(two_processes):
     lines = [json.loads(line) for line in (two_processes / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["iter"] for line in lines] == [6]
@@ -90,8 +102,27 @@ def test_the_launcher_of_torchrun_needs_torchrun(monkeypatch):
 def test_an_interrupted_process_tells_the_others(config, monkeypatch):
     """What all_reduce would give, without a second process: one of the others has got SIGTERM (15)."""
     monkeypatch.setattr("x2vlm.engine.hooks.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.hooks.exchange_device", lambda device: device)
     monkeypatch.setattr("x2vlm.engine.hooks.dist.all_reduce", lambda number, op: number.fill_(15))
     cfg = config(40)
     runner = build_runner(cfg)
     runner.train()
     assert runner.iter == 10  # they ask each other every ten iterations
+
+
+@pytest.mark.parametrize(
+    ("backends", "device"), [("cpu:gloo,cuda:nccl", "cpu"), ("cpu:gloo,cuda:gloo", "cpu"), ("cuda:nccl", "cuda")]
+)
+def test_numbers_for_python_are_exchanged_in_main_memory_where_that_is_possible(monkeypatch, backends, device):
+    monkeypatch.setattr("x2vlm.distributed.dist.get_backend_config", lambda: backends)
+    assert exchange_device(torch.device("cuda")) == torch.device(device)
+
+
+def test_with_gpus_there_is_a_way_through_main_memory_too(tmp_path):
+    assert [default_backend(gpus) for gpus in (True, False)] == ["cpu:gloo,cuda:nccl", "gloo"]
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group(default_backend(gpus=False), store=store, rank=0, world_size=1)
+    try:
+        assert exchange_device(torch.device("cuda")).type == "cpu"  # as torch itself words it
+    finally:
+        torch.distributed.destroy_process_group()

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from x2vlm.distributed import is_distributed, world_size
+from x2vlm.distributed import exchange_device, is_distributed, world_size
 from x2vlm.engine.keeping import CheckpointHook
 from x2vlm.engine.terminal import spare_terminal
 from x2vlm.registry import HOOKS
@@ -240,7 +240,7 @@ class StopHook(Hook):
             return self.signal is not None
         if done % self.interval and done != runner.max_iters:
             return False
-        device = next(runner.model.parameters()).device
+        device = exchange_device(next(runner.model.parameters()).device)
         number = torch.tensor(self.signal or 0, device=device)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         self.signal = int(number) or None

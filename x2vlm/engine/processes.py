@@ -27,6 +27,9 @@ class StalledError(RuntimeError):
 def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
     """Join the other processes, if there are others: over NCCL on GPUs, over gloo on CPU. MMEngine alone needs GPUs.
 
+    With GPUs both are there: numbers that Python needs, such as how many pairs another process has, go over gloo, so
+    that no GPU is waited for.
+
     Args:
         launcher: ``none``; ``pytorch`` for processes that torchrun started; ``slurm`` for those of srun.
         dist_cfg: ``backend``, and ``timeout``: seconds that a process waits for the others, before it ends.
@@ -37,7 +40,7 @@ def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> 
     if launcher not in LAUNCHERS:
         raise ConfigError(f"'{launcher}' is not known. Accepted: {', '.join(LAUNCHERS)}.", "launcher")
     given = dict(dist_cfg or {})
-    backend = given.pop("backend", "nccl" if torch.cuda.is_available() else "gloo")
+    backend = given.pop("backend", default_backend(torch.cuda.is_available()))
     timeout = given.pop("timeout", None)
     if given or (timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0)):
         raise ConfigError(f"takes backend and timeout (seconds, above 0); given: {dict(dist_cfg)}.", "env_cfg.dist_cfg")
@@ -59,6 +62,11 @@ def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> 
         raise ConfigError(
             f"{os.environ.get('WORLD_SIZE')} processes were to meet at {where}, and not all came ({text}).", "launcher"
         ) from error
+
+
+def default_backend(gpus: bool) -> str:
+    """What torch is told of how processes talk, with GPUs or without."""
+    return "cpu:gloo,cuda:nccl" if gpus else "gloo"
 
 
 def _take_from_slurm() -> None:
