@@ -104,4 +104,5 @@ class PlainCaptionReader:
             else:
                 hidden = fusion_layer(layer, hidden, added, self.images, seen, source)
         self.history = kept
-        return self.objective.score(hidden[:, -1], model.text_encoder.word_embeddings).log_softmax(dim=-1)
+        scores = self.objective.score(hidden[:, -1], model.text_encoder.word_embeddings)
+        return scores.float().log_softmax(dim=-1)

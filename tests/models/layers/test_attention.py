@@ -46,6 +46,7 @@ def test_every_backend_equals_eager_in_output_and_gradients(backend, with_mask, 
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a GPU")
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("backend", ["sdpa", "flash", "flex", "varlen", "xformers"])
