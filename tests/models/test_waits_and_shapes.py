@@ -163,6 +163,7 @@ def shapes_of_a_hundred_steps(shapes):
     return len(counts.attention_shapes)
 
 
+@pytest.mark.slow
 def test_a_hundred_steps_with_texts_of_real_lengths_have_few_shapes():
     rounded, exact = shapes_of_a_hundred_steps("rounded"), shapes_of_a_hundred_steps("exact")
     assert rounded <= 40
