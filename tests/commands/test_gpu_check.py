@@ -114,7 +114,7 @@ def test_commands_name_files_that_exist_and_options_that_the_benchmark_takes(tmp
             args = _parse(words[2:])
             assert (args.device, args.precision, args.size, args.json) == ("cuda", "bf16", "base", True)
     (tests,) = chosen(["gpu-tests"])
-    assert "tests/models/layers/test_attention.py" in tests.command(ROOT, tmp_path)
+    assert "tests/models/layers/test_attention_on_gpu.py" in tests.command(ROOT, tmp_path)
 
 
 @pytest.mark.slow
