@@ -31,11 +31,12 @@ class Outcome:
         from x2vlm.data.ledger import TooManyBadRecordsError
         from x2vlm.engine.integrity import SaveError
         from x2vlm.engine.losses import NotFiniteError
+        from x2vlm.engine.out_of_memory import StepOutOfMemoryError
         from x2vlm.engine.processes import StalledError
         from x2vlm.engine.workers import DataStoppedError
 
         told = (ConfigError, TooManyBadRecordsError, NotFiniteError, SaveError, DataStoppedError, StalledError)
-        return self._guarded(work, FAILED, *told)
+        return self._guarded(work, FAILED, *told, StepOutOfMemoryError)
 
     def _guarded(self, work: Callable[[], Any], status: int, *expected: type[Exception]) -> Any:
         if self.status:
