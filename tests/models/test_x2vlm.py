@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.models.conftest import image_batch, random_texts, region_batch, tiny_model
+from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
 from x2vlm.models.contexts import mean_of_parts
 from x2vlm.models.fusion.requests import FusionRequest
@@ -211,3 +212,18 @@ def test_plain_and_masked_texts_are_encoded_in_one_pass(model):
     model(batch, objectives=("itc", "itm", "bbox", "mlm"))
     assert len(calls) == 1
     assert torch.equal(calls[0], torch.cat([batch.text_ids, batch.masked_ids]))
+
+
+def test_an_attention_backend_that_is_not_known_is_refused_when_the_model_is_built():
+    with pytest.raises(
+        ConfigError, match=r"model\.attention: .*'flahs' is not known\. Did you mean 'flash'\? Accepted: auto, "
+    ):
+        tiny_model(attention="flahs")
+
+
+def test_one_that_cannot_run_here_is_named_with_the_reason_before_anything_is_learned():
+    model = tiny_model(attention="xformers")
+    with pytest.raises(
+        ConfigError, match=r"attention with .* cannot run on cpu in torch\.float32: xformers: .* Use 'auto'"
+    ):
+        model(image_batch())

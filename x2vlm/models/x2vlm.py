@@ -13,6 +13,7 @@ from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
+from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shapes import check_shapes
@@ -77,20 +78,19 @@ class X2VLM(PretrainedModel):
             "activation_checkpointing": activation_checkpointing,
             "shapes": shapes,
         }
+        check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
-        self.activation_checkpointing = activation_checkpointing
+        self.activation_checkpointing, common = activation_checkpointing, {"attention": attention, "shapes": shapes}
         words = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         self.vision_encoder = self.text_encoder = self.fusion_encoder = None
         if vision_encoder is not None:
             self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
         if text_encoder is not None:
-            derived = {"attention": attention, "shapes": shapes, **words}
-            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **derived)
+            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **words)
         text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
-            derived = {"attention": attention, "shapes": shapes, **widths}
-            self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **derived)
+            self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None

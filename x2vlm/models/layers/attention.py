@@ -9,6 +9,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from x2vlm.building import ConfigError, suggestion
 from x2vlm.models.layers import backends  # noqa: F401  (registers them)
 from x2vlm.models.layers.probing import present, why_not
 from x2vlm.registry import ATTENTION_BACKENDS
@@ -43,7 +44,7 @@ def attend(
         ``[B, H, Q, d]``.
 
     Raises:
-        ValueError: If there is no such backend, or the one named cannot do this on this device and type.
+        ConfigError: If there is no such backend, or the one named cannot do this on this device and type.
     """
     frozen = bias is not None and not (torch.is_grad_enabled() and bias.requires_grad)
     given = (mask is not None, bias is not None, dropout > 0)
@@ -108,23 +109,37 @@ def choose(
             can. Not every kernel takes a mask or a bias that learns, so the answer is for calls of the same kind only.
 
     Raises:
-        ValueError: If there is no such backend, or none that can.
+        ConfigError: If there is no such backend, or none that can.
     """
     names = candidates(device, biased, ragged, frozen) if backend == "auto" else (backend,)
     reasons = []
     for name in names:
-        if name not in ATTENTION_BACKENDS.module_dict:
-            known = ", ".join(["auto", *sorted(ATTENTION_BACKENDS.module_dict)])
-            raise ValueError(f"attention backend '{name}' is not known. Accepted: {known}.")
+        check_backend(name)
         reason = (refusal or _refusal)(name, device, dtype, masked, biased, dropped, frozen)
         if reason is None:
             return name
         reasons.append(f"{name}: {reason.rstrip('.')}")
     given = ["a mask"] * masked + [f"a {'fixed' if frozen else 'learned'} bias"] * biased + ["dropout"] * dropped
     extras = " and ".join(given) or "neither mask nor bias"
-    raise ValueError(
+    raise ConfigError(
         f"attention with {extras} cannot run on {device} in {dtype}: {'; '.join(reasons)}. Use 'auto' or 'eager'."
     )
+
+
+def check_backend(name: str, path: str = "") -> None:
+    """Refuse a name that is neither ``auto`` nor a registered backend.
+
+    Args:
+        name: The name.
+        path: Where it stands in the config.
+
+    Raises:
+        ConfigError: If it is not known.
+    """
+    known = ["auto", *sorted(ATTENTION_BACKENDS.module_dict)]
+    if name not in known:
+        near = suggestion(name, known)
+        raise ConfigError(f"attention backend '{name}' is not known. Accepted: {', '.join(known)}.{near}", path)
 
 
 def candidates(device: str, biased: bool, ragged: bool, frozen: bool) -> tuple[str, ...]:
