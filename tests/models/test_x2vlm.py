@@ -216,14 +216,12 @@ def test_plain_and_masked_texts_are_encoded_in_one_pass(model):
 
 def test_an_attention_backend_that_is_not_known_is_refused_when_the_model_is_built():
     with pytest.raises(
-        ConfigError, match=r"model\.attention: .*'flahs' is not known\. Did you mean 'flash'\? Accepted: auto, "
+        ConfigError, match=r"model\.attention: .*'flahs' is not known\. Accepted: .* Did you mean 'flash'"
     ):
         tiny_model(attention="flahs")
 
 
 def test_one_that_cannot_run_here_is_named_with_the_reason_before_anything_is_learned():
     model = tiny_model(attention="xformers")
-    with pytest.raises(
-        ConfigError, match=r"attention with .* cannot run on cpu in torch\.float32: xformers: .* Use 'auto'"
-    ):
-        model(image_batch())
+    with pytest.raises(ConfigError, match=r"cannot run on cpu in torch\.float32: xformers: .* Use 'auto' or 'eager'"):
+        model(image_batch(), objectives=["itc"])
