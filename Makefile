@@ -8,7 +8,7 @@ PLUGIN_WEIGHTS := plugins/real_towers/requirements.txt
 PYTEST := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all parity lint format configs clean
+.PHONY: help setup demo test test-all parity gpu-check lint format configs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ test-all: $(VENV)/.weights  ## All tests, with coverage; installs 100 MB of real
 
 parity: setup  ## Only the comparison with recorded tensors of the official release
 	$(BIN)/python -m pytest -m "" tests/parity
+
+gpu-check: setup  ## Tests, benchmarks and the demo on a GPU, in six minutes; a table beside the targets
+	$(BIN)/python tools/gpu_check.py
 
 lint: setup configs  ## Style, format, and every config
 	$(BIN)/ruff check .

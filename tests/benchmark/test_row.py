@@ -1,5 +1,6 @@
 import pytest
 
+from x2vlm.benchmark import row, table
 from x2vlm.benchmark.all_works import ALL, WORKS, Case
 from x2vlm.benchmark.row import shares
 
@@ -16,6 +17,32 @@ def test_the_whole_table_has_every_work_and_two_more_training_steps():
         (16, "fp32"),
         (8, "bf16"),
     ]
+
+
+def test_files_are_read_on_the_cpu_whatever_the_device():
+    assert Case("data", "tiny", device="cuda").place == "cpu"
+    assert Case("end-to-end", "tiny", device="cuda").place == "cuda"
+
+
+def test_a_row_of_training_has_what_steps_of_varied_shapes_take_on_both_sides(monkeypatch):
+    monkeypatch.setattr(row, "memory_of", lambda told: 2**30)  # two processes that a slow test starts
+    (found,) = row.rows_of(Case("training", "tiny", pairs=4, batches=3), repeats=1)
+    for side in ("library", "plain"):
+        assert found[side].keys() >= {"first", "median", "greatest", "repeated", "varied_by_repeated", "flops"}
+        assert found[side]["varied_by_repeated"] == pytest.approx(found[side]["median"] / found[side]["repeated"])
+    assert found["library"]["operators"] > 1000
+    assert found["library"]["waits"] > 0
+    assert found["library"]["product_shapes"] > found["library"]["attention_shapes"] > 0
+    line = table.line(found, {"side": 8, "fp32": 1e9})
+    assert "varied / repeated shapes" in line
+    assert "distinct shapes" in line
+
+
+def test_figures_of_a_gpu_stand_under_the_row(monkeypatch):
+    monkeypatch.setattr(row, "memory_of", lambda told: 2**30)
+    (found, *_) = row.rows_of(Case("encode", "tiny"), repeats=1)
+    found["library"]["gpu"] = {"kernels": 12, "waits": 3, "items": 2, "nonzeros": 1, "busy": 0.5}
+    assert "12 kernels, 3 waits (2 item, 1 nonzero), GPU busy 50%" in table.line(found, {"side": 8, "fp32": 1e9})
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2vlm.benchmark.all_works import WORKS
 from x2vlm.benchmark.plain import PlainPath
@@ -25,6 +28,34 @@ def test_both_sides_give_the_same(name):
             torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-5, rtol=1e-5)
         else:
             torch.testing.assert_close(ours.view(theirs.shape), theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in WORKS if name not in ("data", "training")])
+def test_both_sides_run_in_bf16_and_compute_products_in_it(name):
+    for work in WORKS[name](replace(SCALE, precision="bf16")):
+        for side in (work.library, work.plain):
+            with Types() as types:
+                side()
+            assert torch.bfloat16 in types.seen
+
+
+class Types(TorchDispatchMode):
+    """Which types the first factors of products have."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        with self:
+            parts = func.decompose(*args, **kwargs or {})
+        if parts is not NotImplemented:
+            return parts
+        if func._schema.name in ("aten::mm", "aten::bmm"):
+            self.seen.add(args[0].dtype)
+        elif func._schema.name == "aten::addmm":
+            self.seen.add(args[1].dtype)
+        return func(*args, **kwargs or {})
 
 
 @pytest.mark.parametrize(

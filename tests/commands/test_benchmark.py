@@ -48,7 +48,7 @@ def test_one_work_in_bf16_is_told_by_name_beside_the_rates_of_both_precisions(ca
     *shown, last = capsys.readouterr().out.splitlines()
     (only,) = json.loads(last)["rows"]
     assert only["name"].endswith("bf16")
-    assert (only["library"]["precision"], only["plain"]["precision"]) == ("bf16", "fp32")
+    assert (only["library"]["precision"], only["plain"]["precision"]) == ("bf16", "bf16")
     assert any("GFLOP/s in fp32 and" in line and "GFLOP/s in bf16" in line for line in shown)
 
 
@@ -81,7 +81,11 @@ def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
     ("told", "complaint"),
     [
         (["encode", "--repeats", "0"], "0 is no count from 1"),
-        (["encode", "--precision", "bf16"], "--precision is for train-step, video-step, not for encode"),
+        (["data", "--precision", "bf16"], "--precision is for train-step, training, video-step, rerank"),
+        (["data", "--device", "cuda"], "end-to-end, all, not for data"),
+        (["growth", "--precision", "bf16"], "end-to-end, all, not for growth"),
+        (["encode", "--batches", "3"], "--batches is for training, not for encode"),
+        (["training", "--batches", "1"], "1 is too few: the first step is not counted"),
         (["train-step", "--works", "encode"], "--works is for all, growth, not for train-step"),
         (["all", "--works", "encode,speed"], "--works: all has no 'speed'. It has: train-step, train-step-16"),
         (["growth", "--works", "speed"], "--works: growth has no 'speed'. It has: batch, regions"),

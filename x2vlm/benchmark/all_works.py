@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from x2vlm.benchmark.reading import data, end_to_end
 from x2vlm.benchmark.sizes import SIZES
-from x2vlm.benchmark.training import train_step, video_step
+from x2vlm.benchmark.training import train_step, training, video_step
 from x2vlm.benchmark.works import Scale, Work, answer, caption, encode, rerank
 
 WORKS: dict[str, Callable[[Scale], list[Work]]] = {
     "train-step": train_step,
+    "training": training,
     "video-step": video_step,
     "rerank": rerank,
     "encode": encode,
@@ -30,8 +31,10 @@ class Case:
         size: A key of ``SIZES``.
         pairs: Captions, and as many regions, of a training step.
         queries: Images, and texts, whose candidates are ranked; None: 8 at base size, 2 at tiny.
-        precision: Of the library in a training step.
+        precision: Of both sides.
         compiled: Whether the library compiles blocks in a training step.
+        device: ``cpu`` or ``cuda``; files are read on the CPU anyway.
+        batches: Of varied training; None: 20, on a CPU at base size 6.
     """
 
     work: str
@@ -40,11 +43,27 @@ class Case:
     queries: int | None = None
     precision: str = "fp32"
     compiled: bool = False
+    device: str = "cpu"
+    batches: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The device that this work is measured on."""
+        return "cpu" if self.work == "data" else self.device
 
     def works(self) -> list[Work]:
         """Built: models, weights and inputs."""
         queries = self.queries or (8 if self.size == "base" else 2)
-        scale = Scale(SIZES[self.size], self.pairs, queries, precision=self.precision, compiled=self.compiled)
+        batches = self.batches or (6 if self.place == "cpu" and self.size == "base" else 20)
+        scale = Scale(
+            SIZES[self.size],
+            self.pairs,
+            queries,
+            precision=self.precision,
+            compiled=self.compiled,
+            device=self.place,
+            batches=batches,
+        )
         return WORKS[self.work](scale)
 
     def named(self, name: str) -> "Case":

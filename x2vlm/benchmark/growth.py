@@ -92,7 +92,7 @@ def _resolution(values: Sequence[int], size: Size, repeats: int, _: int) -> Poin
         model = make_model(size, side).train()
         trained = step("", model, mixed(size, 2), 4, "pairs", Scale(size))
         seconds = _seconds(trained, repeats, side == values[0], ", step")
-        encoded = encode_images(model.eval(), side, 2)
+        encoded = encode_images(model.eval(), side, 2, Scale(size))
         yield side, seconds | _seconds(encoded, repeats, side == values[0], ", encoding")
 
 

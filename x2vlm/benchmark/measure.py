@@ -1,7 +1,7 @@
 """Seconds, memory and arithmetic of a run, measured so that two runs can be compared.
 
 Every repetition runs both sides, one after the other, so that what else the machine does falls on both. Peak memory is
-that of a process of its own for each side.
+that of a process of its own for each side; on a GPU that of tensors, in the same process.
 """
 
 import platform
@@ -32,14 +32,26 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return statistics.linear_regression(*zip(*((log(x), log(y)) for x, y in points), strict=True)).slope
 
 
-def seconds_of(run: Run) -> float:
-    """How long one run takes."""
+def seconds_of(run: Run, device: str = "cpu") -> float:
+    """How long one run takes on ``cpu``, or on ``cuda``: from one event to another, with nothing else under way."""
+    if device == "cuda":
+        return _seconds_on_gpu(run)
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def interleaved(runs: Sequence[Run], repeats: int, warm_up: int = 1) -> list[list[float]]:
+def _seconds_on_gpu(run: Run) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    run()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def interleaved(runs: Sequence[Run], repeats: int, warm_up: int = 1, device: str = "cpu") -> list[list[float]]:
     """Seconds of each run in every repetition; the first ``warm_up`` are not counted.
 
     Raises:
@@ -51,7 +63,7 @@ def interleaved(runs: Sequence[Run], repeats: int, warm_up: int = 1) -> list[lis
     for repetition in range(warm_up + repeats):
         order = range(len(runs)) if repetition % 2 == 0 else reversed(range(len(runs)))
         for number in order:
-            taken = seconds_of(runs[number])
+            taken = seconds_of(runs[number], device)
             if repetition >= warm_up:
                 seconds[number].append(taken)
     return seconds
@@ -64,11 +76,11 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": median, "least": low, "greatest": high, "spread": (high - low) / median}
 
 
-def matmul_rate(side: int, dtype: torch.dtype = torch.float32, repeats: int = 3) -> float:
+def matmul_rate(side: int, dtype: torch.dtype = torch.float32, repeats: int = 3, device: str = "cpu") -> float:
     """Floating-point operations a second in a product of two square matrices; the best of some."""
-    first, second = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+    first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     torch.mm(first, second)
-    best = min(seconds_of(lambda: torch.mm(first, second)) for _ in range(repeats))
+    best = min(seconds_of(lambda: torch.mm(first, second), device) for _ in range(repeats))
     return 2 * side**3 / best
 
 
@@ -101,6 +113,16 @@ def peak_memory() -> int:
         return 1024 * int(line.split()[1])
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if platform.system() == "Darwin" else 1024 * most
+
+
+def gpu_peak_memory(run: Run) -> int:
+    """The most bytes that tensors took on the GPU during one run, those that were there before included."""
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()
 
 
 def memory_of(arguments: Sequence[str]) -> int:

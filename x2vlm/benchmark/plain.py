@@ -164,7 +164,7 @@ class PlainPath:
         contexts = _joined(_chosen(context, wrong_contexts), context)
         texts = _joined(text, _chosen(text, wrong_texts))
         false = self.fuse(texts, contexts)[:, 0]
-        labels = torch.cat([torch.ones(len(true)), torch.zeros(len(false))]).long().to(true.device)
+        labels = (torch.arange(len(true) + len(false), device=true.device) < len(true)).long()
         return F.cross_entropy(self.model.objectives["itm"].head(torch.cat([true, false])), labels)
 
     def _mlm(self, batch: Batch, context: Tokens | None, text: Tokens | None) -> Tensor:

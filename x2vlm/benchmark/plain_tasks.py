@@ -23,13 +23,18 @@ def match(plain: PlainPath, text: Tokens, context: Tokens) -> Tensor:
 def texts_of_an_image(plain: PlainPath, image: Tensor, texts: Tokens) -> Tensor:
     """Scores of ``k`` texts, padded, for one image ``[1 + N, D]``, which is copied for each of them: ``[k]``."""
     images = image.repeat(len(texts.embeds), 1, 1)
-    return match(plain, texts, Tokens(images, torch.ones(images.shape[:2], dtype=torch.bool)))
+    return match(plain, texts, Tokens(images, _everything(images)))
 
 
 def images_of_a_text(plain: PlainPath, images: Tensor, text: Tokens) -> Tensor:
     """Scores of ``k`` images ``[k, 1 + N, D]`` for one text, ``[1, L, D]``, padded: ``[k]``."""
     texts = Tokens(text.embeds.repeat(len(images), 1, 1), text.mask.repeat(len(images), 1))
-    return match(plain, texts, Tokens(images, torch.ones(images.shape[:2], dtype=torch.bool)))
+    return match(plain, texts, Tokens(images, _everything(images)))
+
+
+def _everything(images: Tensor) -> Tensor:
+    """``[k, 1 + N]`` bool: attention may look everywhere."""
+    return torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
 
 
 def rank_answers(
@@ -87,9 +92,9 @@ class PlainCaptionReader:
         asked = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
         known = self.history[0].shape[1] if self.history else 0
         mask = causal_mask(torch.ones_like(asked, dtype=torch.bool))[:, known:]
-        positions = torch.arange(known, asked.shape[1])[None] + model.text_encoder.first_position
+        positions = torch.arange(known, asked.shape[1], device=ids.device)[None] + model.text_encoder.first_position
         hidden = model.text_encoder.net.embeddings(input_ids=asked[:, known:], position_ids=positions)
-        added, seen = forbid(mask, TEXT_FORBIDDEN), torch.zeros(1, 1, 1, 1)
+        added, seen = forbid(mask, TEXT_FORBIDDEN), torch.zeros(1, 1, 1, 1, device=ids.device)
         kept: list[Tensor] = []
         for i, layer in enumerate([*model.text_encoder.net.encoder.layer, *model.fusion_encoder.layer]):
             source = torch.cat([self.history[i], hidden], dim=1) if self.history else hidden
@@ -99,4 +104,5 @@ class PlainCaptionReader:
             else:
                 hidden = fusion_layer(layer, hidden, added, self.images, seen, source)
         self.history = kept
-        return self.objective.score(hidden[:, -1], model.text_encoder.word_embeddings).log_softmax(dim=-1)
+        scores = self.objective.score(hidden[:, -1], model.text_encoder.word_embeddings)
+        return scores.float().log_softmax(dim=-1)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from x2vlm.benchmark.plain import PlainPath
 from x2vlm.benchmark.plain_data import read_regions
+from x2vlm.benchmark.precision import computing_in
 from x2vlm.benchmark.sizes import FIRST_WORD, MASKS, OBJECTIVES, make_model
 from x2vlm.benchmark.works import CAPTION_TOKENS, Scale, Work
 from x2vlm.data.augment import RandAugment
@@ -50,7 +51,7 @@ def data(scale: Scale, backend: str = "torch") -> list[Work]:
 def end_to_end(scale: Scale) -> list[Work]:
     """Pictures from disk, then forward and backward through their regions."""
     read, read_plainly, folder = readers(scale)
-    model = make_model(scale.size, scale.size.image, dropout=scale.dropout).train()
+    model = make_model(scale.size, scale.size.image, dropout=scale.dropout).to(scale.device).train()
     plain = PlainPath(model, CAPTION_TOKENS, MASKS)
     pictures = max(1, 3 * scale.pairs // 8)
     collate, collate_plainly = _collates(model.tokenizer, scale.pairs)
@@ -62,12 +63,14 @@ def end_to_end(scale: Scale) -> list[Work]:
 
     def library(_: Any = folder) -> None:
         started()
-        sum(model(collate(read(pictures))).values()).backward()
+        with computing_in(scale.precision, scale.device):
+            sum(model(collate(read(pictures)).to(scale.device)).values()).backward()
 
     def with_plain_path() -> None:
         started()
-        batch = collate_plainly(read_plainly(pictures))
-        sum(plain.losses(batch, list(OBJECTIVES)).values()).backward()
+        batch = collate_plainly(read_plainly(pictures)).to(scale.device)
+        with computing_in(scale.precision, scale.device):
+            sum(plain.losses(batch, list(OBJECTIVES)).values()).backward()
 
     name = f"reading {pictures} pictures and training on {scale.pairs} regions of them"
     return [Work(name, library, with_plain_path, scale.pairs, "pairs")]

@@ -11,13 +11,14 @@ GIB = 2**30
 _COLUMNS = "{:>17} {:>17} {:>22} {:>21} {:>17} {:>23}  {}"
 
 
-def head(size: str, threads: int, repeats: int, rates: Mapping[str, Any]) -> str:
-    """What holds for all rows, and the names of the columns."""
+def head(size: str, threads: int, repeats: int, rates: Mapping[str, Any], device: str = "cpu", card: str = "") -> str:
+    """What holds for all rows, and the names of the columns; ``card`` is the name of the GPU."""
+    where = card or device
+    speeds = " and at ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in rates.items() if name != "side")
     return (
-        f"size {size}, {threads} threads; median of {repeats} repetitions in turns (greatest minus least); "
+        f"size {size}, {where}, {threads} threads; median of {repeats} repetitions in turns (greatest minus least); "
         f"'/': library / plain path.\nA product of two {rates['side']}-square matrices runs at "
-        f"{rates['fp32'] / 1e9:.0f} GFLOP/s in fp32 and at {rates['bf16'] / 1e9:.0f} GFLOP/s in bf16 on this machine; "
-        "shares are of these.\n\n"
+        f"{speeds} on this {'GPU' if device == 'cuda' else 'machine'}; shares are of these.\n\n"
         + _COLUMNS.format("library s", "plain s", "ratio", "peak GiB", "GFLOP", "GFLOP/s (share)", "what")
         + "\n"
     )
@@ -41,7 +42,33 @@ def line(row: Mapping[str, Any], rates: Mapping[str, Any]) -> str:
         if "parts" in side:
             shares = ", ".join(f"{part} {share:.0%}" for part, share in side["parts"].items())
             lines.append(f"{name:>17}: {shares}")
+        lines += [f"{name:>17}: {more}" for more in (_steps(side), _on_gpu(side)) if more]
     return "\n".join(lines) + "\n"
+
+
+def _steps(side: Mapping[str, Any]) -> str:
+    if "first" not in side:
+        return ""
+    told = (
+        f"first step {side['first']:.3g} s, slowest {side['greatest']:.3g} s, "
+        f"varied / repeated shapes {side['varied_by_repeated']:.2f}"
+    )
+    if "operators" in side:
+        told += (
+            f"; {side['operators']:.0f} operators and {side['waits']:.1f} reads that wait in a step; distinct shapes: "
+            f"{side['attention_shapes']} of attention, {side['product_shapes']} of products"
+        )
+    return told
+
+
+def _on_gpu(side: Mapping[str, Any]) -> str:
+    if "gpu" not in side:
+        return ""
+    gpu = side["gpu"]
+    return (
+        f"{gpu['kernels']} kernels, {gpu['waits']} waits ({gpu['items']} item, {gpu['nonzeros']} nonzero), "
+        f"GPU busy {gpu['busy']:.0%}"
+    )
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: str) -> None:

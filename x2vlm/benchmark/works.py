@@ -15,6 +15,7 @@ from torch import Tensor
 
 from x2vlm.benchmark import plain_tasks
 from x2vlm.benchmark.plain import PlainPath, Tokens
+from x2vlm.benchmark.precision import computing_in
 from x2vlm.benchmark.sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.data.batch import Batch
 from x2vlm.evaluation.matching import match_logits
@@ -39,6 +40,7 @@ class Work:
         count: How much is done.
         unit: Of what.
         parts: Growing shares of the work (each does a little more than the one before), by name: for both sides.
+        steps: The steps that the work consists of, where each of them is to be timed: for both sides.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Work:
     count: int
     unit: str
     parts: dict[str, tuple[Run, Run]] = field(default_factory=dict)
+    steps: tuple[tuple[Run, Run], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Scale:
         pairs: Captions, and as many regions, of a training step.
         queries: Images (texts) whose texts (images) are ranked.
         dropout: In training.
-        precision: Of the library in training steps, ``bf16`` by autocast; the plain path is always fp32.
+        precision: Of both sides: ``fp32``, ``bf16`` or ``fp16`` by autocast, ``tf32``.
         compiled: Whether the library compiles the blocks of its towers in training steps.
+        device: Where both sides compute, ``cpu`` or ``cuda``. What is kept in main memory in between stays there.
+        batches: Different batches of ``training``.
     """
 
     size: Size
@@ -68,12 +73,24 @@ class Scale:
     dropout: float = 0.1
     precision: str = "fp32"
     compiled: bool = False
+    device: str = "cpu"
+    batches: int = 20
+
+    @property
+    def captioned(self) -> int:
+        """Images that are captioned: more on a GPU, which a few leave idle."""
+        return 2 if self.device == "cpu" else 32
+
+    @property
+    def encoded(self) -> tuple[int, int]:
+        """Images and texts that are encoded."""
+        return (4, 32) if self.device == "cpu" else (64, 512)
 
 
 def rerank(scale: Scale) -> list[Work]:
-    """Matching logits of the candidates of some images, and of some texts; all is encoded already."""
-    size = scale.size
-    model = make_model(size, size.large).eval()
+    """Matching logits of the candidates of some images, and of some texts; all is encoded, in main memory."""
+    size, device = scale.size, scale.device
+    model = make_model(size, size.large).to(device).eval()
     plain, patches = PlainPath(model, CAPTION_TOKENS), (size.large // size.patch) ** 2
     generator = torch.Generator().manual_seed(5)
     by_image = _pairs(size, scale.queries, scale.queries * size.k, patches, generator)
@@ -87,8 +104,8 @@ def rerank(scale: Scale) -> list[Work]:
         return torch.cat(
             [
                 plain_tasks.texts_of_an_image(
-                    plain, images[q], Tokens(*(part[q * size.k : (q + 1) * size.k] for part in padded))
-                )
+                    plain, images[q].to(device), _moved(padded, slice(q * size.k, (q + 1) * size.k), device)
+                ).cpu()
                 for q in range(scale.queries)
             ]
         )
@@ -96,8 +113,8 @@ def rerank(scale: Scale) -> list[Work]:
     def plain_images() -> Tensor:
         images, words = by_text
         padded = _padded(words)
-        each = [Tokens(*(part[q : q + 1] for part in padded)) for q in range(scale.queries)]
-        return torch.cat([plain_tasks.images_of_a_text(plain, images, text) for text in each])
+        each = [_moved(padded, slice(q, q + 1), device) for q in range(scale.queries)]
+        return torch.cat([plain_tasks.images_of_a_text(plain, images.to(device), text).cpu() for text in each])
 
     def library_texts() -> Tensor:
         return match_logits(model, _context(by_image[0]), image_rows, by_image[1], torch.arange(len(image_rows)))
@@ -109,47 +126,50 @@ def rerank(scale: Scale) -> list[Work]:
 
     count = scale.queries * size.k
     return [
-        Work(f"re-ranking {size.k} texts of an image", _quietly(library_texts), _quietly(plain_texts), count, "pairs"),
-        Work(f"re-ranking {size.k} images of a text", _quietly(library_images), _quietly(plain_images), count, "pairs"),
+        Work(f"re-ranking {size.k} {name}", _run(library, scale), _run(plainly, scale), count, "pairs")
+        for name, library, plainly in (
+            ("texts of an image", library_texts, plain_texts),
+            ("images of a text", library_images, plain_images),
+        )
     ]
 
 
 def encode(scale: Scale) -> list[Work]:
     """Features of images, and of texts of 6 to 16 tokens."""
-    model = make_model(scale.size, scale.size.large).eval()
-    return [encode_images(model, scale.size.large, 4), encode_texts(model, scale.size, 32)]
+    model, (images, texts) = make_model(scale.size, scale.size.large).to(scale.device).eval(), scale.encoded
+    return [encode_images(model, scale.size.large, images, scale), encode_texts(model, texts, scale)]
 
 
-def encode_images(model: X2VLM, side: int, count: int) -> Work:
+def encode_images(model: X2VLM, side: int, count: int, scale: Scale) -> Work:
     """Features of pictures of the size that the model takes."""
-    plain, images = PlainPath(model, CAPTION_TOKENS), pixels(count, side)
-    batch = Batch(None, None, images, torch.arange(count))
+    plain, batch = PlainPath(model, CAPTION_TOKENS), _images(count, side, scale.device)
+    images = batch.pixels
 
     def plainly() -> Tensor:
         return F.normalize(model.vision_proj(plain.encode_pixels(images)[:, 0]), dim=-1)
 
-    library = _quietly(lambda: model.encode_context(batch).feat)
-    return Work(f"encoding images of {side} pixels", library, _quietly(plainly), count, "images")
+    library = _run(lambda: model.encode_context(batch).feat, scale)
+    return Work(f"encoding images of {side} pixels", library, _run(plainly, scale), count, "images")
 
 
-def encode_texts(model: X2VLM, size: Size, count: int) -> Work:
+def encode_texts(model: X2VLM, count: int, scale: Scale) -> Work:
     """Features of texts of 6 to 16 tokens."""
-    plain, words = PlainPath(model, CAPTION_TOKENS), texts(size, count, 16, seed=6)["text_ids"]
-    mask = ragged(6 + torch.arange(count) % 11, 16)
-    words = words.masked_fill(~mask, 0)
+    plain, words = PlainPath(model, CAPTION_TOKENS), texts(scale.size, count, 16, seed=6)["text_ids"]
+    mask = ragged(6 + torch.arange(count) % 11, 16).to(scale.device)
+    words = words.to(scale.device).masked_fill(~mask, 0)
 
     def plainly() -> Tensor:
         return F.normalize(model.text_proj(plain.encode_text(words, mask).embeds[:, 0]), dim=-1)
 
-    library = _quietly(lambda: model.encode_text(words, mask).feat)
-    return Work("encoding texts", library, _quietly(plainly), count, "texts")
+    library = _run(lambda: model.encode_text(words, mask).feat, scale)
+    return Work("encoding texts", library, _run(plainly, scale), count, "texts")
 
 
 def answer(scale: Scale) -> list[Work]:
     """Ranking answers to two questions of 10 tokens, whose states are there already."""
     size, questions = scale.size, 2
     torch.manual_seed(0)
-    decoder = AnswerDecoder(size.width, size.vocab_size, size.fusion_depth).eval()
+    decoder = AnswerDecoder(size.width, size.vocab_size, size.fusion_depth).to(scale.device).eval()
     generator = torch.Generator().manual_seed(7)
     states = torch.randn(questions, 10, size.width, generator=generator)
     sees = torch.ones(questions, 10, dtype=torch.bool)
@@ -159,6 +179,7 @@ def answer(scale: Scale) -> list[Work]:
     ids = torch.randint(FIRST_WORD, FIRST_WORD + size.answers // 4, mask.shape, generator=generator)
     ids[:, 0] = 2
     ids = ids.scatter(1, lengths[:, None] - 1, 3).masked_fill(~mask, 0)
+    states, sees, ids, mask = (part.to(scale.device) for part in (states, sees, ids, mask))
     room = CAPTION_TOKENS - 10
     padded = Tokens(F.pad(states, (0, 0, 0, room)), F.pad(sees, (0, room), value=False))
 
@@ -168,8 +189,8 @@ def answer(scale: Scale) -> list[Work]:
     return [
         Work(
             f"ranking {size.ranked} of {size.answers} answers",
-            _quietly(library),
-            _quietly(lambda: plain_tasks.rank_answers(decoder, padded, ids, mask, size.ranked)),
+            _run(library, scale),
+            _run(lambda: plain_tasks.rank_answers(decoder, padded, ids, mask, size.ranked), scale),
             questions,
             "questions",
         )
@@ -177,32 +198,47 @@ def answer(scale: Scale) -> list[Work]:
 
 
 def caption(scale: Scale) -> list[Work]:
-    """Writing captions of two pictures with three beams, the vision encoder included."""
+    """Writing captions of pictures with three beams, the vision encoder included."""
     size = scale.size
     objectives = {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2 word3"}}
-    model = make_model(size, size.caption, objectives).eval()
-    plain, images = PlainPath(model), pixels(2, size.caption)
+    model = make_model(size, size.caption, objectives).to(scale.device).eval()
+    plain, batch = PlainPath(model), _images(scale.captioned, size.caption, scale.device)
+    images = batch.pixels
     search = BeamSearch(beams=3, min_length=size.words, max_length=size.words)  # all of them as long as they may be
-    batch = Batch(None, None, images, torch.arange(2))
     objective = model.objectives["caption"]
 
     def written_plainly() -> Any:
         reader = plain_tasks.PlainCaptionReader(plain, plain.encode_pixels(images))
-        return search(reader, torch.tensor([objective.start_ids]).expand(len(images), -1), objective.end_id)
+        start = torch.tensor([objective.start_ids], device=images.device).expand(len(images), -1)
+        return search(reader, start, objective.end_id)
 
     return [
         Work(
             f"captions of {size.words} tokens, 3 beams, {size.caption} pixels",
-            _quietly(lambda: objective.generate(model, model.encode(batch), search)),
-            _quietly(written_plainly),
+            _run(lambda: objective.generate(model, model.encode(batch), search), scale),
+            _run(written_plainly, scale),
             len(images),
             "captions",
         )
     ]
 
 
-def _quietly(run: Run) -> Run:
-    return torch.inference_mode()(run)
+def _run(run: Run, scale: Scale) -> Run:
+    """Without gradients, in the precision of the scale."""
+
+    def in_precision() -> Any:
+        with torch.inference_mode(), computing_in(scale.precision, scale.device):
+            return run()
+
+    return in_precision
+
+
+def _images(count: int, side: int, device: str) -> Batch:
+    return Batch(None, None, pixels(count, side), torch.arange(count)).to(device)
+
+
+def _moved(tokens: Tokens, rows: slice, device: str) -> Tokens:
+    return Tokens(*(part[rows].to(device) for part in tokens))
 
 
 def _pairs(size: Size, images: int, count: int, patches: int, generator: torch.Generator) -> tuple[Tensor, TextStates]:

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("train-step", "video-step", "rerank", "encode", "answer", "caption", "data", "end-to-end")
+NAMES = ("train-step", "training", "video-step", "rerank", "encode", "answer", "caption", "data", "end-to-end")
 _STEPS = ("train-step", "video-step")
+_COMPUTED = tuple(name for name in NAMES if name != "data")
 # What an option is for; the others are for everything.
 _FITS = {
-    "pairs": ("train-step", "end-to-end"),
+    "pairs": ("train-step", "training", "end-to-end"),
     "queries": ("rerank", "all"),
-    "precision": _STEPS,
-    "compile": _STEPS,
+    "precision": (*_COMPUTED, "all"),
+    "device": (*_COMPUTED, "all"),
+    "batches": ("training",),
+    "compile": (*_STEPS, "training"),
     "parts": (*_STEPS, "all"),
     "works": ("all", "growth"),
 }
@@ -29,9 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     import torch
 
+    from x2vlm.benchmark.precision import check_device
     from x2vlm.benchmark.table import new_figure
     from x2vlm.engine.allocator import keep_freed_memory
 
+    check_device(args.device or "cpu", args.precision or "fp32")
     if args.threads:
         torch.set_num_threads(args.threads)
     keep_freed_memory()  # for both sides, as in training
@@ -49,11 +54,15 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     ``ratio`` is that of the slowest row against the plain path, ``seconds`` and ``peak_memory`` (bytes) are the
     library's: all rows together, and the largest.
     """
+    import torch
+
     from x2vlm.benchmark.row import rates, rows_of
     from x2vlm.benchmark.table import draw, head, line
 
-    matmul, rows = rates(args.size), []
-    _say(head(args.size, threads, args.repeats, matmul))
+    device = args.device or "cpu"
+    card = torch.cuda.get_device_name() if device == "cuda" else ""
+    matmul, rows = rates(args.size, device), []
+    _say(head(args.size, threads, args.repeats, matmul, device, card))
     for case in _cases(args):
         for row in rows_of(case, args.repeats, args.parts):
             rows.append(row)
@@ -63,6 +72,9 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     return {
         "work": args.work,
         "size": args.size,
+        "device": device,
+        "card": card,
+        "torch": torch.__version__,
         "ratio": min(row["ratio"] for row in rows),
         "seconds": sum(row["library"]["median"] for row in rows),
         "peak_memory": max(row["library"]["peak_memory"] for row in rows),
@@ -76,14 +88,13 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
 def _cases(args: argparse.Namespace) -> list[Any]:
     from x2vlm.benchmark.all_works import ALL, Case
 
+    how = {"precision": args.precision or Case.precision, "device": args.device or Case.device}
     if args.work == "all":
-        each = Case("", args.size, queries=args.queries)
-        return [each.named(name) for name in args.works or ALL]
-    return [
-        Case(
-            args.work, args.size, args.pairs or Case.pairs, args.queries, args.precision or Case.precision, args.compile
-        )
-    ]
+        each = Case("", args.size, queries=args.queries, **how)
+        cases = [each.named(name) for name in args.works or ALL]
+        return list(dict.fromkeys(cases))  # in bf16 there is one step of bf16, not two
+    pairs = args.pairs or Case.pairs
+    return [Case(args.work, args.size, pairs, args.queries, compiled=args.compile, batches=args.batches, **how)]
 
 
 def growth(args: argparse.Namespace, threads: int) -> dict[str, Any]:
@@ -131,7 +142,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--queries", type=_count, metavar="N", help="images, and texts, whose candidates are ranked (default: 8)"
     )
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="of the library in a training step; the plain path stays fp32"
+        "--batches",
+        type=_batches,
+        metavar="N",
+        help="different steps of `training` (default: 20; on a CPU at base size: 6)",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where both sides compute (default: cpu)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "bf16", "fp16"),
+        help="of both sides (default: fp32); tf32 and fp16 need a GPU",
     )
     parser.add_argument(
         "--compile", action="store_true", help="let the library compile the blocks of its towers in a training step"
@@ -165,6 +185,13 @@ def _count(word: str) -> int:
     number = int(word)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{word} is no count from 1")
+    return number
+
+
+def _batches(word: str) -> int:
+    number = _count(word)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{word} is too few: the first step is not counted. Give 2 or more")
     return number
 
 

@@ -7,7 +7,10 @@ from torch.profiler import ProfilerActivity, profile
 from x2vlm.models.layers.attention import attend, available
 from x2vlm.models.layers.ragged_keys import varlen_kernel
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a GPU")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a GPU"),
+]
 
 CLOSE = {torch.float32: 1e-3, torch.float16: 5e-3, torch.bfloat16: 4e-2}  # of the largest value
 NAMES = ["sdpa", "sdpa_without_cudnn", "flash", "flex", "varlen", "xformers", "auto"]
