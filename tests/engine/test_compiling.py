@@ -11,6 +11,21 @@ from tests.models.conftest import image_batch, tiny_model
 from x2vlm.engine.compiling import CompileBlocksHook, compile_blocks
 
 OBJECTIVES = ("itc", "itm", "mlm")
+VISION = dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=4, num_heads=2, attention="sdpa")
+FUSION = dict(type="CrossAttentionFusion", depth=3, num_heads=2)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch_as_they_were():
+    """Compiling blocks changes how torch compiles in this process."""
+    torch._dynamo.reset()
+    names = ("specialize_float", "recompile_limit")
+    with (
+        torch._dynamo.config.patch({name: getattr(torch._dynamo.config, name) for name in names}),
+        torch.fx.experimental._config.patch(use_duck_shape=torch.fx.experimental._config.use_duck_shape),
+    ):
+        yield
+    torch._dynamo.reset()
 
 
 def step(model):
@@ -73,6 +88,23 @@ def test_every_block_may_be_compiled_however_many_there_are():
     with torch._dynamo.config.patch(recompile_limit=8):
         compile_blocks(SimpleNamespace(towers={"vision_encoder": nn.ModuleList([blocks])}), backend="eager")
         assert torch._dynamo.config.recompile_limit == 40
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("depth", [2, 5])
+def test_blocks_of_a_class_share_one_code_whatever_the_shapes(depth):
+    """One graph each for vision and text; of fusion one for the last layer, which keeps fewer tokens, and one more."""
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    model = tiny_model(vision_encoder=VISION | dict(depth=depth, drop_path=0.0), fusion_encoder=FUSION | dict(depth=3))
+    compile_blocks(model.train(), backend="eager")
+    graphs = []
+    for count in (4, 6, 3, 7):
+        sum(model(image_batch(count, seed=count), objectives=OBJECTIVES).values()).backward()
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs == [4, 4, 4, 4]
+    assert not counters["graph_break"]
 
 
 def test_towers_without_rows_of_layers_are_named():

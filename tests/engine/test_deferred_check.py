@@ -316,3 +316,16 @@ def test_settling_early_changes_nothing(config, deferred, tmp_path):
         runner.train()
         ends.append(torch.load(tmp_path / name / "iter_8.pth"))
     assert not list(differences(ends[0]["state_dict"], ends[1]["state_dict"]))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_going_back_to_the_last_step_keeps_what_is_known_of_it(config, deferred, late):
+    """Judged later, a count belongs to the step before; judged at once, to the step that is taken back."""
+    deferred(late)
+    _, runner = finished(poisoned(config, (), max_iters=2))
+    loop = runner.train_loop
+    state = loop.state_dict()
+    loop.streams["image"].draws += 2
+    loop.bad_numbers.skipped += 1
+    loop._rewind(state)
+    assert (loop.streams["image"].draws, loop.bad_numbers.skipped) == (4, int(late))
