@@ -10,28 +10,28 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.base import RecordError
+from x2vlm.data.bad_records import BadRecordLedger, TooManyBadRecordsError, named_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.classes import PickAnswers, PickLabel
-from x2vlm.data.clips import SampleFrames
-from x2vlm.data.coco import Coco
 from x2vlm.data.collate import PairCollate
-from x2vlm.data.elements import box_inside
-from x2vlm.data.images import decode_image
-from x2vlm.data.jsonlines import JsonLines
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
-from x2vlm.data.limits import Limits
-from x2vlm.data.nlvr import NlvrV1
-from x2vlm.data.phrases import phrase_elements
-from x2vlm.data.pick import PickCaption
-from x2vlm.data.plain import PlainText
-from x2vlm.data.shards import TarShards
+from x2vlm.data.datasets.coco import Coco
+from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.nlvr_v1 import NlvrV1
+from x2vlm.data.datasets.plain_text import PlainText
+from x2vlm.data.datasets.tables import Table
+from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.datasets.webdataset import WebDataset
+from x2vlm.data.io.image_decoding import decode_image
+from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.phrase_boxes import phrase_elements
+from x2vlm.data.io.tar_index import TarIndex
+from x2vlm.data.record import RecordError
 from x2vlm.data.streams import Stream
-from x2vlm.data.table import Table
-from x2vlm.data.tars import TarIndex
-from x2vlm.data.text import bert_vocab
-from x2vlm.data.transforms import LoadImage, PackSample
-from x2vlm.data.webdataset import WebDataset
+from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.data.transforms.elements import box_inside
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.image import LoadImage, PackSample
+from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.text import PickCaption
 
 
 def refused(work, *reasons):
@@ -102,7 +102,7 @@ def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes
 
 def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, monkeypatch):
     log = []
-    monkeypatch.setattr("x2vlm.data.coco.print_log", lambda text, **options: log.append(text))
+    monkeypatch.setattr("x2vlm.data.datasets.coco.print_log", lambda text, **options: log.append(text))
     images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}, {"id": 2}, None, {"id": [], "file_name": "b"}]
     whole = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}
     boxes = [whole, whole | {"bbox": [10**400, 0, 1, 1]}, whole | {"image_id": None}, whole | {"bbox": ["1"] * 4}, 7]

@@ -20,10 +20,10 @@ from torch.utils.data import Dataset
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
 from x2vlm.building import ConfigError
 from x2vlm.data import streams as streams_module
+from x2vlm.data.bad_records import BadRecordLedger, TooManyBadRecordsError
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError
-from x2vlm.data.loading import SeededDataset, make_loader
-from x2vlm.data.sampling import StreamSampler, derive_seed, seeded, shuffled
+from x2vlm.data.loader import SeededDataset, make_loader
+from x2vlm.data.sampler import StreamSampler, derive_seed, seeded, shuffled
 from x2vlm.data.streams import EvaluationLoader, Stream, build_evaluation_loader, build_streams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,7 +193,7 @@ def test_the_share_is_judged_per_stream():
 
 def test_the_log_names_few_bad_records_one_by_one(monkeypatch):
     said = []
-    monkeypatch.setattr("x2vlm.data.ledger.print_log", lambda text, **_: said.append(text))
+    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda text, **_: said.append(text))
     ledger = BadRecordLedger(max_fraction=1.0)
     bad = [BadRecord(f"a:{n}", "torn") for n in range(100)]
     ledger.note("image", Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=bad, drawn=100))

@@ -17,7 +17,7 @@ from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.masking import Masking, TokenMasker
 from x2vlm.data.padding import padded, padded_tokens
 from x2vlm.data.targets import answer_tensors, label_tensors, of_pairs
-from x2vlm.data.text import as_one, tokenize
+from x2vlm.data.tokenizer import as_one, tokenize
 from x2vlm.registry import TRANSFORMS
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.data.bad_records import BadRecordLedger, TooManyBadRecordsError, named_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
-from x2vlm.data.loading import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
-from x2vlm.data.roots import with_data_root
-from x2vlm.data.sampling import StreamSampler
+from x2vlm.data.data_root import with_data_root
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.sampler import StreamSampler
 from x2vlm.distributed import rank, world_size
 from x2vlm.registry import DATASETS, TRANSFORMS
 

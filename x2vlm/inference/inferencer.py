@@ -13,16 +13,16 @@ import x2vlm
 from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.building import build
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.classes import AnswerLabel, PickAnswers, PickLabel
-from x2vlm.data.clips import SampleFrames
-from x2vlm.data.regions import PickPhrases, PickRegions
-from x2vlm.evaluation.bank import to_cpu
-from x2vlm.evaluation.matching import matching_logits
-from x2vlm.evaluation.quiet import quiet
-from x2vlm.inference.answering import Answer, answer_questions
-from x2vlm.inference.captioning import SaidOfPicture, caption_pictures
-from x2vlm.inference.loading import choose_pipeline, load_weights
-from x2vlm.inference.pictures import COLORS, DrawnBox, Picture, as_array, draw_boxes
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.gallery.matching import matching_logits
+from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.inference.answer_questions import Answer, answer_questions
+from x2vlm.inference.caption_images import SaidOfPicture, caption_pictures
+from x2vlm.inference.draw_boxes import COLORS, DrawnBox, Picture, as_array, draw_boxes
+from x2vlm.inference.trained_model import choose_pipeline, load_weights
+from x2vlm.models.eval_mode import quiet
 from x2vlm.models.generation.search import Search
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
 

@@ -12,7 +12,7 @@ from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
-from x2vlm.weights.towers import read_word_head
+from x2vlm.weights.tower_weights import read_word_head
 
 IGNORE = -100
 MASKED = ("masked_ids", "mlm_positions", "mlm_labels")
