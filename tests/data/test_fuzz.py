@@ -14,7 +14,7 @@ import pytest
 
 from tests.data import hostile
 from tests.data.fuzzed import CASES, Stock
-from x2vlm.data.bad_records import BadRecordLedger
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.loader import SeededCollate, SeededDataset
@@ -64,7 +64,7 @@ def opened(open_it, what: str, tally: Counter) -> Adapter | None:
         return None
 
 
-def read_all(adapter: Adapter, ledger: BadRecordLedger, what: str, tally: Counter) -> None:
+def read_all(adapter: Adapter, ledger: BadRecordLog, what: str, tally: Counter) -> None:
     """Every record as training reads it, collated, and entered in the book of bad ones."""
     data = SeededDataset(adapter, what, attempts=1)
     collate = SeededCollate(PairCollate(bert_vocab(["a", "red", "cat", "dog", "runs"])), what)
@@ -89,9 +89,9 @@ def fuzz(name: str, folder: Path, stock: Stock, seed: int, count: int, tally: Co
     tally["records"] += count
     adapter = opened(open_it, what, tally)
     if adapter is not None:
-        ledger = BadRecordLedger(folder / "bad.jsonl", max_fraction=1)
+        ledger = BadRecordLog(folder / "bad.jsonl", max_fraction=1)
         read_all(adapter, ledger, what, tally)
-        again = BadRecordLedger(folder / "bad.jsonl")
+        again = BadRecordLog(folder / "bad.jsonl")
         assert again.tallies.keys() <= {what}
         assert not ledger.tallies or again._tally(what).named == ledger.tallies[what].named
 

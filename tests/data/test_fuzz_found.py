@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.bad_records import BadRecordLedger, TooManyBadRecordsError, named_records
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
 from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.collate import PairCollate
 from x2vlm.data.datasets.coco import Coco
@@ -196,13 +196,13 @@ def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
 
 def test_signs_that_a_terminal_obeys_or_a_file_refuses_are_shown_as_such(tmp_path):
     bad = BadRecord("a\x1b[2J\n.jsonl:1", "half \ud800, \u202e turned, \x07" + "x" * 5000)
-    ledger = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=1)
+    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
     ledger.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
     line = json.loads((tmp_path / "bad.jsonl").read_text("utf-8"))
     assert line["where"] == r"a\x1b[2J\n.jsonl:1"
     assert line["reason"].startswith(r"half \ud800, \u202e turned, \x07x")
     assert len(line["reason"]) < 1100
-    assert BadRecordLedger(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
+    assert BadRecordLog(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
     assert named_records([bad]).isprintable()
 
 
@@ -270,7 +270,7 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
     stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
     stream.start(0)
-    ledger = BadRecordLedger(max_fraction=0.2, min_records=20)
+    ledger = BadRecordLog(max_fraction=0.2, min_records=20)
     ledger.note("image", next(stream))
     assert not ledger.tallies["image"].bad
     tars[1].unlink()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Batch
-from x2vlm.evaluation.record_fields import record_of_texts, told, told_each
+from x2vlm.evaluation.record_fields import extras_of_contexts, extras_of_texts, record_of_texts
 
 
 def batch(texts=0, **fields):
@@ -33,6 +33,6 @@ def test_plain_texts_are_told_apart_by_their_places():
 
 def test_what_is_told_once_or_for_each_text():
     two = batch(3, owner=torch.tensor([0, 0, 1]), extras=[{"a": 5, "b": ["x", "y"]}, {"b": []}])
-    assert told(two, "a") == [5, 5, None]
-    assert told_each(two, "b") == ["x", "y", None]
-    assert told(batch(2), "a") == told_each(batch(2), "a") == [None, None]
+    assert extras_of_texts(two, "a") == [5, 5, None]
+    assert extras_of_contexts(two, "b") == ["x", "y", None]
+    assert extras_of_texts(batch(2), "a") == extras_of_contexts(batch(2), "a") == [None, None]

@@ -24,9 +24,9 @@ from x2vlm.gallery.encode_gallery import Storing, encode_gallery, part_ranges
 from x2vlm.gallery.gallery_dataset import GalleryData
 from x2vlm.gallery.rerank import cut_jobs, encoded_again, gallery_scorer
 from x2vlm.gallery.resumable import agree, done, share_of_missing, whole_folder
-from x2vlm.gallery.retrieval_features import fill_bank
+from x2vlm.gallery.retrieval_features import encode_retrieval_set
 from x2vlm.gallery.stored_gallery import StoredGallery
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 
 WORDS = ["dog", "cat", "red", "blue", "left", "right", "of", "the", "a", "two"]
 COLLATE = PairCollate(bert_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]), masking=None)
@@ -47,10 +47,13 @@ class Listed:
         return self.samples[index]
 
 
-def sample(number, generator, texts=1, identity=None, frames=0, boxes=False):
+def sample(number, generator, texts=1, identity=None, frames=0, boxes=False, distinct=False):
     lengths = torch.randint(1, 7, (texts,), generator=generator).tolist()
     said = [" ".join(WORDS[i] for i in torch.randint(len(WORDS), (n,), generator=generator)) for n in lengths]
     corners = torch.rand(texts, 2, generator=generator) / 2
+    if distinct:  # other patches and other words: no two scores are equal, whose order rounding would decide
+        corners = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]])[:texts]
+        said = [f"{WORDS[number // 10]} {WORDS[number % 10]} {WORDS[i]} {text}" for i, text in enumerate(said)]
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(texts, 1)
     identity = f"id {number}" if identity is None else identity
     return Sample(
@@ -67,10 +70,10 @@ def records(kind, all_different=False):
     """Twelve records: one is bad, two show the same thing, some say the same; or regions, or clips."""
     generator = torch.Generator().manual_seed(1)
     if kind == "regions":
-        return Listed([sample(i, generator, texts=1 + i % 3, boxes=True) for i in range(7)])
+        return Listed([sample(i, generator, texts=1 + i % 3, boxes=True, distinct=all_different) for i in range(7)])
     if kind == "clips":
-        return Listed([sample(i, generator, frames=2) for i in range(7)])
-    samples = [sample(i, generator, texts=1 + i % 3) for i in range(12)]
+        return Listed([sample(i, generator, frames=2, distinct=all_different) for i in range(7)])
+    samples = [sample(i, generator, texts=1 + i % 3, distinct=all_different) for i in range(12)]
     samples[3] = None
     samples[10] = replace(samples[10], ids=samples[1].ids[:1] * len(samples[10].texts))
     if not all_different:
@@ -107,8 +110,8 @@ KINDS = ["images", "regions", "clips"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gallery_on_disk_holds_what_a_bank_in_memory_holds(model, kind, tmp_path):
     data, gallery = encoded(model, kind, tmp_path)
-    with quiet(model):
-        bank = fill_bank(model, EvaluationLoader("test", data.dataset, COLLATE, batch_size=5))
+    with eval_mode(model):
+        bank = encode_retrieval_set(model, EvaluationLoader("test", data.dataset, COLLATE, batch_size=5))
     assert torch.equal(gallery.context_ids, bank.context_ids)
     assert torch.equal(gallery.text_ids, bank.text_ids)
     torch.testing.assert_close(everything(gallery.contexts), bank.context_feats, atol=1e-5, rtol=0)
@@ -136,7 +139,7 @@ def test_its_figures_are_those_of_the_evaluation_in_memory(model, kind, tokens, 
 def test_contexts_that_are_encoded_again_are_those_that_were_stored(model, kind, tmp_path):
     data, gallery = encoded(model, kind, tmp_path, context_tokens="fp32")
     jobs = [torch.tensor([1, 3, 4]), torch.tensor([0]), torch.arange(len(gallery.context_ids))]
-    with quiet(model):
+    with eval_mode(model):
         again = list(encoded_again(model, data, gallery, jobs))
     for job, one in zip(jobs, again, strict=True):
         stored = gallery.context_views(job)
@@ -166,7 +169,7 @@ def test_stored_texts_come_in_any_order(model, tmp_path):
     torch.testing.assert_close(some.embeds, whole.embeds[index][:, :length])
     assert torch.equal(some.mask, whole.mask[index][:, :length])
     ids, mask = gallery.words(index).padded()
-    with quiet(model):
+    with eval_mode(model):
         torch.testing.assert_close(some.embeds[mask], model.encode_text(ids, mask).embeds[mask], atol=1e-5, rtol=0)
 
 
@@ -249,7 +252,7 @@ def test_jobs_hold_whole_images_and_bound_their_pairs(monkeypatch):
 def test_a_record_that_is_gone_is_told(model, tmp_path):
     data, gallery = encoded(model, "images", tmp_path)
     data.dataset.samples[4] = None
-    with quiet(model), pytest.raises(ConfigError, match=r"1 contexts of the gallery.*record 4"):
+    with eval_mode(model), pytest.raises(ConfigError, match=r"1 contexts of the gallery.*record 4"):
         list(encoded_again(model, data, gallery, [torch.arange(5)]))
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.gallery.test_processes import in_two_processes
 from x2vlm.building import ConfigError, build
-from x2vlm.gallery.feature_store import Piece, Rows
+from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
 from x2vlm.gallery.index import NOWHERE, ExactIndex, best_of, search_together
 from x2vlm.registry import INDEXES
 
@@ -25,8 +25,8 @@ def on_disk(folder, feats, size=10):
     pieces = []
     for first in range(0, len(feats), size):
         np.save(folder / f"{first}.npy", feats[first : first + size].numpy())
-        pieces.append(Piece(folder / f"{first}.npy", torch.arange(first, min(len(feats), first + size))))
-    return Rows(pieces, feats.shape[1])
+        pieces.append(FeatureShard(folder / f"{first}.npy", torch.arange(first, min(len(feats), first + size))))
+    return FeatureStore(pieces, feats.shape[1])
 
 
 def plainly(gallery, queries, k):
@@ -45,7 +45,9 @@ def test_rows_in_files_are_read_in_chunks_of_any_size(tmp_path, size):
 def test_rows_that_are_left_out_have_no_number(tmp_path):
     feats = unit(6)
     np.save(tmp_path / "some.npy", feats.numpy())
-    rows = Rows([Piece(tmp_path / "some.npy", torch.tensor([3, 4, 5]), keep=torch.tensor([0, 2, 5]))], 16)
+    rows = FeatureStore(
+        [FeatureShard(tmp_path / "some.npy", torch.tensor([3, 4, 5]), keep=torch.tensor([0, 2, 5]))], 16
+    )
     ((numbers, some),) = rows.chunks(10)
     assert numbers.tolist() == [3, 4, 5]
     assert torch.equal(some, feats[[0, 2, 5]])
@@ -55,7 +57,7 @@ def test_rows_that_are_left_out_have_no_number(tmp_path):
 @pytest.mark.parametrize("k", [1, 5, 43])
 def test_exact_indexes_over_files_find_what_the_whole_product_finds(tmp_path, cfg, k):
     gallery, queries = unit(43), unit(11, seed=1)
-    scores, numbers = search_together(build(INDEXES, cfg), on_disk(tmp_path, gallery), Rows.of(queries), k)
+    scores, numbers = search_together(build(INDEXES, cfg), on_disk(tmp_path, gallery), FeatureStore.of(queries), k)
     expected = plainly(gallery, queries, k)
     torch.testing.assert_close(scores, expected.values, atol=1e-5, rtol=0)
     assert torch.equal(numbers, expected.indices)
@@ -67,7 +69,7 @@ def test_two_processes_that_hold_half_of_the_gallery_each_find_the_same(tmp_path
     rows = on_disk(tmp_path, gallery)
 
     def task(rank):
-        scores, numbers = search_together(build(INDEXES, cfg), rows, Rows.of(queries), 5)
+        scores, numbers = search_together(build(INDEXES, cfg), rows, FeatureStore.of(queries), 5)
         return scores.numpy(), numbers.numpy(), sum(len(some) for _, some in rows.share(rank, 2).chunks(9))
 
     results = in_two_processes(task, tmp_path)
@@ -82,7 +84,7 @@ def test_a_process_without_rows_searches_with_the_others(tmp_path):
     gallery, queries = unit(6), unit(2, seed=1)
     rows = on_disk(tmp_path, gallery)  # one file for two processes
     results = in_two_processes(
-        lambda rank: search_together(ExactIndex(), rows, Rows.of(queries), 3)[1].numpy(), tmp_path
+        lambda rank: search_together(ExactIndex(), rows, FeatureStore.of(queries), 3)[1].numpy(), tmp_path
     )
     assert np.array_equal(results[0], plainly(gallery, queries, 3).indices.numpy())
     assert np.array_equal(results[0], results[1])
@@ -103,7 +105,7 @@ def test_the_approximate_index_finds_nine_of_ten_in_a_fraction_of_the_lists():
 
     gallery, queries = near(4000), near(100)
     index = build(INDEXES, dict(type="FaissIVF", lists=64, probes=8))
-    found = search_together(index, Rows.of(gallery), Rows.of(queries), 10)[1]
+    found = search_together(index, FeatureStore.of(gallery), FeatureStore.of(queries), 10)[1]
     right = plainly(gallery, queries, 10).indices
     recall = (found[:, :, None] == right[:, None]).any(dim=2).double().mean()
     assert recall > 0.9
@@ -114,7 +116,7 @@ def test_the_approximate_index_finds_nine_of_ten_in_a_fraction_of_the_lists():
 
 def test_lists_that_hold_too_few_rows_leave_places_empty():
     index = build(INDEXES, dict(type="FaissIVF", lists=20, probes=1))
-    scores, numbers = search_together(index, Rows.of(unit(40)), Rows.of(unit(3, seed=1)), 30)
+    scores, numbers = search_together(index, FeatureStore.of(unit(40)), FeatureStore.of(unit(3, seed=1)), 30)
     assert (numbers == NOWHERE).any()
     assert torch.equal(numbers == NOWHERE, scores.isneginf())
     assert (numbers[:, 0] != NOWHERE).all()
@@ -125,7 +127,7 @@ def test_features_that_are_no_numbers_are_an_error(cfg):
     broken = unit(5)
     broken[2, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
-        search_together(build(INDEXES, cfg), Rows.of(unit(5)), Rows.of(broken), 2)
+        search_together(build(INDEXES, cfg), FeatureStore.of(unit(5)), FeatureStore.of(broken), 2)
 
 
 def test_a_missing_faiss_is_told_with_its_package_and_what_does_without(monkeypatch):

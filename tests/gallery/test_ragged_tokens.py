@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gallery.test_processes import in_two_processes
-from x2vlm.gallery.ragged_tokens import Words, alike, encode_words, encode_words_together
-from x2vlm.models.eval_mode import quiet
+from x2vlm.gallery.ragged_tokens import RaggedTokens, alike, encode_words, encode_words_together
+from x2vlm.models.eval_mode import eval_mode
 
 
 def some_words(count, seed=0, longest=9):
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(2, longest, (count,), generator=generator)
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    return Words.of(torch.randint(1, 30, mask.shape, generator=generator) * mask, mask)
+    return RaggedTokens.of(torch.randint(1, 30, mask.shape, generator=generator) * mask, mask)
 
 
 def test_padding_and_taking_it_off_again_changes_nothing():
     words = some_words(7)
     ids, mask = words.padded()
-    again = Words.of(ids, mask)
+    again = RaggedTokens.of(ids, mask)
     assert torch.equal(again.tokens, words.tokens)
     assert torch.equal(again.ends, words.ends)
     assert not ids[~mask].any()
@@ -49,7 +49,7 @@ def test_texts_of_about_the_same_length_are_together_and_none_is_lost(lengths, m
 
 def test_length_buckets_give_the_numbers_of_each_text_alone_in_the_order_of_the_texts(model):
     words = some_words(40)
-    with quiet(model):
+    with eval_mode(model):
         together = encode_words(model, words, chunk=16)
         for number in range(len(words)):
             ids, mask = words.select(torch.tensor([number])).padded()
@@ -64,7 +64,7 @@ def test_of_equal_texts_one_is_encoded_and_little_padding_is_computed(model, mon
     words = words.select(torch.arange(64).repeat(3))
     shapes, encode = [], model.encode_text
     monkeypatch.setattr(model, "encode_text", lambda ids, mask: shapes.append(ids.shape) or encode(ids, mask))
-    with quiet(model):
+    with eval_mode(model):
         view = encode_words(model, words, chunk=16)
     different, which = words.distinct()
     assert sum(rows for rows, _ in shapes) == len(different) <= 64
@@ -80,12 +80,12 @@ def test_two_processes_share_the_texts_and_both_have_all(model, tmp_path):
     def task(rank):
         counts, encode = [], model.encode_text
         model.encode_text = lambda ids, mask: counts.append(len(ids)) or encode(ids, mask)
-        with quiet(model):
+        with eval_mode(model):
             view = encode_words_together(model, words)
         return sum(counts), view.embeds.numpy()
 
     results = in_two_processes(task, tmp_path)
-    with quiet(model):
+    with eval_mode(model):
         expected = encode_words(model, words).embeds
     assert [results[rank][0] for rank in range(2)] == [6, 5]
     for rank in range(2):
@@ -95,4 +95,4 @@ def test_two_processes_share_the_texts_and_both_have_all(model, tmp_path):
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_row_of_few_texts_can_be_joined(count):
     parts = [some_words(3)] * count
-    assert len(Words.join(parts)) == 3 * count
+    assert len(RaggedTokens.join(parts)) == 3 * count

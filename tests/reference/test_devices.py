@@ -10,7 +10,7 @@ from x2vlm.benchmark.works.model_sizes import MASKS, OBJECTIVES, SIZES, image_ba
 from x2vlm.data.batch import HostBatch
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.reference import reference_tasks
-from x2vlm.reference.reference_model import PlainPath, Tokens
+from x2vlm.reference.reference_model import ReferenceModel, Tokens
 
 SIZE = SIZES["tiny"]
 
@@ -37,7 +37,7 @@ def moved(module, device):
 def plain_on(device, objectives=None):
     with unset_fake_temporarily():  # weights are initialised by numbers
         model = make_model(SIZE, SIZE.image, objectives)
-    return PlainPath(moved(model, device), 40, MASKS)
+    return ReferenceModel(moved(model, device), 40, MASKS)
 
 
 def tokens(count, length, device):

@@ -8,7 +8,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.engine.step_plan import in_passes
 from x2vlm.engine.total_loss import losses_of
 from x2vlm.objectives import itm
-from x2vlm.reference.reference_model import PlainPath
+from x2vlm.reference.reference_model import ReferenceModel
 
 OBJECTIVES = dict(
     itc=dict(type="ITC", positives="pairs"),
@@ -109,7 +109,7 @@ def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream)
     own = torch.arange(len(batch))
     negatives = own.roll(1), own.roll(-1)
     ours = library_losses(model, batch, objectives, negatives)
-    plain = PlainPath(model, max_tokens=11, max_masks=3)
+    plain = ReferenceModel(model, max_tokens=11, max_masks=3)
     theirs = plain.losses(batch, objectives, tuple(rows.tolist() for rows in negatives))
     assert ours.keys() == theirs.keys()
     for name in ours:
@@ -181,7 +181,7 @@ def in_passes_of(model, batches, objectives, passes):
 
 
 def by_the_plain_path(model, batches, objectives):
-    losses, plain = {}, PlainPath(model, max_tokens=11, max_masks=3)
+    losses, plain = {}, ReferenceModel(model, max_tokens=11, max_masks=3)
     for name, batch in batches.items():
         own = torch.arange(len(batch)).roll(1).tolist()
         found = plain.losses(batch, objectives[name], (own, own))
@@ -229,7 +229,7 @@ def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():
     feats = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0]]), dim=-1)
     torch.manual_seed(0)
     for _ in range(20):
-        contexts, texts = PlainPath(model).draw(feats, feats)
+        contexts, texts = ReferenceModel(model).draw(feats, feats)
         assert contexts[:2] == texts[:2] == [1, 0]
 
 
@@ -237,4 +237,4 @@ def test_a_vision_encoder_without_a_plain_path_is_named():
     model = tiny_model()
     model.vision_encoder = torch.nn.Identity()
     with pytest.raises(ValueError, match="BEiT2 only, and the vision encoder is Identity"):
-        PlainPath(model)
+        ReferenceModel(model)

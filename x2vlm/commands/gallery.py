@@ -89,7 +89,7 @@ class Session:
         )
 
     def _data(self) -> Any:
-        from x2vlm.data.bad_records import BadRecordLedger
+        from x2vlm.data.bad_records import BadRecordLog
         from x2vlm.data.data_root import with_data_root
         from x2vlm.distributed import rank
         from x2vlm.gallery.gallery_dataset import GalleryData
@@ -102,7 +102,7 @@ class Session:
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         book = "bad_records.jsonl" if rank() == 0 else f"bad_records_{rank()}.jsonl"
-        ledger = BadRecordLedger(self.folder / book, **dict(self.cfg.get("bad_records") or {}))
+        ledger = BadRecordLog(self.folder / book, **dict(self.cfg.get("bad_records") or {}))
         return GalleryData(self.name, dataset, collate, one["batch_size"], one.get("num_workers", 0), ledger)
 
     @property

@@ -171,7 +171,7 @@ SETTINGS = {
     "train_cfg.bad_numbers": Settings("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": Settings("x2vlm.weights.load_weights:Loading"),
     "gallery": Settings("x2vlm.gallery.encode_gallery:Storing"),
-    "bad_records": Settings("x2vlm.data.bad_records:BadRecordLedger", hidden=("file",)),
+    "bad_records": Settings("x2vlm.data.bad_records:BadRecordLog", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,
     "**.dataset.subset": Settings("x2vlm.data.datasets.subset:Subset"),

@@ -38,7 +38,7 @@ class Tally:
     here: set[str] = field(default_factory=set)
 
 
-class BadRecordLedger:
+class BadRecordLog:
     """Count bad records per stream, write each once into a file, stop above a share.
 
     Args:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from x2vlm.building import suggestion
-from x2vlm.data.collate import IGNORED_LABEL, PairCollate
+from x2vlm.constants import IGNORE_INDEX
+from x2vlm.data.collate import PairCollate
 from x2vlm.data.masking import Masked, Masking, TokenMasker
 from x2vlm.data.padding import padded, padded_tokens
 from x2vlm.data.tokenizer import tokenize
@@ -28,10 +29,10 @@ class CaptionCollate(PairCollate):
     """Make a batch of captions that are learned left to right (published captioning; UniLM, arXiv:1905.03197).
 
     Every text becomes ``[CLS] prompt caption [SEP]``. In ``masked_ids`` some of its tokens are to be guessed, each from
-    the tokens before it: ``masked_mask`` is causal. Written ``twice``, a chosen token stands there as [MASK] and right
-    after it as itself, both at the same position, and nobody but itself sees a [MASK]: so no guess is disturbed by
-    another one, and every guess is made as in generation. With ``replace`` the chosen tokens are hidden as in masked
-    language modelling, and later guesses miss them.
+    the tokens before it: ``masked_mask`` is causal. Written ``twice``, a chosen token stands there as [MASK]
+    and right after it as itself, both at the same position, and nobody but itself sees a [MASK]: so no guess is
+    disturbed by another one, and every guess is made as in generation. With ``replace`` the chosen tokens are hidden
+    as in masked language modelling, and later guesses miss them.
 
     Texts come as they are: leave clean-up out of the pipeline (``PickCaption(clean=False)``), so that the caption is
     learned as it is to be written, as published.
@@ -91,11 +92,11 @@ class CaptionCollate(PairCollate):
         return {
             **guess_tensors(written, self.tokenizer.pad_token_id, room if self.pad_to_max else None),
             "mlm_positions": padded([one.guessed for one in written], 0, most if self.pad_to_max else None),
-            "mlm_labels": padded([one.labels for one in chosen], IGNORED_LABEL, most if self.pad_to_max else None),
+            "mlm_labels": padded([one.labels for one in chosen], IGNORE_INDEX, most if self.pad_to_max else None),
         }
 
 
-class Written(NamedTuple):
+class CaptionTargets(NamedTuple):
     """One caption with tokens to guess.
 
     Attributes:
@@ -111,7 +112,7 @@ class Written(NamedTuple):
     guessed: list[int]
 
 
-def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> Written:
+def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> CaptionTargets:
     """A caption in which each chosen token is written as [MASK] and then as itself, at one position.
 
     Args:
@@ -119,7 +120,7 @@ def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> Wr
         chosen: Positions among them, ascending.
         mask_id: The id of [MASK].
     """
-    made, hidden = Written([], [], [], []), set(chosen)
+    made, hidden = CaptionTargets([], [], [], []), set(chosen)
     for position, token in enumerate(ids):
         if position in hidden:
             made.guessed.append(len(made.ids))
@@ -130,13 +131,13 @@ def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> Wr
     return made
 
 
-def in_place(masked: Masked) -> Written:
+def in_place(masked: Masked) -> CaptionTargets:
     """A caption whose chosen tokens are hidden where they stand, by [MASK] or another token."""
     length = len(masked.ids)
-    return Written(masked.ids, list(range(length)), [False] * length, masked.positions)
+    return CaptionTargets(masked.ids, list(range(length)), [False] * length, masked.positions)
 
 
-def guess_tensors(written: Sequence[Written], pad: int, length: int | None = None) -> dict[str, Tensor]:
+def guess_tensors(written: Sequence[CaptionTargets], pad: int, length: int | None = None) -> dict[str, Tensor]:
     """``masked_ids``, ``masked_mask`` and ``masked_text_positions`` of ``B`` captions, padded to one length."""
     ids, real = padded_tokens([one.ids for one in written], pad, length)
     unseen = padded([one.unseen for one in written], 0, length).bool()

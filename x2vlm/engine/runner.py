@@ -18,7 +18,7 @@ from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
-from x2vlm.data.bad_records import BadRecordLedger
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import all_gather_objects, rank, spread_like
@@ -55,13 +55,13 @@ class MixedRunner(Runner):
         return None if cfg is None else build(TOKENIZERS, cfg, "tokenizer")
 
     @cached_property
-    def ledger(self) -> BadRecordLedger:
+    def ledger(self) -> BadRecordLog:
         """The book of bad records; ``bad_records.jsonl`` in the work folder, one file per process."""
         cfg = dict(self.cfg.get("bad_records") or {})
-        if problems := argument_problems(BadRecordLedger, [*cfg, "file"]):
+        if problems := argument_problems(BadRecordLog, [*cfg, "file"]):
             raise ConfigError(" ".join(problems), "bad_records")
         name = "bad_records.jsonl" if rank() == 0 else f"bad_records_{rank()}.jsonl"
-        return BadRecordLedger(Path(self.work_dir) / name, **cfg)
+        return BadRecordLog(Path(self.work_dir) / name, **cfg)
 
     @property
     def trained_iters(self) -> int:

@@ -12,8 +12,8 @@ def record_of_texts(batch: Batch) -> list[int]:
     """For each text (picture, where there are only pictures) which of ``batch.extras`` is its record's.
 
     Raises:
-        ValueError: If plain texts cannot be told apart by record: there are neither contexts, nor one record for each
-            text, nor places that say where a record begins.
+        ValueError: If plain texts cannot be told apart by record: there are neither contexts, nor one
+            record for each text, nor places that say where a record begins.
     """
     count = len(batch)
     if batch.owner is not None:
@@ -33,14 +33,14 @@ def record_of_texts(batch: Batch) -> list[int]:
     return numbers
 
 
-def told(batch: Batch, key: str) -> list[Any]:
+def extras_of_texts(batch: Batch, key: str) -> list[Any]:
     """``extras[key]`` of each text's record, ``B`` of them; None where a record does not tell."""
     if not batch.extras:
         return [None] * len(batch)
     return [batch.extras[record].get(key) for record in record_of_texts(batch)]
 
 
-def told_each(batch: Batch, key: str) -> list[Any]:
+def extras_of_contexts(batch: Batch, key: str) -> list[Any]:
     """Where ``extras[key]`` is a list with one entry for each text of the record: the entry of each text.
 
     ``B`` of them; None where a record does not tell, or its list is too short.

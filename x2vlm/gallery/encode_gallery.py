@@ -32,10 +32,10 @@ from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
 from x2vlm.gallery.gallery_dataset import GalleryData, pair_keys
 from x2vlm.gallery.progress import Progress
-from x2vlm.gallery.ragged_tokens import Words, encode_in_batches, ranges
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_in_batches, ranges
 from x2vlm.gallery.resumable import NAME, share_of_missing, whole_folder
 from x2vlm.gallery.retrieval_features import only_pairs, to_cpu, unseen
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context, TextStates
 
 PARTS = "parts"
@@ -105,7 +105,7 @@ def encode_gallery(model: Any, data: GalleryData, folder: Path, storing: Storing
     own = share_of_missing(folder / PARTS, len(cut))
     records = _RecordsOf([cut[number] for number in own])
     batches = data.batches(records)
-    with quiet(model), Progress("encoding", len(records), "records") as progress:
+    with eval_mode(model), Progress("encoding", len(records), "records") as progress:
         for number in own:
             with whole_folder(folder / PARTS / NAME.format(number)) as aside:
                 part = _Part(model, aside, storing)
@@ -129,7 +129,7 @@ class _Part:
         self.feats: list[Tensor] = []
         self.context_rows: list[Tensor] = []
         self.text_rows: list[Tensor] = []
-        self.words: list[Words] = []
+        self.words: list[RaggedTokens] = []
         self.wheres: list[str] = []
         self.texts: list[str] = []
 
@@ -148,14 +148,14 @@ class _Part:
             if self.storing.context_tokens:
                 write_context(self.folder, self.batches, context, DTYPES[self.storing.context_tokens])
         if batch.text_ids is not None:
-            self.words.append(Words.of(batch.text_ids, batch.text_mask))
+            self.words.append(RaggedTokens.of(batch.text_ids, batch.text_mask))
             self.text_rows.append(torch.stack([batch.ids, records], dim=1))
             self.texts += batch.texts
         self.batches += 1
 
     def finish(self, chunk: int) -> None:
         """Encode the texts, and write all but the tokens of contexts, which are there already."""
-        words = Words.join(self.words)
+        words = RaggedTokens.join(self.words)
         first, which = words.distinct()
         feats = self._encode_texts(words.select(first), chunk)[which]
         _save(
@@ -169,7 +169,7 @@ class _Part:
         for name, strings in (("wheres", self.wheres), ("texts", self.texts)):
             (self.folder / f"{name}.json").write_text(json.dumps(strings, ensure_ascii=False), encoding="utf-8")
 
-    def _encode_texts(self, words: Words, chunk: int) -> Tensor:
+    def _encode_texts(self, words: RaggedTokens, chunk: int) -> Tensor:
         feats, embeds = torch.zeros(0, 0), None
         for index, view in encode_in_batches(self.model, words, chunk) if len(words) else ():
             if not len(feats):
@@ -203,7 +203,7 @@ def write_context(folder: Path, batch: int, context: Context, dtype: torch.dtype
     context_file(folder, batch).write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
 
 
-def text_views(words: Words, embeds: Tensor) -> TextStates:
+def text_views(words: RaggedTokens, embeds: Tensor) -> TextStates:
     """Texts whose embeddings ``[S, D]`` lie one behind the other, padded."""
     mask = torch.arange(int(words.lengths.max()))[None] < words.lengths[:, None]
     rows = embeds.new_zeros(*mask.shape, embeds.shape[1])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.building import ConfigError
-from x2vlm.gallery.feature_store import Rows
+from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.index import NOWHERE
 from x2vlm.registry import INDEXES
 
@@ -19,7 +19,7 @@ class FaissFlat:
     """All cosines, by faiss: exact, with all of the process's rows in main memory.
 
     Args:
-        chunk: Rows that are read at once.
+        chunk: FeatureStore that are read at once.
     """
 
     def __init__(self, chunk: int = 65536) -> None:
@@ -29,7 +29,7 @@ class FaissFlat:
         self.index: Any = None
         self.numbers = torch.zeros(0, dtype=torch.long)
 
-    def fill(self, rows: Rows) -> None:
+    def fill(self, rows: FeatureStore) -> None:
         """Copy the rows."""
         self.index = self.faiss.IndexFlatIP(rows.width)
         self._add(rows)
@@ -41,7 +41,7 @@ class FaissFlat:
         numbers = self.numbers[places.clamp(min=0)].masked_fill(nowhere, NOWHERE)
         return scores.masked_fill(nowhere, -torch.inf), numbers
 
-    def _add(self, rows: Rows) -> None:
+    def _add(self, rows: FeatureStore) -> None:
         numbers = [self.numbers[:0]]
         for places, feats in rows.chunks(self.chunk):
             self.index.add(feats.numpy())
@@ -59,7 +59,7 @@ class FaissIVF(FaissFlat):
         lists: How many; None for four times the square root of the number of rows, as faiss advises.
         probes: Lists that a query looks into.
         seed: Of the centres.
-        chunk: Rows that are read at once.
+        chunk: FeatureStore that are read at once.
     """
 
     def __init__(self, lists: int | None = None, probes: int = 32, seed: int = 0, chunk: int = 65536) -> None:
@@ -68,7 +68,7 @@ class FaissIVF(FaissFlat):
             raise ValueError(f"lists and probes are counts from 1; given lists={lists}, probes={probes}.")
         self.lists, self.probes, self.seed = lists, probes, seed
 
-    def fill(self, rows: Rows) -> None:
+    def fill(self, rows: FeatureStore) -> None:
         """Learn the centres from some of the rows, then copy all."""
         lists = min(len(rows), self.lists or round(4 * sqrt(len(rows))))
         quantizer = self.faiss.IndexFlatIP(rows.width)
@@ -79,7 +79,7 @@ class FaissIVF(FaissFlat):
         self.index.nprobe = min(lists, self.probes)
         self._add(rows)
 
-    def _some(self, rows: Rows, most: int) -> Tensor:
+    def _some(self, rows: FeatureStore, most: int) -> Tensor:
         """Every so many-th row."""
         step, before, chosen = max(1, ceil(len(rows) / most)), 0, []
         for places, feats in rows.chunks(self.chunk):

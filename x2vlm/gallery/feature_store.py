@@ -13,8 +13,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Rows that lie together.
+class FeatureShard:
+    """FeatureStore that lie together.
 
     Attributes:
         source: ``[n, E]`` features, or the ``.npy`` file of them.
@@ -38,7 +38,7 @@ class Piece:
         return torch.from_numpy(np.array(whole[chosen], dtype=np.float32))
 
 
-class Rows:
+class FeatureStore:
     """``C`` features of width ``E`` in pieces.
 
     Args:
@@ -46,22 +46,22 @@ class Rows:
         width: ``E``.
     """
 
-    def __init__(self, pieces: Sequence[Piece], width: int) -> None:
+    def __init__(self, pieces: Sequence[FeatureShard], width: int) -> None:
         self.pieces, self.width = list(pieces), width
 
     @classmethod
-    def of(cls, feats: Tensor, pieces: int = 1) -> "Rows":
+    def of(cls, feats: Tensor, pieces: int = 1) -> "FeatureStore":
         """Features that are in main memory, ``[C, E]``, cut into so many pieces."""
         numbers = torch.arange(len(feats))
         cut = zip(feats.tensor_split(pieces), numbers.tensor_split(pieces), strict=True)
-        return cls([Piece(some, which) for some, which in cut], feats.shape[1])
+        return cls([FeatureShard(some, which) for some, which in cut], feats.shape[1])
 
     def __len__(self) -> int:
         return sum(len(piece.numbers) for piece in self.pieces)
 
-    def share(self, number: int, of: int) -> "Rows":
+    def share(self, number: int, of: int) -> "FeatureStore":
         """The pieces that process ``number`` of ``of`` cares for."""
-        return Rows(self.pieces[number::of], self.width)
+        return FeatureStore(self.pieces[number::of], self.width)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers ``[n]`` and features ``[n, E]`` of ``size`` rows at a time, fewer in the last chunk."""

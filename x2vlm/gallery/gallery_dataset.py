@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from x2vlm.data.bad_records import BadRecordLedger
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.loader import SeededCollate, SeededDataset, make_loader
 
@@ -35,19 +35,19 @@ class GalleryData:
     collate: Callable[[list[Sample]], Batch]
     batch_size: int
     num_workers: int = 0
-    ledger: BadRecordLedger = field(default_factory=BadRecordLedger)
+    ledger: BadRecordLog = field(default_factory=BadRecordLog)
 
     def batches(self, numbers: Iterable[int]) -> Iterator[Batch]:
         """Batches of the records of these numbers, in order, empty ones (all bad) too."""
-        dataset = SeededDataset(Numbered(self.dataset), self.name, attempts=1)
+        dataset = SeededDataset(IndexedDataset(self.dataset), self.name, attempts=1)
         collate = SeededCollate(self.collate, self.name)
-        loader = make_loader(dataset, collate, self.batch_size, Places(numbers), self.num_workers)
+        loader = make_loader(dataset, collate, self.batch_size, IndexSampler(numbers), self.num_workers)
         with torch.random.fork_rng(devices=[]):  # iter(loader) draws a number from the global generator
             batches = iter(loader)
         yield from batches
 
 
-class Numbered(Dataset):
+class IndexedDataset(Dataset):
     """An adapter whose samples tell the number of their record in their extras."""
 
     def __init__(self, adapter: Dataset) -> None:
@@ -62,7 +62,7 @@ class Numbered(Dataset):
         return replace(sample, extras={**sample.extras, _RECORD: index})
 
 
-class Places(Sampler[tuple[int, int]]):
+class IndexSampler(Sampler[tuple[int, int]]):
     """Record numbers as the ``(index, draw)`` that data sets of streams take."""
 
     def __init__(self, numbers: Iterable[int]) -> None:

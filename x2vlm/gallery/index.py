@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.gallery.feature_store import Rows
+from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.registry import INDEXES
 
 NOWHERE = -1  # in place of a row's number, where an index finds fewer than asked for
@@ -21,7 +21,7 @@ NOWHERE = -1  # in place of a row's number, where an index finds fewer than aske
 class Index(Protocol):
     """What is registered in ``INDEXES``."""
 
-    def fill(self, rows: Rows) -> None:
+    def fill(self, rows: FeatureStore) -> None:
         """Take these rows, and no others, to search among."""
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ class ExactIndex:
     """All cosines, as products of a chunk of rows with a few queries; the gallery stays where it is.
 
     Args:
-        chunk: Rows that are read and multiplied at once.
+        chunk: FeatureStore that are read and multiplied at once.
         queries: Queries at once: ``chunk * queries`` cosines are the most that is held.
     """
 
@@ -41,9 +41,9 @@ class ExactIndex:
         if min(chunk, queries) < 1:
             raise ValueError(f"chunk and queries are counts from 1; given chunk={chunk}, queries={queries}.")
         self.chunk, self.queries = chunk, queries
-        self.rows: Rows | None = None
+        self.rows: FeatureStore | None = None
 
-    def fill(self, rows: Rows) -> None:
+    def fill(self, rows: FeatureStore) -> None:
         """Note where the rows are."""
         self.rows = rows
 
@@ -77,7 +77,9 @@ def best_of(scores: Tensor, numbers: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return scores.gather(1, order), numbers.gather(1, order)
 
 
-def search_together(index: Index, gallery: Rows, queries: Rows, k: int, device: Any = "cpu") -> tuple[Tensor, Tensor]:
+def search_together(
+    index: Index, gallery: FeatureStore, queries: FeatureStore, k: int, device: Any = "cpu"
+) -> tuple[Tensor, Tensor]:
     """The nearest rows of every query; each process searches its pieces of the gallery, and all get the best of all.
 
     Args:
@@ -109,7 +111,7 @@ def search_together(index: Index, gallery: Rows, queries: Rows, k: int, device: 
     return torch.cat(scores), torch.cat(numbers)
 
 
-def _queries(rows: Rows) -> Iterator[Tensor]:
+def _queries(rows: FeatureStore) -> Iterator[Tensor]:
     yield from (feats for _, feats in rows.chunks(65536))
 
 

@@ -18,7 +18,7 @@ _FEW = 8  # texts that are taken together whatever their lengths
 
 
 @dataclass(frozen=True)
-class Words:
+class RaggedTokens:
     """Token ids of texts, one text behind the other.
 
     Attributes:
@@ -33,12 +33,12 @@ class Words:
         return len(self.ends)
 
     @classmethod
-    def of(cls, text_ids: Tensor, text_mask: Tensor) -> "Words":
+    def of(cls, text_ids: Tensor, text_mask: Tensor) -> "RaggedTokens":
         """Texts that are padded at their ends, ``[T, L]`` ids and mask."""
         return cls(text_ids[text_mask].int().cpu(), text_mask.sum(dim=1).cumsum(0).cpu())
 
     @classmethod
-    def join(cls, parts: Sequence["Words"]) -> "Words":
+    def join(cls, parts: Sequence["RaggedTokens"]) -> "RaggedTokens":
         """Texts of several parts, one part behind the other."""
         if not parts:
             return cls(torch.zeros(0, dtype=torch.int32), torch.zeros(0, dtype=torch.long))
@@ -50,10 +50,10 @@ class Words:
         """``[T]`` long."""
         return self.ends.diff(prepend=self.ends.new_zeros(1))
 
-    def select(self, index: Tensor) -> "Words":
+    def select(self, index: Tensor) -> "RaggedTokens":
         """The texts at ``index``, in that order."""
         lengths = self.lengths[index]
-        return Words(self.tokens[ranges((self.ends - self.lengths)[index], lengths)], lengths.cumsum(0))
+        return RaggedTokens(self.tokens[ranges((self.ends - self.lengths)[index], lengths)], lengths.cumsum(0))
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """``[T, L]`` long ids, 0 behind the end of a text, and their mask."""
@@ -97,14 +97,14 @@ def alike(lengths: Tensor, most: int) -> Iterator[Tensor]:
         yield order[start:]
 
 
-def encode_in_batches(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
+def encode_in_batches(model: Any, words: RaggedTokens, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
     """Positions of texts, and these encoded, on the device of the model; every text once, in no order."""
     for index in alike(words.lengths, chunk):
         ids, mask = words.select(index).padded()
         yield index, model.encode_text(ids, mask)
 
 
-def encode_words(model: Any, words: Words, chunk: int = 256) -> TextStates:
+def encode_words(model: Any, words: RaggedTokens, chunk: int = 256) -> TextStates:
     """Every text encoded, in their order, in main memory; of equal texts one is computed.
 
     Args:
@@ -119,7 +119,7 @@ def encode_words(model: Any, words: Words, chunk: int = 256) -> TextStates:
     return _in_order(list(_encoded(model, words.select(first), chunk)), len(first)).select(which)
 
 
-def encode_words_together(model: Any, words: Words, chunk: int = 256) -> TextStates:
+def encode_words_together(model: Any, words: RaggedTokens, chunk: int = 256) -> TextStates:
     """What :func:`encode_words` gives, each process computing its share; all of them must be given the same texts."""
     first, which = words.distinct()
     own = torch.arange(rank(), len(first), world_size())
@@ -127,7 +127,7 @@ def encode_words_together(model: Any, words: Words, chunk: int = 256) -> TextSta
     return _in_order([one for process in all_gather_objects(parts) for one in process], len(first)).select(which)
 
 
-def _encoded(model: Any, words: Words, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
+def _encoded(model: Any, words: RaggedTokens, chunk: int) -> Iterator[tuple[Tensor, TextStates]]:
     for index, view in encode_in_batches(model, words, chunk):
         tensors = {name: value.cpu() for name, value in vars(view).items() if isinstance(value, Tensor)}
         yield index, replace(view, **tensors)

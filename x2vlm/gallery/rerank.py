@@ -21,11 +21,11 @@ from x2vlm.distributed import all_gather_objects
 from x2vlm.gallery.gallery_dataset import GalleryData, pair_keys
 from x2vlm.gallery.matching import match_logits
 from x2vlm.gallery.progress import Progress
-from x2vlm.gallery.ragged_tokens import Words, encode_words
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_words
 from x2vlm.gallery.resumable import NAME, share_of_missing, whole_folder
 from x2vlm.gallery.retrieval_features import only_pairs, to_cpu
 from x2vlm.gallery.stored_gallery import StoredGallery, join_contexts
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context, TextStates
 
 JOB_CONTEXTS, JOB_PAIRS = 64, 4096  # at most, but for a context that has more pairs: the bound of memory
@@ -56,7 +56,7 @@ def score_stored(
     own = share_of_missing(folder, len(jobs))
     different = [torch.unique(contexts[jobs[number]]) for number in own]
     total = sum(jobs[number].stop - jobs[number].start for number in own)
-    with quiet(model), Progress("re-ranking", total, "pairs") as progress:
+    with eval_mode(model), Progress("re-ranking", total, "pairs") as progress:
         for number, some, encoded in zip(own, different, contexts_of(different), strict=True):
             which = torch.searchsorted(some, contexts[jobs[number]])
             used, text_index = torch.unique(texts[jobs[number]], return_inverse=True)
@@ -123,7 +123,7 @@ def encoded_again(model: Any, data: GalleryData, gallery: StoredGallery, jobs: S
         yield join_contexts(found).select(torch.tensor(order).argsort())
 
 
-def texts_encoded_again(model: Any, words: Callable[[Tensor], Words], chunk: int, index: Tensor) -> TextStates:
+def texts_encoded_again(model: Any, words: Callable[[Tensor], RaggedTokens], chunk: int, index: Tensor) -> TextStates:
     """The texts at ``index``, encoded from their words."""
     return encode_words(model, words(index), chunk)
 

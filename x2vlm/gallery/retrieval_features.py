@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, rank
-from x2vlm.gallery.ragged_tokens import Words, encode_words_together
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_words_together
 from x2vlm.models.outputs import Context, TextStates
 
 
 @dataclass(frozen=True)
-class Bank:
+class RetrievalFeatures:
     """Contexts and texts to search.
 
     Attributes:
@@ -42,7 +42,7 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Met:
+class EncodedOnce:
     """What a process met, with the number of the record that each context and text came from."""
 
     context_ids: Tensor
@@ -50,10 +50,10 @@ class Met:
     context_records: Tensor
     text_ids: Tensor
     text_records: Tensor
-    words: Words
+    words: RaggedTokens
 
 
-def fill_bank(model: Any, loader: Iterable[Batch]) -> Bank:
+def encode_retrieval_set(model: Any, loader: Iterable[Batch]) -> RetrievalFeatures:
     """Encode what the loaders of all processes yield, each its own share of the records.
 
     Pairs with equal ids share a context: two captions of one image, wherever they come from. It is encoded where it is
@@ -63,7 +63,7 @@ def fill_bank(model: Any, loader: Iterable[Batch]) -> Bank:
         ValueError: If batches have no context or no ids, or the loaders yield nothing.
     """
     own: list[Context] = []
-    met: list[Met] = []
+    met: list[EncodedOnce] = []
     seen: set[int] = set()
     records = 0
     for batch in loader:
@@ -73,11 +73,11 @@ def fill_bank(model: Any, loader: Iterable[Batch]) -> Bank:
         new, ids = unseen(batch.ids, seen), batch.ids.cpu()
         numbers = records + _record_numbers(batch)
         records = int(numbers[-1]) + 1
-        words, feats = Words.of(batch.text_ids, batch.text_mask), torch.zeros(0, 0)
+        words, feats = RaggedTokens.of(batch.text_ids, batch.text_mask), torch.zeros(0, 0)
         if len(new):
             own.append(to_cpu(model.encode_context(only_pairs(batch, new).to(model.device))))
             feats = own[-1].feat
-        met.append(Met(ids[new], feats, numbers[new], ids, numbers, words))
+        met.append(EncodedOnce(ids[new], feats, numbers[new], ids, numbers, words))
     everywhere = [(number, one) for number, process in enumerate(all_gather_objects(met)) for one in process]
     return _sort_out(model, everywhere, own, [one.context_ids for one in met])
 
@@ -115,7 +115,9 @@ def join_texts(texts: Sequence[TextStates]) -> TextStates:
     )
 
 
-def _sort_out(model: Any, everywhere: list[tuple[int, Met]], own: list[Context], own_ids: list[Tensor]) -> Bank:
+def _sort_out(
+    model: Any, everywhere: list[tuple[int, EncodedOnce]], own: list[Context], own_ids: list[Tensor]
+) -> RetrievalFeatures:
     """One order for all processes: by record, then by process, which is the data set's where processes take turns."""
     if not everywhere:
         raise ValueError("there is nothing to search: the loader yielded no pairs.")
@@ -127,11 +129,11 @@ def _sort_out(model: Any, everywhere: list[tuple[int, Met]], own: list[Context],
     context_ids, holder = context_ids[order], holder[order]
     column = {int(i): c if holder[c] == rank() else -1 for c, i in enumerate(context_ids)}
     text_order = _by_record([one.text_records for one in met])
-    return Bank(
+    return RetrievalFeatures(
         context_ids=context_ids,
         context_feats=torch.cat([one.context_feats for one in met if len(one.context_ids)])[order],
         text_ids=torch.cat([one.text_ids for one in met])[text_order],
-        texts=encode_words_together(model, Words.join([one.words for one in met]).select(text_order)),
+        texts=encode_words_together(model, RaggedTokens.join([one.words for one in met]).select(text_order)),
         own=own,
         columns=[torch.tensor([column[int(i)] for i in ids]) for ids in own_ids if len(ids)],
     )

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from x2vlm.building import ConfigError
 from x2vlm.gallery.encode_gallery import PARTS, context_file, text_views
-from x2vlm.gallery.feature_store import Piece, Rows
-from x2vlm.gallery.ragged_tokens import Words, ranges
+from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
+from x2vlm.gallery.ragged_tokens import RaggedTokens, ranges
 from x2vlm.gallery.resumable import NAME, done, read_strings
 from x2vlm.models.outputs import Context, TextStates
 
@@ -74,16 +74,16 @@ class StoredGallery:
         part, row = self._of_context(torch.tensor([context]))
         return read_strings(self.folders[int(part)] / "wheres.json")[int(row)]
 
-    def words(self, index: Tensor) -> Words:
+    def words(self, index: Tensor) -> RaggedTokens:
         """The token ids of the texts at ``index``, ``[n]``."""
-        found: list[tuple[Tensor, Words]] = []
+        found: list[tuple[Tensor, RaggedTokens]] = []
         for folder, here, rows in self._by_part(index, self._text_starts):
             ends = torch.from_numpy(np.load(folder / "ends.npy", allow_pickle=False))
             tokens = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
             lengths = ends.diff(prepend=ends.new_zeros(1))[rows]
             chosen = torch.from_numpy(tokens[ranges(ends[rows] - lengths, lengths).numpy()])
-            found.append((here, Words(chosen, lengths.cumsum(0))))
-        return Words.join([words for _, words in found]).select(torch.cat([here for here, _ in found]).argsort())
+            found.append((here, RaggedTokens(chosen, lengths.cumsum(0))))
+        return RaggedTokens.join([words for _, words in found]).select(torch.cat([here for here, _ in found]).argsort())
 
     def text_views(self, index: Tensor) -> TextStates:
         """The texts at ``index``, ``[n]``, encoded, as they were stored, in fp32."""
@@ -99,7 +99,7 @@ class StoredGallery:
             order.append(here)
         back = torch.cat(order).argsort().tolist()
         sizes = torch.tensor(lengths)[back]
-        return text_views(Words(torch.zeros(0), sizes.cumsum(0)), torch.cat([embeds[place] for place in back]))
+        return text_views(RaggedTokens(torch.zeros(0), sizes.cumsum(0)), torch.cat([embeds[place] for place in back]))
 
     def context_views(self, index: Tensor) -> Context:
         """The contexts at ``index``, ``[n]``, encoded, as they were stored, in fp32; of an image read once."""
@@ -123,15 +123,15 @@ class StoredGallery:
         sizes = torch.tensor([len(table) for table in tables])
         return torch.cat(tables), sizes.cumsum(0) - sizes
 
-    def _rows(self, name: str, kept: Tensor, starts: Tensor) -> Rows:
+    def _rows(self, name: str, kept: Tensor, starts: Tensor) -> FeatureStore:
         """The features of the rows that are kept; ``kept`` counts over all parts."""
         bounds = torch.searchsorted(kept, torch.cat([starts, starts.new_tensor([torch.iinfo(torch.long).max])]))
         numbers, pieces, width = torch.arange(len(kept)), [], 0
         for folder, start, first, last in zip(self.folders, starts, bounds[:-1], bounds[1:], strict=True):
             if last > first:
-                pieces.append(Piece(folder / name, numbers[first:last], kept[first:last] - start))
+                pieces.append(FeatureShard(folder / name, numbers[first:last], kept[first:last] - start))
                 width = np.load(folder / name, mmap_mode="r", allow_pickle=False).shape[1]
-        return Rows(pieces, width)
+        return FeatureStore(pieces, width)
 
     def _of_context(self, index: Tensor) -> tuple[Tensor, Tensor]:
         rows = self._kept[index]

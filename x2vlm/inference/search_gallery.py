@@ -15,13 +15,13 @@ from x2vlm.data.tokenizer import clean_caption
 from x2vlm.data.transforms.captions import AllCaptions
 from x2vlm.data.transforms.text import PickCaption
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
-from x2vlm.gallery.feature_store import Rows
+from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.gallery_dataset import GalleryData
 from x2vlm.gallery.index import NOWHERE, search_together
-from x2vlm.gallery.ragged_tokens import Words, encode_words
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_words
 from x2vlm.gallery.rerank import encoded_again, score_stored, stored_contexts
 from x2vlm.gallery.stored_gallery import StoredGallery
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INDEXES
 
 
@@ -68,11 +68,11 @@ def search_texts(
         For each text its contexts, best first.
     """
     words = words_of(data, texts)
-    with quiet(model):
+    with eval_mode(model):
         view = encode_words(model, words)
     nearest = max(k, metric.k) if metric.rerank else k
     index = build(INDEXES, metric.index or {"type": "ExactIndex"}, "index")
-    similar, found = search_together(index, gallery.contexts, Rows.of(view.feat), nearest, model.device)
+    similar, found = search_together(index, gallery.contexts, FeatureStore.of(view.feat), nearest, model.device)
     there = found != NOWHERE
     logits = torch.full(found.shape, -torch.inf)
     if metric.rerank:
@@ -100,7 +100,7 @@ def search_texts(
     ]
 
 
-def words_of(data: GalleryData, texts: Sequence[str]) -> Words:
+def words_of(data: GalleryData, texts: Sequence[str]) -> RaggedTokens:
     """Texts as the data's own captions become tokens: picked, cleaned, cut."""
     steps = [step for step in getattr(data.dataset, "pipeline", ()) if isinstance(step, (AllCaptions, PickCaption))]
     parts = []
@@ -108,11 +108,11 @@ def words_of(data: GalleryData, texts: Sequence[str]) -> Words:
         where = f"query {number}"
         said = steps[0]({"where": where, "id": where, "caption": text})["texts"][0] if steps else clean_caption(text)
         batch = data.collate([Sample(where, [said])])
-        parts.append(Words.of(batch.text_ids, batch.text_mask))
-    return Words.join(parts)
+        parts.append(RaggedTokens.of(batch.text_ids, batch.text_mask))
+    return RaggedTokens.join(parts)
 
 
-def words_digest(words: Words) -> str:
+def words_digest(words: RaggedTokens) -> str:
     """A name for these texts: scores of other texts must not be taken for theirs."""
     digest = hashlib.sha256(words.tokens.numpy().tobytes())
     digest.update(words.ends.numpy().tobytes())

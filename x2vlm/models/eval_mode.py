@@ -8,7 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode (no dropout, no drop path) without gradients; every module gets its own mode back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

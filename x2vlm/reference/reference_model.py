@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch
 from x2vlm.models.vision.beit2 import BEiT2
 from x2vlm.models.x2vlm import X2VLM
@@ -28,8 +29,6 @@ from x2vlm.reference.reference_layers import (
     vision_block,
 )
 
-IGNORE = -100
-
 
 class Tokens(NamedTuple):
     """Embeddings ``[B, L, D]``, the summary first, and bool mask ``[B, L]``, True where attention may look."""
@@ -38,7 +37,7 @@ class Tokens(NamedTuple):
     mask: Tensor
 
 
-class PlainPath:
+class ReferenceModel:
     """A model, computed plainly.
 
     Args:
@@ -173,10 +172,10 @@ class PlainPath:
             context, mask = text, batch.context_text_mask[batch.owner]
         hidden = self.fuse(self.encode_text(batch.masked_ids, mask), context)
         room = self.max_masks - batch.mlm_positions.shape[1]
-        places, labels = F.pad(batch.mlm_positions, (0, room)), F.pad(batch.mlm_labels, (0, room), value=IGNORE)
+        places, labels = F.pad(batch.mlm_positions, (0, room)), F.pad(batch.mlm_labels, (0, room), value=IGNORE_INDEX)
         chosen = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
         scores = mlm.score(chosen, self.model.text_encoder.word_embeddings)
-        return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+        return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX)
 
     def _bbox(self, batch: Batch, full: Tokens, text: Tokens) -> dict[str, Tensor]:
         predicted = self.model.objectives["bbox"].head(self.fuse(text, full)[:, 0]).sigmoid()

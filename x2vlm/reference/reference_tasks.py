@@ -12,21 +12,21 @@ from x2vlm.data.caption_collate import causal_mask
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.answers import Ranking
 from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer, text_layer
-from x2vlm.reference.reference_model import PlainPath, Tokens
+from x2vlm.reference.reference_model import ReferenceModel, Tokens
 
 
-def match(plain: PlainPath, text: Tokens, context: Tokens) -> Tensor:
+def match(plain: ReferenceModel, text: Tokens, context: Tokens) -> Tensor:
     """Logits of "this text matches this context" for ``P`` texts, each with a context of its own: ``[P]``."""
     return plain.model.objectives["itm"].head(plain.fuse(text, context)[:, 0])[:, 1]
 
 
-def texts_of_an_image(plain: PlainPath, image: Tensor, texts: Tokens) -> Tensor:
+def texts_of_an_image(plain: ReferenceModel, image: Tensor, texts: Tokens) -> Tensor:
     """Scores of ``k`` texts, padded, for one image ``[1 + N, D]``, which is copied for each of them: ``[k]``."""
     images = image.repeat(len(texts.embeds), 1, 1)
     return match(plain, texts, Tokens(images, _everything(images)))
 
 
-def images_of_a_text(plain: PlainPath, images: Tensor, text: Tokens) -> Tensor:
+def images_of_a_text(plain: ReferenceModel, images: Tensor, text: Tokens) -> Tensor:
     """Scores of ``k`` images ``[k, 1 + N, D]`` for one text, ``[1, L, D]``, padded: ``[k]``."""
     texts = Tokens(text.embeds.repeat(len(images), 1, 1), text.mask.repeat(len(images), 1))
     return match(plain, texts, Tokens(images, _everything(images)))
@@ -80,7 +80,7 @@ class PlainCaptionReader:
         images: ``[B, 1 + N, D]``, a caption for each.
     """
 
-    def __init__(self, plain: PlainPath, images: Tensor) -> None:
+    def __init__(self, plain: ReferenceModel, images: Tensor) -> None:
         self.plain, self.images = plain, images
         self.objective = plain.model.objectives["caption"]
         self.history: list[Tensor] = []  # of every layer what went into it, [R, T, D]

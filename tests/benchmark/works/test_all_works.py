@@ -10,7 +10,7 @@ from x2vlm.benchmark.works.model_sizes import SIZES, make_model, pixels
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.models.generation.beam_search import BeamSearch
-from x2vlm.reference.reference_model import PlainPath
+from x2vlm.reference.reference_model import ReferenceModel
 from x2vlm.reference.reference_tasks import PlainCaptionReader
 
 SCALE = Scale(SIZES["tiny"], pairs=8, queries=2, dropout=0.0)
@@ -75,7 +75,7 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         images = pixels(3, size.image)
         ours = head.generate(model, model.encode(Batch(None, None, images, torch.arange(3))), search)
-        plain = PlainPath(model)
+        plain = ReferenceModel(model)
         reader = PlainCaptionReader(plain, plain.encode_pixels(images))
         theirs = search(reader, torch.tensor([head.start_ids] * 3), head.end_id)
     assert [one.ids for one in ours] == [one.ids for one in theirs]

@@ -8,7 +8,7 @@ from x2vlm.benchmark.works.inference_works import Scale
 from x2vlm.benchmark.works.model_sizes import MASK_ID, MASKS, OBJECTIVES, SIZES, make_model
 from x2vlm.benchmark.works.varied_batches import CAPTIONS, PHRASES, on_device, varied_batches
 from x2vlm.objectives import itm
-from x2vlm.reference.reference_model import PlainPath
+from x2vlm.reference.reference_model import ReferenceModel
 
 TINY = SIZES["tiny"]
 
@@ -81,9 +81,11 @@ def test_batches_share_their_pixels_on_a_device_too(batches):
 
 def test_both_sides_have_the_same_losses_and_gradients_in_every_shape(monkeypatch):
     monkeypatch.setattr(itm, "draw", lambda weights: torch.arange(len(weights)).roll(1))
-    monkeypatch.setattr(PlainPath, "draw", lambda self, *feats: (torch.arange(len(feats[0])).roll(1).tolist(),) * 2)
+    monkeypatch.setattr(
+        ReferenceModel, "draw", lambda self, *feats: (torch.arange(len(feats[0])).roll(1).tolist(),) * 2
+    )
     model = make_model(TINY, TINY.image, dropout=0.0).train()
-    plain = PlainPath(model, 40, MASKS)
+    plain = ReferenceModel(model, 40, MASKS)
     for streams in varied_batches(TINY, 6, 3):
         found = []
         for losses, computed_by in ((training_works.library_losses, model), (training_works.plain_losses, plain)):

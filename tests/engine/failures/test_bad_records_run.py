@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from x2vlm.config import load_config
-from x2vlm.data.bad_records import BadRecordLedger
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.loader import SeededDataset
 from x2vlm.data.sampler import StreamSampler
@@ -96,7 +96,7 @@ def test_a_run_over_data_that_are_too_broken_stops_with_a_list(run, tmp_path):
 
 
 def test_what_was_counted_before_a_run_went_on_is_not_counted_again():
-    ledger = BadRecordLedger()
+    ledger = BadRecordLog()
     ledger.load_state_dict({"image": {"drawn": 10, "bad": 2}})
     assert ledger.since_start() == {"image": (0, 0, [])}
     assert ledger.state_dict() == {"image": {"drawn": 10, "bad": 2}}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.evaluation.metrics.candidate_ranks import places_among
+from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import NOT_SCORED, best_ranks
 
 
@@ -21,15 +21,17 @@ def test_places_equal_the_ranks_in_whole_rows_with_ties_and_without_candidates(s
     for row in range(5):
         there = candidates[row] >= 0
         rows[row, candidates[row, there]] = scores[row, there]
-    assert torch.equal(places_among(scores, candidates, row_ids, column_ids), best_ranks(rows, row_ids, column_ids))
+    assert torch.equal(
+        ranks_from_candidates(scores, candidates, row_ids, column_ids), best_ranks(rows, row_ids, column_ids)
+    )
 
 
 def test_scores_that_are_no_numbers_are_an_error():
     with pytest.raises(ValueError, match="NaN"):
-        places_among(torch.tensor([[torch.nan]]), torch.tensor([[0]]), torch.tensor([1]), torch.tensor([1]))
+        ranks_from_candidates(torch.tensor([[torch.nan]]), torch.tensor([[0]]), torch.tensor([1]), torch.tensor([1]))
 
 
 @pytest.mark.parametrize("lost", [0, 2, 9])
 def test_a_query_without_a_right_column_is_named(lost):
     with pytest.raises(ValueError, match=f"identity {lost} of a query"):
-        places_among(torch.zeros(1, 1), torch.tensor([[0]]), torch.tensor([lost]), torch.tensor([1, 3]))
+        ranks_from_candidates(torch.zeros(1, 1), torch.tensor([[0]]), torch.tensor([lost]), torch.tensor([1, 3]))

@@ -9,7 +9,7 @@ import torch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.evaluation.metrics.recall import average_precision
 from x2vlm.evaluation.tasks.attributes import Attribute, AttributeMetric, combine, precisions, read_attributes
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 
 ATTRIBUTES = [
     {"id": 1, "name": "size:big/large", "is_has_att": "is", "freq_set": "head"},
@@ -100,7 +100,7 @@ def test_the_result_is_that_of_each_box_with_each_sentence_alone(model, tokenize
         ATTRIBUTES, tokenizer, name, templates=TEMPLATES, object_templates=("a {object}", "the {object}"), chunk=3
     )
     results = metric.evaluate(model, [boxes])
-    with quiet(model):
+    with eval_mode(model):
         context = model.encode_context(boxes)
 
         def score(box, sentence):

@@ -8,7 +8,7 @@ import torch
 from tests.models.conftest import states_of
 from x2vlm.evaluation.predictions import all_right, predictions_of_classes, sentence_of
 from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.objectives.classification import Classification
 
 # Likeliest first: 2 0 1, 0 2 1, 1 0 2, 0 1 2
@@ -53,7 +53,7 @@ def test_of_equal_scores_the_first_class_is_the_answer():
 def test_the_models_own_scores_are_what_is_judged(model, images):
     model.objectives["classification"] = Classification(num_classes=7, width=8)
     batches = [replace(b, labels=torch.arange(len(b))) for b in images]
-    with quiet(model):
+    with eval_mode(model):
         states = [states_of(model, "classification", model.encode(b)) for b in batches]
         logits = model.objectives["classification"].head(torch.cat(states))
     right = logits.argmax(1) == torch.cat([b.labels for b in batches])

@@ -7,8 +7,8 @@ from tests.models.conftest import tiny_model
 from x2vlm.evaluation.metrics.recall import best_ranks, recall_at, retrieval_recalls, second_stage
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric, score_matrices, score_pairs
 from x2vlm.gallery.matching import match_logits
-from x2vlm.gallery.retrieval_features import fill_bank, only_pairs
-from x2vlm.models.eval_mode import quiet
+from x2vlm.gallery.retrieval_features import encode_retrieval_set, only_pairs
+from x2vlm.models.eval_mode import eval_mode
 
 STREAMS = ["images", "regions", "videos"]
 
@@ -38,8 +38,8 @@ def alone(model, batches):
 
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
 def test_scores_on_cached_keys_equal_those_of_each_pair_alone(model, batches):
-    with quiet(model):
-        bank = fill_bank(model, batches)
+    with eval_mode(model):
+        bank = encode_retrieval_set(model, batches)
         contexts, texts = len(bank.context_ids), len(bank.text_ids)
         pairs = torch.arange(contexts * texts)
         scores = score_pairs(model, bank, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
@@ -55,7 +55,7 @@ def test_scores_on_cached_keys_equal_those_of_each_pair_alone(model, batches):
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_recalls_follow_the_published_protocol(model, batches, k):
     results = RetrievalMetric(k=k, at=(1, 2)).evaluate(model, batches)
-    with quiet(model):
+    with eval_mode(model):
         context_ids, text_ids, logits, cosines = alone(model, batches)
     for way, scores, cosine, ids in (
         ("i2t", logits, cosines, (context_ids, text_ids)),
@@ -72,8 +72,8 @@ def test_recalls_follow_the_published_protocol(model, batches, k):
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
 @pytest.mark.parametrize("k", [2, 50])
 def test_the_full_matrices_are_those_of_the_published_evaluation_and_give_its_figures(model, batches, k):
-    with quiet(model):
-        i2t, t2i = score_matrices(model, fill_bank(model, batches), k, chunk=5)
+    with eval_mode(model):
+        i2t, t2i = score_matrices(model, encode_retrieval_set(model, batches), k, chunk=5)
         context_ids, text_ids, logits, cosines = alone(model, batches)
     torch.testing.assert_close(i2t, second_stage(cosines, logits, k), atol=1e-5, rtol=0)
     torch.testing.assert_close(t2i, second_stage(cosines.T, logits.T, k), atol=1e-5, rtol=0)
@@ -209,8 +209,8 @@ def test_dropout_does_not_touch_the_numbers(model, images):
 
 
 def test_no_pairs_give_no_logits(model, videos):
-    with quiet(model):
-        bank = fill_bank(model, videos)
+    with eval_mode(model):
+        bank = encode_retrieval_set(model, videos)
         none = torch.zeros(0, dtype=torch.long)
         assert match_logits(model, bank.own[0], none, bank.texts, none).shape == (0,)
 
@@ -230,8 +230,8 @@ def test_regions_that_have_tokens_of_their_own_are_searched_like_others(regions)
         ),
         num_frames=0,
     )
-    with quiet(net):
-        bank = fill_bank(net, regions)
+    with eval_mode(net):
+        bank = encode_retrieval_set(net, regions)
         pairs = torch.arange(36)
         scores = score_pairs(net, bank, pairs // 6, pairs % 6, chunk=5).view(6, 6)
         encoded = net.encode(regions[0])

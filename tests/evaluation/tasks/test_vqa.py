@@ -10,7 +10,7 @@ from tests.gallery.test_processes import in_two_processes
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.engine.runner import _build_metric
 from x2vlm.evaluation.tasks.vqa import VQAMetric
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.answers import GeneratedAnswers, Ranking
 from x2vlm.objectives.answer import AnswerGeneration
 
@@ -78,7 +78,7 @@ def test_the_answers_are_those_of_the_models_own_ranking(answering, make, tokeni
     rows = [tokenizer(one)["input_ids"] for one in CANDIDATES]
     ids = torch.tensor([row + [0] * (4 - len(row)) for row in rows])
     known = []
-    with quiet(answering):
+    with eval_mode(answering):
         for batch in batches:
             objective = answering.objectives["answer"]
             questions = answering.read(objective.requests(answering.encode(batch)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from x2vlm.evaluation.tasks.winoground import CHANCE, WinogroundMetric, winoground_scores
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import SCORERS
 
 
@@ -53,7 +53,7 @@ def test_equal_scores_are_not_right():
 
 def test_every_scorer_gives_the_scores_of_pairs_scored_alone(model, examples):
     results = WinogroundMetric(chunk=3).evaluate(model, [examples])
-    with quiet(model):
+    with eval_mode(model):
         cosine, match = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)
         for example in range(3):
             for caption in range(2):

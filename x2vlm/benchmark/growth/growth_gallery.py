@@ -19,7 +19,7 @@ from torch import Tensor
 
 from x2vlm.benchmark.timing.measurement import peak_memory, seconds_of
 from x2vlm.building import build
-from x2vlm.gallery.feature_store import Piece, Rows
+from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
 from x2vlm.gallery.index import ExactIndex
 from x2vlm.registry import INDEXES
 
@@ -92,14 +92,14 @@ def write_gallery(folder: Path, size: int, spread: float = SPREAD) -> None:
     np.save(folder / "queries.npy", synthetic(_QUERIES, 1, spread).numpy())
 
 
-def open_gallery(folder: Path) -> tuple[Rows, Tensor]:
+def open_gallery(folder: Path) -> tuple[FeatureStore, Tensor]:
     """The features, and the queries."""
     pieces, start = [], 0
     for file in sorted(folder.glob("[0-9]*.npy")):
         count = len(np.load(file, mmap_mode="r", allow_pickle=False))
-        pieces.append(Piece(file, torch.arange(start, start + count)))
+        pieces.append(FeatureShard(file, torch.arange(start, start + count)))
         start += count
-    return Rows(pieces, WIDTH), torch.from_numpy(np.load(folder / "queries.npy", allow_pickle=False))
+    return FeatureStore(pieces, WIDTH), torch.from_numpy(np.load(folder / "queries.npy", allow_pickle=False))
 
 
 def measured(folder: Path, cfg: Mapping[str, Any]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.rand_augment import RandAugment
 from x2vlm.reference.reference_data import read_regions
-from x2vlm.reference.reference_model import PlainPath
+from x2vlm.reference.reference_model import ReferenceModel
 
 WIDTH, HEIGHT, BOXES, FILES = 640, 480, 6, 8
 Read = Callable[[int], list[Sample]]
@@ -52,7 +52,7 @@ def end_to_end(scale: Scale) -> list[Work]:
     """Pictures from disk, then forward and backward through their regions."""
     read, read_plainly, folder = readers(scale)
     model = make_model(scale.size, scale.size.image, dropout=scale.dropout).to(scale.device).train()
-    plain = PlainPath(model, CAPTION_TOKENS, MASKS)
+    plain = ReferenceModel(model, CAPTION_TOKENS, MASKS)
     pictures = max(1, 3 * scale.pairs // 8)
     collate, collate_plainly = _collates(model.tokenizer, scale.pairs)
 

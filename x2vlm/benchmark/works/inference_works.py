@@ -24,7 +24,7 @@ from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.reference import reference_tasks
-from x2vlm.reference.reference_model import PlainPath, Tokens
+from x2vlm.reference.reference_model import ReferenceModel, Tokens
 
 Run = Callable[[], Any]
 CAPTION_TOKENS = 40
@@ -92,7 +92,7 @@ def rerank(scale: Scale) -> list[Work]:
     """Matching logits of the candidates of some images, and of some texts; all is encoded, in main memory."""
     size, device = scale.size, scale.device
     model = make_model(size, size.large).to(device).eval()
-    plain, patches = PlainPath(model, CAPTION_TOKENS), (size.large // size.patch) ** 2
+    plain, patches = ReferenceModel(model, CAPTION_TOKENS), (size.large // size.patch) ** 2
     generator = torch.Generator().manual_seed(5)
     by_image = _pairs(size, scale.queries, scale.queries * size.k, patches, generator)
     by_text = _pairs(size, size.k, scale.queries, patches, generator)
@@ -143,7 +143,7 @@ def encode(scale: Scale) -> list[Work]:
 
 def encode_images(model: X2VLM, side: int, count: int, scale: Scale) -> Work:
     """Features of pictures of the size that the model takes."""
-    plain, batch = PlainPath(model, CAPTION_TOKENS), _images(count, side, scale.device)
+    plain, batch = ReferenceModel(model, CAPTION_TOKENS), _images(count, side, scale.device)
     images = batch.pixels
 
     def plainly() -> Tensor:
@@ -155,7 +155,7 @@ def encode_images(model: X2VLM, side: int, count: int, scale: Scale) -> Work:
 
 def encode_texts(model: X2VLM, count: int, scale: Scale) -> Work:
     """Features of texts of 6 to 16 tokens."""
-    plain, words = PlainPath(model, CAPTION_TOKENS), texts(scale.size, count, 16, seed=6)["text_ids"]
+    plain, words = ReferenceModel(model, CAPTION_TOKENS), texts(scale.size, count, 16, seed=6)["text_ids"]
     mask = ragged(6 + torch.arange(count) % 11, 16).to(scale.device)
     words = words.to(scale.device).masked_fill(~mask, 0)
 
@@ -203,7 +203,7 @@ def caption(scale: Scale) -> list[Work]:
     size = scale.size
     objectives = {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2 word3"}}
     model = make_model(size, size.caption, objectives).to(scale.device).eval()
-    plain, batch = PlainPath(model), _images(scale.captioned, size.caption, scale.device)
+    plain, batch = ReferenceModel(model), _images(scale.captioned, size.caption, scale.device)
     images = batch.pixels
     search = BeamSearch(beams=3, min_length=size.words, max_length=size.words)  # all of them as long as they may be
     objective = model.objectives["caption"]

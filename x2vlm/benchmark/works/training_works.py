@@ -15,7 +15,7 @@ from x2vlm.engine.hooks.compile_blocks import compile_blocks
 from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper
 from x2vlm.engine.optim.param_groups import X2VLMOptimConstructor
 from x2vlm.models.x2vlm import X2VLM
-from x2vlm.reference.reference_model import PlainPath
+from x2vlm.reference.reference_model import ReferenceModel
 
 IMAGE_OBJECTIVES = ["itc", "itm", "mlm"]
 # As configs/base/adamw.py has it, but at a rate at which learning from noise does no harm.
@@ -37,7 +37,7 @@ def train_step(scale: Scale) -> list[Work]:
 def training(scale: Scale) -> list[Work]:
     """Whole steps, the optimizer's included, through captions and regions whose shapes differ from step to step."""
     model = make_model(scale.size, scale.size.image, dropout=scale.dropout).to(scale.device).train()
-    plain = PlainPath(model, CAPTION_TOKENS, MASKS)
+    plain = ReferenceModel(model, CAPTION_TOKENS, MASKS)
     if scale.compiled:
         compile_blocks(model)
     precision = "fp32" if scale.precision == "tf32" else scale.precision
@@ -89,7 +89,7 @@ def step(name: str, model: X2VLM, streams: Mapping[str, Stream], count: int, uni
 
     The plain path reads the weights of the blocks and never calls a block, so it runs as it is.
     """
-    plain = PlainPath(model, CAPTION_TOKENS, MASKS)
+    plain = ReferenceModel(model, CAPTION_TOKENS, MASKS)
     if scale.compiled:
         compile_blocks(model)
     streams = {name: (batch.to(scale.device), objectives) for name, (batch, objectives) in streams.items()}
@@ -124,7 +124,7 @@ def library_losses(model: X2VLM, streams: Mapping[str, Stream], only: Sequence[s
     return sum(value for each in losses.values() for value in each.values())
 
 
-def plain_losses(plain: PlainPath, streams: Mapping[str, Stream], only: Sequence[str]) -> Tensor:
+def plain_losses(plain: ReferenceModel, streams: Mapping[str, Stream], only: Sequence[str]) -> Tensor:
     """As published: the sum of the losses of one stream after the other; they go backward together."""
     losses = [
         plain.losses(batch, [name for name in objectives if name in only]) for batch, objectives in streams.values()
@@ -138,7 +138,7 @@ def _library_vision(model: X2VLM, streams: Mapping[str, Stream]) -> Tensor:
     return sum(each.context.feat.sum() for each in encoded.values())
 
 
-def _plain_vision(plain: PlainPath, streams: Mapping[str, Stream]) -> Tensor:
+def _plain_vision(plain: ReferenceModel, streams: Mapping[str, Stream]) -> Tensor:
     summaries = [plain.contexts(batch)[0].embeds[:, 0] for batch, _ in streams.values()]
     return sum(F.normalize(plain.model.vision_proj(summary), dim=-1).sum() for summary in summaries)
 

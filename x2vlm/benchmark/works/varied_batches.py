@@ -10,9 +10,10 @@ from torch import Generator, Tensor
 
 from x2vlm.benchmark.works.model_sizes import FIRST_WORD, MASK_ID, MASKS, OBJECTIVES, Size, pixels, ragged
 from x2vlm.boxes import cxcywh_to_xyxy
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch
 
-CLS_ID, SEP_ID, IGNORE = 2, 3, -100
+CLS_ID, SEP_ID = 2, 3
 Stream = tuple[Batch, list[str]]  # and the objectives it trains
 
 
@@ -109,7 +110,7 @@ def _texts(size: Size, lengths: Tensor, generator: Generator) -> dict[str, Tenso
         "text_mask": mask,
         "masked_ids": masked,
         "mlm_positions": positions,
-        "mlm_labels": ids.gather(1, positions).masked_fill(~guessed, IGNORE),
+        "mlm_labels": ids.gather(1, positions).masked_fill(~guessed, IGNORE_INDEX),
     }
 
 

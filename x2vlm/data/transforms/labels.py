@@ -8,9 +8,9 @@ from typing import Any
 from mmcv.transforms import BaseTransform
 
 from x2vlm.building import suggestion
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.io.paths import existing_file
 from x2vlm.data.record import Record, RecordError, in_record
-from x2vlm.data.targets import NO_LABEL
 from x2vlm.data.tokenizer import choose_text
 from x2vlm.registry import TRANSFORMS
 
@@ -74,7 +74,7 @@ class PickLabel(BaseTransform):
         found = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
         if found is None and self.unknown == "error":
             raise RecordError(results["where"], f"its label {name!r:.60} is none of the {len(self.classes)} classes")
-        return NO_LABEL if found is None else found
+        return IGNORE_INDEX if found is None else found
 
 
 @TRANSFORMS.register_module()
@@ -135,7 +135,7 @@ class AnswerLabel(BaseTransform):
             known = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
             label = {index: sum(w for i, w in known if i == index) for index, _ in known}
         else:
-            label = self.classes.get(max(answers, key=lambda one: one[1])[0], NO_LABEL)
+            label = self.classes.get(max(answers, key=lambda one: one[1])[0], IGNORE_INDEX)
         extras = results.get("extras", {}) | {"answers": as_given(results)}
         return results | {"labels": [label] * len(results["texts"]), "extras": extras}
 
@@ -147,7 +147,7 @@ def _within(number: float) -> float:
 
 
 def _class_of(number: int) -> int:
-    if number != NO_LABEL and number < 0:
+    if number != IGNORE_INDEX and number < 0:
         raise ValueError("there is no such class")
     return _within(number)
 

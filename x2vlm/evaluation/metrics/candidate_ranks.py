@@ -9,7 +9,7 @@ from torch import Tensor
 from x2vlm.evaluation.metrics.recall import NOT_SCORED, best_ranks
 
 
-def places_among(scores: Tensor, candidates: Tensor, row_ids: Tensor, column_ids: Tensor) -> Tensor:
+def ranks_from_candidates(scores: Tensor, candidates: Tensor, row_ids: Tensor, column_ids: Tensor) -> Tensor:
     """What :func:`~x2vlm.evaluation.metrics.recall.best_ranks` gives for whole rows, -100 where there is no candidate.
 
     The rows themselves, ``[R, C]``, are never made.

@@ -18,10 +18,10 @@ from x2vlm.data.padding import padded_tokens
 from x2vlm.data.tokenizer import clean_caption, tokenize
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.metrics.recall import average_precision
-from x2vlm.evaluation.record_fields import told_each
+from x2vlm.evaluation.record_fields import extras_of_contexts
 from x2vlm.evaluation.scorers import scorers
 from x2vlm.gallery.retrieval_features import join_texts, to_cpu
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import METRICS
 
@@ -108,7 +108,7 @@ class AttributeMetric:
             ValueError: If a box has another number of labels than there are attributes, no box is known to have one, or
                 a score is not a number.
         """
-        with quiet(model):
+        with eval_mode(model):
             parts = [self._read(model, batch) for batch in loader if len(batch)]
             scores = self._scores(model, parts)
         labels = torch.cat([part.labels for part in parts] or [torch.zeros(0, len(self.attributes))])
@@ -125,7 +125,7 @@ class AttributeMetric:
 
     def _read(self, model: Any, batch: Batch) -> "_Boxes":
         count = len(self.attributes)
-        rows = [[UNKNOWN] * count if row is None else row for row in told_each(batch, "attributes")]
+        rows = [[UNKNOWN] * count if row is None else row for row in extras_of_contexts(batch, "attributes")]
         wrong = [i for i, row in enumerate(rows) if len(row) != count]
         if wrong:
             raise ValueError(

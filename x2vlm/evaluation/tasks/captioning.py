@@ -14,9 +14,9 @@ from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.evaluation.metrics.java_metrics import check_java_scores, java_score
 from x2vlm.evaluation.metrics.ngrams import bleu, caption_words, cider_d, rouge_l
-from x2vlm.evaluation.record_fields import told
+from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.gallery.retrieval_features import only_pairs, unseen
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.search import Search, search_of
 from x2vlm.registry import METRICS
 
@@ -82,7 +82,7 @@ class CaptioningMetric:
             )
         seen: set[int] = set()
         own: dict[int, Captioned] = {}
-        with quiet(model):
+        with eval_mode(model):
             for batch in loader:
                 if len(batch):
                     self._caption(model, batch, seen, own)
@@ -108,7 +108,7 @@ class CaptioningMetric:
             pictures = replace(only_pairs(batch, new), text_ids=None, text_mask=None)
             encoded = model.encode(pictures.to(model.device))
             written = model.objectives[self.objective].generate(model, encoded, self.search)
-            names = told(batch, "image_id")
+            names = extras_of_texts(batch, "image_id")
             for pair, one in zip(new.tolist(), written, strict=True):
                 place = batch.where[pair] if batch.where else str(len(own))
                 name = place if names[pair] is None else names[pair]

@@ -23,8 +23,8 @@ from x2vlm.evaluation.predictions import (
     predictions_of_numbers,
     sentence_of,
 )
-from x2vlm.evaluation.record_fields import told
-from x2vlm.models.eval_mode import quiet
+from x2vlm.evaluation.record_fields import extras_of_texts
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import METRICS
 
 UNKNOWN = ("wrong", "left_out")
@@ -87,7 +87,7 @@ class ClassificationMetric:
                 f"ClassificationMetric needs objective '{self.objective}', but this model's objectives are: "
                 f"{', '.join(model.objectives) or 'none'}. Add it, or leave this evaluation out."
             )
-        with quiet(model):
+        with eval_mode(model):
             found = [self._judge(model, batch) for batch in loader if len(batch)]
         everywhere = [one for process in all_gather_objects(found) for one in process]
         if not everywhere:
@@ -104,7 +104,7 @@ class ClassificationMetric:
     def _judge(self, model: Any, batch: Batch) -> Predictions:
         if batch.labels is None and batch.label_weights is None:
             raise ValueError("classification needs Batch.labels or Batch.label_weights, but this batch has neither.")
-        groups = [None] * len(batch) if self.by is None else told(batch, self.by)
+        groups = [None] * len(batch) if self.by is None else extras_of_texts(batch, self.by)
         sentences = [None] * len(batch) if self.consistency is None else self._sentences(batch)
         objective, encoded = model.objectives[self.objective], model.encode(batch.to(model.device))
         scores = objective.logits(encoded, model.read(objective.requests(encoded))).float().cpu()
@@ -118,7 +118,7 @@ class ClassificationMetric:
     def _sentences(self, batch: Batch) -> list[Any]:
         if self.consistency == "text":
             return list(batch.texts)
-        names = told(batch, self.consistency)
+        names = extras_of_texts(batch, self.consistency)
         if None in names:
             place = batch.where[names.index(None)] if batch.where else "a record"
             raise ValueError(

@@ -12,8 +12,8 @@ from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.metrics.recall import accuracy_at, average_precision, box_ious, mean_iou
-from x2vlm.evaluation.record_fields import told_each
-from x2vlm.models.eval_mode import quiet
+from x2vlm.evaluation.record_fields import extras_of_contexts
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import METRICS
 
@@ -67,7 +67,7 @@ class GroundingMetric:
                 "GroundingMetric needs objective 'bbox', but this model's objectives are: "
                 f"{', '.join(model.objectives) or 'none'}. Add it, or leave this evaluation out."
             )
-        with quiet(model):
+        with eval_mode(model):
             found = [self._ground(model, batch.to(model.device)) for batch in loader if len(batch)]
         everywhere = [one for process in all_gather_objects(found) for one in process]
         if not any(len(one.true) for one in everywhere):
@@ -98,7 +98,9 @@ class GroundingMetric:
         (phrases,) = model.read(objective.requests(encoded))
         predicted = cxcywh_to_xyxy(objective.box(phrases.states).float()).cpu()
         confidence = match_confidence(model, encoded).cpu() if "itm" in model.objectives else torch.zeros(len(boxed))
-        kinds = [kind for kind, has_box in zip(told_each(batch, "kinds"), boxed.tolist(), strict=True) if has_box]
+        kinds = [
+            kind for kind, has_box in zip(extras_of_contexts(batch, "kinds"), boxed.tolist(), strict=True) if has_box
+        ]
         true = batch.boxes_xyxy.float().cpu()
         return _Grounded(predicted[boxed], true[boxed], self._sizes(batch)[boxed], confidence[boxed], kinds)
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from x2vlm.building import build, called
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects, world_size
-from x2vlm.evaluation.metrics.candidate_ranks import places_among
+from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import NOT_SCORED, best_ranks, chance_recall, r_mean, recalls_of_ranks
-from x2vlm.gallery.feature_store import Rows
+from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.index import NOWHERE, search_together
 from x2vlm.gallery.matching import match_logits, texts_near
-from x2vlm.gallery.retrieval_features import Bank, fill_bank
+from x2vlm.gallery.retrieval_features import RetrievalFeatures, encode_retrieval_set
 from x2vlm.gallery.stored_gallery import StoredGallery
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INDEXES, METRICS
 
 
@@ -43,8 +43,8 @@ class Searched:
 
     context_ids: Tensor
     text_ids: Tensor
-    contexts: Rows
-    texts: Rows
+    contexts: FeatureStore
+    texts: FeatureStore
     score: Callable[[Tensor, Tensor], Tensor]
 
 
@@ -88,13 +88,13 @@ class RetrievalMetric:
             first alone as ``itc_i2t_r1 ...``; and as ``chance_i2t_r1 ...`` what a random order would give.
         """
         self._check(model)
-        with quiet(model):
-            bank = fill_bank(model, loader)
+        with eval_mode(model):
+            bank = encode_retrieval_set(model, loader)
             searched = Searched(
                 bank.context_ids,
                 bank.text_ids,
-                Rows.of(bank.context_feats, world_size()),
-                Rows.of(bank.texts.feat, world_size()),
+                FeatureStore.of(bank.context_feats, world_size()),
+                FeatureStore.of(bank.texts.feat, world_size()),
                 partial(score_pairs, model, bank, chunk=self.chunk),
             )
             return self.judge(searched, self.index)
@@ -117,8 +117,8 @@ class RetrievalMetric:
             first = {f"itc_{name}": value for name, value in results.items()}
             of_contexts, of_texts = score_candidates(searched.score, texts_of, contexts_of)
             ranks = (
-                places_among(of_contexts, texts_of, *ids),
-                places_among(of_texts, contexts_of, *ids[::-1]),
+                ranks_from_candidates(of_contexts, texts_of, *ids),
+                ranks_from_candidates(of_texts, contexts_of, *ids[::-1]),
             )
             results = recalls_of_ranks(*ranks, self.at) | first
         chance = self._chance(*ids)
@@ -139,14 +139,20 @@ class RetrievalMetric:
         return self.judge(searched, self.index or {"type": "ExactIndex"}, device)
 
     def _nearest(
-        self, rows: Rows, columns: Rows, row_ids: Tensor, column_ids: Tensor, index: Any, device: torch.device | str
+        self,
+        rows: FeatureStore,
+        columns: FeatureStore,
+        row_ids: Tensor,
+        column_ids: Tensor,
+        index: Any,
+        device: torch.device | str,
     ) -> tuple[Tensor, Tensor]:
         """Places of the best right candidates, ``[R]``, and the ``k`` nearest, ``[R, k]``."""
         if index is None:
             return nearest(in_memory(rows), in_memory(columns), row_ids, column_ids, self.k, self.chunk)
         scores, found = search_together(build(INDEXES, index), columns, rows, max(self.k, *self.at), device)
         met = ((column_ids[found] == row_ids[:, None]) & (found != NOWHERE)).any(dim=1)
-        places = places_among(scores, found, row_ids, column_ids)
+        places = ranks_from_candidates(scores, found, row_ids, column_ids)
         return places.where(met, len(columns)), found[:, : self.k]  # what an index misses is behind everything
 
     def _chance(self, context_ids: Tensor, text_ids: Tensor) -> dict[str, float]:
@@ -197,7 +203,7 @@ def nearest(
     return torch.cat(ranks), torch.cat(top)
 
 
-def in_memory(rows: Rows) -> Tensor:
+def in_memory(rows: FeatureStore) -> Tensor:
     """All of the features, ``[C, E]``."""
     return next(rows.chunks(len(rows)))[1]
 
@@ -230,7 +236,7 @@ def score_candidates(
     return results[0], results[1]
 
 
-def score_matrices(model: Any, bank: Bank, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
+def score_matrices(model: Any, bank: RetrievalFeatures, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
     """Both full matrices of the published evaluation, for looking at and for comparing; ``R@K`` does not need them.
 
     Args:
@@ -254,7 +260,7 @@ def score_matrices(model: Any, bank: Bank, k: int, chunk: int = 256) -> tuple[Te
     )
 
 
-def score_pairs(model: Any, bank: Bank, contexts: Tensor, texts: Tensor, chunk: int) -> Tensor:
+def score_pairs(model: Any, bank: RetrievalFeatures, contexts: Tensor, texts: Tensor, chunk: int) -> Tensor:
     """Matching logits of pairs, each scored by the process that holds its context.
 
     Args:

@@ -16,8 +16,8 @@ from x2vlm.data.tokenizer import tokenize
 from x2vlm.data.transforms.labels import read_classes
 from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.evaluation.metrics.vqa_accuracy import exact_match, most_frequent, vqa_accuracy
-from x2vlm.evaluation.record_fields import told
-from x2vlm.models.eval_mode import quiet
+from x2vlm.evaluation.record_fields import extras_of_texts
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.answers import FIRST_TOKENS
 from x2vlm.registry import METRICS
 
@@ -119,7 +119,7 @@ class VQAMetric:
                 f"VQAMetric needs objective '{self.objective}', but this model's objectives are: "
                 f"{', '.join(model.objectives) or 'none'}. Add it, or leave this evaluation out."
             )
-        with quiet(model):
+        with eval_mode(model):
             candidates = self._candidates(model)
             answered = [one for batch in loader if len(batch) for one in self._answer(model, batch, candidates)]
         everything = [one for process in all_gather_objects(answered) for one in process]
@@ -157,8 +157,8 @@ class VQAMetric:
             ends = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
             made = objective.write(questions, *ends, num_beams=self.num_beams, max_tokens=self.max_tokens)
             answers = self.tokenizer.batch_decode(made.ids[:, 0], skip_special_tokens=True)
-        people, numbers = told(batch, "answers"), told(batch, "question_id")
-        kinds = zip(*(told(batch, key) for key in self.by), strict=True) if self.by else [()] * len(answers)
+        people, numbers = extras_of_texts(batch, "answers"), extras_of_texts(batch, "question_id")
+        kinds = zip(*(extras_of_texts(batch, key) for key in self.by), strict=True) if self.by else [()] * len(answers)
         where = batch.where or [""] * len(answers)
         known = [None if one is None else (one,) if isinstance(one, str) else tuple(one) for one in people]
         return list(map(Answered, where, numbers, answers, known, map(tuple, kinds)))

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
-from x2vlm.evaluation.record_fields import told
+from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.scorers import scorers
 from x2vlm.gallery.retrieval_features import to_cpu
-from x2vlm.models.eval_mode import quiet
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import METRICS
 
 CHANCE = {"text": 100 / 4, "image": 100 / 4, "group": 100 / 6}
@@ -55,7 +55,7 @@ class WinogroundMetric:
             ValueError: If records do not show two images with two texts, there are none, a score is not a number, or
                 the model lacks what a scorer needs.
         """
-        with quiet(model):
+        with eval_mode(model):
             found = [self._score(model, batch) for batch in loader if len(batch)]
         everywhere = [one for process in all_gather_objects(found) for one in process]
         if not everywhere:
@@ -77,7 +77,7 @@ class WinogroundMetric:
     def _score(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], list[Any]]:
         """``[E, 2, 2]`` scores (caption, image) by each scorer, and the examples' tags."""
         check_examples(batch)
-        tags = [None] * len(batch) if self.by is None else told(batch, self.by)
+        tags = [None] * len(batch) if self.by is None else extras_of_texts(batch, self.by)
         whole = replace(batch, boxes_xyxy=None, has_box=None, patch_mask=None).to(model.device)
         contexts = to_cpu(model.encode_context(whole))
         texts = to_cpu(model.encode_text(whole.text_ids, whole.text_mask))
