@@ -28,7 +28,7 @@ from x2vlm.engine.epoch_length import check_global_batch, epoch_length
 from x2vlm.engine.failures.bad_numbers import BadNumbers, random_states
 from x2vlm.engine.failures.bad_record_report import report_bad_records
 from x2vlm.engine.failures.data_workers import WorkerWatch, last_checkpoint, save_last_step, saving_if_data_fail
-from x2vlm.engine.failures.finite_check import check_finite, defers_check
+from x2vlm.engine.failures.nan_check import check_finite, defers_check
 from x2vlm.engine.failures.out_of_memory import describe_pass, explaining_out_of_memory
 from x2vlm.engine.failures.update_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.hooks.data_waits import DataWaits

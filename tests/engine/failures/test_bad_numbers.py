@@ -119,8 +119,8 @@ def test_dumps_are_few(config, tmp_path):
 
 
 def test_what_another_process_met_is_skipped_here_too(config, monkeypatch):
-    monkeypatch.setattr("x2vlm.engine.failures.finite_check.is_distributed", lambda: True)
-    monkeypatch.setattr("x2vlm.engine.failures.finite_check.dist.all_reduce", lambda flag, op: flag.fill_(1))
+    monkeypatch.setattr("x2vlm.engine.failures.nan_check.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.failures.nan_check.dist.all_reduce", lambda flag, op: flag.fill_(1))
     runner = spoilt(config(1))
     before = runner.model.text_encoder.weight.detach().clone()
     runner.train()

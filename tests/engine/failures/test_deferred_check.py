@@ -11,7 +11,7 @@ from tests.engine.failures.test_bad_numbers import log_of
 from tests.engine.tiny_parts import TinyModel, TinySignals
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.failures.finite_check import DelayedRead, check_finite, defers_check, skips_on_device
+from x2vlm.engine.failures.nan_check import DelayedRead, check_finite, defers_check, skips_on_device
 from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper, PublishedAdamW
 from x2vlm.engine.total_loss import NotFiniteError
 from x2vlm.registry import MODELS

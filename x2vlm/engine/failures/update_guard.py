@@ -11,7 +11,7 @@ from torch import Tensor
 
 from x2vlm.data.batch import Batch
 from x2vlm.engine.failures.bad_numbers import BadNumbers, write_dump
-from x2vlm.engine.failures.finite_check import DelayedRead, FiniteCheck, describe_bad
+from x2vlm.engine.failures.nan_check import DelayedRead, FiniteCheck, describe_bad
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class UpdateGuard:
     """Judges updates: before they are made, which waits for the device, or one step later.
 
     The second way needs an optimizer that leaves out a bad update on the device
-    (:func:`~x2vlm.engine.failures.finite_check.skips_on_device`). The next update is not launched before the last one
+    (:func:`~x2vlm.engine.failures.nan_check.skips_on_device`). The next update is not launched before the last one
     is known, so the weights are still those of a bad step when it is told and dumped.
 
     Args:
