@@ -53,7 +53,7 @@ def test_the_options_reach_the_run(config_file, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "x2vlm.engine.runner.MixedRunner.train", lambda runner: seen.update(cfg=runner.cfg, made=runner)
     )
-    monkeypatch.setattr(train_command, "_say_how_it_ended", lambda *_: None)
+    monkeypatch.setattr(train_command, "_report_end", lambda *_: None)
     options = ["--work-dir", str(tmp_path / "elsewhere"), "--amp", "--cfg-options", "train_cfg.max_iters=9"]
     assert train_command.main([config_file(), *options]) == 0
     assert seen["cfg"].optim_wrapper.precision == "bf16"
@@ -137,7 +137,7 @@ def test_too_many_bad_records_end_the_run_with_a_list(config_file, tmp_path, cap
 
 
 def test_an_error_in_the_code_keeps_its_traceback(config_file, monkeypatch):
-    monkeypatch.setattr("x2vlm.engine.train_loop.sum_of_losses", lambda outputs: outputs["no such loss"])
+    monkeypatch.setattr("x2vlm.engine.train_step.sum_of_losses", lambda outputs: outputs["no such loss"])
     with pytest.raises(KeyError):
         train_command.main([config_file()])
 

@@ -70,7 +70,7 @@ def test_streams_that_are_switched_off_may_be_named():
         without_regions,
         turns=TURNS,
         updates=(("region",), ("image", "image_clean")),
-        absent=("region",),
+        switched_off=("region",),
     )
     assert all("region" not in update for n in range(20) for update in plan.at(0, n))
 

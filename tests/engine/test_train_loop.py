@@ -14,7 +14,9 @@ from tests.engine.tiny_parts import TinyModel
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
 from x2vlm.engine import build_runner
-from x2vlm.engine.total_loss import NotFiniteError, bad_losses, sum_of_losses
+from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.failures.nan_check import bad_losses
+from x2vlm.engine.total_loss import sum_of_losses
 from x2vlm.engine.train_loop import in_order_of_backward
 from x2vlm.registry import MODELS
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from x2vlm.engine.step_plan import in_passes
+from x2vlm.engine.step_plan import split_into_passes
 from x2vlm.models.ops.linear_cross_entropy import SCORES
 from x2vlm.planning.activations import BYTES, FULL, activations, recomputed
 from x2vlm.planning.model_shapes import Load, ModelShape, largest_unit, layer_parameters, parameters
@@ -64,7 +64,7 @@ def memory(
         + (recomputed(shape, load).bytes(precision) if checkpointing else 0)
         for name, load in loads.items()
     }
-    passes = in_passes(loads, "together") if passes is None else passes
+    passes = split_into_passes(loads, "together") if passes is None else passes
     needed["activations"] = max((sum(kept[name] for name in names) for names in passes), default=0)
     needed["scores"] = max((_scores(shape, load, precision) for load in loads.values()), default=0)
     return needed | {"total": sum(needed.values())}
@@ -127,7 +127,7 @@ def wire(
     count = sum(parameters(shape).values())
     contrast = sum(load.share * load.pairs for load in loads.values() if "itc" in load.objectives)
     features = 2 * contrast * (shape.embed_dim or 0)
-    passes = len(in_passes(loads, "together")) if passes is None else passes
+    passes = len(split_into_passes(loads, "together")) if passes is None else passes
     twice = layer_parameters(shape)
     return Wire(
         gradients=0 if sharded else count,
@@ -186,7 +186,7 @@ def passes_by_turn(names: Sequence[str], train: Mapping[str, Any]) -> list[tuple
     for turn in (plan.get("turns") or {"": {"share": 1.0}}).values():
         present = [name for name in names if name in (turn.get("streams") or names)]
         groups = [[name for name in present if name in group] for group in plan.get("updates") or [names]]
-        in_turn = [one for group in groups for one in in_passes(group, train.get("passes", "together"))]
+        in_turn = [one for group in groups for one in split_into_passes(group, train.get("passes", "together"))]
         found.append((turn.get("share", 0.0), in_turn))
     return found
 

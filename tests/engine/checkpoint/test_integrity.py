@@ -10,7 +10,8 @@ import pytest
 
 from x2vlm.building import ConfigError
 from x2vlm.engine import SaveError, build_runner
-from x2vlm.engine.checkpoint.integrity import PART, commit, damage, hash_of, part_of, set_aside, sweep
+from x2vlm.engine.checkpoint.atomic_save import PART, commit, part_of, remove_leftovers
+from x2vlm.engine.checkpoint.integrity import damage, hash_of, rename_damaged
 from x2vlm.weights.weight_files import write_plain
 
 
@@ -112,7 +113,7 @@ def test_without_a_hash_only_what_cannot_be_read_is_damaged(config, train, tmp_p
 
 
 def test_what_is_set_aside_keeps_its_hash(tmp_path):
-    aside = set_aside(written(tmp_path / "iter_1.pth", b"content"))
+    aside = rename_damaged(written(tmp_path / "iter_1.pth", b"content"))
     assert names(tmp_path) == ["iter_1.pth.damaged", "iter_1.pth.damaged.sha256"]
     assert damage(aside) is None
 
@@ -121,7 +122,7 @@ def test_halves_and_hashes_without_a_file_are_swept_away(tmp_path):
     written(tmp_path / "iter_1.pth", b"content")
     for name in (f"iter_2.pth{PART}", f"iter_2.pth.sha256{PART}", "iter_3.pth.sha256", "other.part"):
         (tmp_path / name).touch()
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["iter_1.pth", "iter_1.pth.sha256", "other.part"]
 
 
@@ -212,7 +213,7 @@ def full(monkeypatch):
     """``full(runner, iterations)``: the disk is full whenever these are saved."""
 
     def fill(runner, iterations):
-        monkeypatch.setattr("x2vlm.engine.runner.write_plain", Full(iterations))
+        monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_plain", Full(iterations))
         return runner
 
     return fill
@@ -255,7 +256,7 @@ def test_a_best_checkpoint_that_does_not_fit_leaves_the_one_before(config, tmp_p
             raise OSError(28, "No space left on device")
         write_plain(path, content)
 
-    monkeypatch.setattr("x2vlm.engine.runner.write_plain", without_room_for_the_second)
+    monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_plain", without_room_for_the_second)
     runner.train()  # whose third score is better than the first, which is the best one saved
     best = [name for name in names(tmp_path / "work") if name.startswith("best") and name.endswith("pth")]
     assert best == ["best_held_out_score_iter_3.pth"]

@@ -101,9 +101,9 @@ def test_the_launcher_of_torchrun_needs_torchrun(monkeypatch):
 
 def test_an_interrupted_process_tells_the_others(config, monkeypatch):
     """What all_reduce would give, without a second process: one of the others has got SIGTERM (15)."""
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.is_distributed", lambda: True)
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.exchange_device", lambda device: device)
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.dist.all_reduce", lambda number, op: number.fill_(15))
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.exchange_device", lambda device: device)
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.dist.all_reduce", lambda number, op: number.fill_(15))
     cfg = config(40)
     runner = build_runner(cfg)
     runner.train()

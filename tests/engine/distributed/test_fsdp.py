@@ -22,9 +22,9 @@ from x2vlm.commands import test as test_command
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner
 from x2vlm.engine.checkpoint.integrity import SUMS, damage
-from x2vlm.engine.checkpoint.train_state import newest_whole
-from x2vlm.engine.distributed.fsdp import mirror
-from x2vlm.engine.hooks.compile_blocks import layers_of
+from x2vlm.engine.checkpoint.resume import newest_intact
+from x2vlm.engine.hooks.ema_hook import clone_parameters
+from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.sharded_checkpoint import REST, is_in_parts
 from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry
@@ -141,7 +141,7 @@ def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_taken(runs, 
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(content)
-    found, told = newest_whole(tmp_path)
+    found, told = newest_intact(tmp_path)
     assert found == folder
     assert "iter_6.pth is damaged (the content of shard-00002" in told[0]
     assert (tmp_path / "iter_6.pth.damaged").is_dir()
@@ -210,7 +210,7 @@ def test_every_layer_of_every_tower_is_a_unit(config, tmp_path):
 def test_a_mirror_has_names_values_and_order_of_the_model_and_shared_weights_once():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(2, 3))
     model[2].weight = model[0].weight
-    twin = mirror(model)
+    twin = clone_parameters(model)
     assert list(twin.state_dict()) == list(model.state_dict())
     assert [name for name, _ in twin.named_parameters()] == [name for name, _ in model.named_parameters()]
     assert all(torch.equal(twin.state_dict()[name], value) for name, value in model.state_dict().items())

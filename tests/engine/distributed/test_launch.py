@@ -13,8 +13,9 @@ import pytest
 from mmengine.config import Config
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.checkpoint.train_state import checkpoints_in, iterations_of
-from x2vlm.engine.distributed.launch import Whereabouts, first_host, init_processes
+from x2vlm.engine.checkpoint.resume import checkpoints_in, iterations_of
+from x2vlm.engine.distributed.launch import first_host, init_processes
+from x2vlm.engine.distributed.stall import RankProgress
 from x2vlm.weights.weight_files import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -104,7 +105,7 @@ def test_the_first_host_of_a_list_of_slurm_is_found(nodes, first):
 
 
 def test_a_single_process_waits_for_nobody():
-    assert Whereabouts().sentence(RuntimeError("Timed out waiting 4000ms for recv operation to complete")) is None
+    assert RankProgress().describe(RuntimeError("Timed out waiting 4000ms for recv operation to complete")) is None
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ from tests.engine.failures.test_bad_numbers import log_of
 from tests.engine.tiny_parts import TinyModel, TinySignals
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.failures.nan_check import DelayedRead, check_finite, defers_check, skips_on_device
-from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper, PublishedAdamW
-from x2vlm.engine.total_loss import NotFiniteError
+from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.failures.nan_check import AsyncRead, check_finite, defers_check, skips_on_device
+from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper
+from x2vlm.engine.optim.published_adamw import PublishedAdamW
+from x2vlm.engine.train_step import TrainStep
 from x2vlm.registry import MODELS
 
 OPTIMIZERS = dict(
@@ -45,7 +47,7 @@ class Poisoned(TinyModel):
 @pytest.fixture
 def deferred(monkeypatch):
     """``deferred(True)``: from now on runs judge updates one step later, as on a GPU."""
-    return lambda on: monkeypatch.setattr("x2vlm.engine.train_loop.defers_check", lambda optimizer, device: on)
+    return lambda on: monkeypatch.setattr("x2vlm.engine.train_step.defers_check", lambda optimizer, device: on)
 
 
 def poisoned(config, words, kind="loss", action="skip", optimizer="published", max_iters=8, **changes) -> dict:
@@ -85,7 +87,7 @@ def test_a_run_that_skips_has_the_same_weights_and_counts_to_the_bit(
         cfg = poisoned(config, words, kind, optimizer=optimizer, work_dir=tmp_path / str(late))
         cfg["optim_wrapper"] |= options
         content, runner = finished(cfg)
-        assert runner.train_loop.defers_check == late
+        assert runner.train_loop.step.defers_check == late
         ends.append(content)
     early, late = ends
     assert early["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
@@ -225,14 +227,13 @@ def test_no_step_reads_a_number_back(config, deferred, monkeypatch, optimizer, p
     cfg = config(6)
     cfg["optim_wrapper"] |= dict(optimizer=dict(OPTIMIZERS[optimizer]), precision=precision)
     runner = build_runner(cfg)
-    loop, mode = runner.train_loop, Reads()
-    step = loop.step
+    mode, step = Reads(), TrainStep.__call__
 
     def counted(*args):
         with mode:
             return step(*args)
 
-    monkeypatch.setattr(loop, "step", counted)
+    monkeypatch.setattr(TrainStep, "__call__", counted)
     runner.train()
     own = 6 if not late and precision == "fp16" and optimizer == "published" else 0  # whether a gradient overflowed
     assert len(mode.found) == reads + own
@@ -248,8 +249,8 @@ def test_only_optimizers_that_skip_on_the_device_are_judged_later_and_only_on_gp
 
 
 def test_what_is_read_later_is_what_was_there_then():
-    read = DelayedRead(torch.tensor([1.0, 0.0]))
-    assert (read.has_arrived(), read.tolist()) == (True, [1.0, 0.0])
+    read = AsyncRead(torch.tensor([1.0, 0.0]))
+    assert (read.is_ready(), read.tolist()) == (True, [1.0, 0.0])
 
 
 def test_a_bad_gradient_is_seen_by_its_norm():
@@ -268,7 +269,7 @@ def test_a_published_step_that_is_forgotten_was_none():
             parameter.grad, optimizer.found_inf = torch.full((3,), torch.nan), torch.tensor(1.0)
             optimizer.step()
             del optimizer.found_inf
-            optimizer.forget_step()
+            optimizer.uncount_step()
             assert optimizer.state[parameter]["step"] == 0
         parameter.grad = torch.tensor([0.1, -2.0, 0.5])
         optimizer.step()
@@ -293,7 +294,7 @@ def test_with_fp16_an_overflow_lowers_the_scale_and_a_bad_loss_does_not():
         wrapper.add_gradients((factor * parameter).sum())
         wrapper.update_now(torch.tensor(bad))
         assert wrapper.skipped == 1.0
-        wrapper.forget_update()
+        wrapper.uncount_update()
         assert wrapper.scaler.get_scale() == left
     assert parameter.tolist() == [1.0, 1.0]
     assert wrapper.optimizer.state[parameter]["step"] == 0
@@ -303,7 +304,7 @@ class Settles(Hook):
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        runner.train_loop.settle()
+        runner.train_loop.read_deferred_check()
 
 
 def test_settling_early_changes_nothing(config, deferred, tmp_path):

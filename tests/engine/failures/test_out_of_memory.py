@@ -7,7 +7,7 @@ import torch
 
 from tests.engine.test_train_loop import TinyModelForSeveral
 from x2vlm.engine import build_runner
-from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError, describe_pass, is_out_of_memory, memory_of
+from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError, describe_memory, describe_pass, is_out_of_memory
 from x2vlm.registry import MODELS
 
 ERRORS = dict(
@@ -98,7 +98,7 @@ def test_a_gpus_memory_is_told_in_gib(monkeypatch):
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 75 * gib)
     device = torch.device("cuda:0")
     told = "Of the 79.0 GiB of cuda:0 torch has reserved 75.0, of which 70.0 are allocated."
-    assert memory_of(device) == told
+    assert describe_memory(device) == told
     stream = SimpleNamespace(name="region", batch_size=64, records_per_batch=24)
     settings = dict(passes="together", precision="bf16", activation_checkpointing=True)
     sentence = describe_pass("iteration 3", [stream], device, settings)

@@ -14,7 +14,9 @@ from mmengine.logging import HistoryBuffer
 
 from tests.engine.tiny_parts import TinySignals
 from x2vlm.engine import build_runner
-from x2vlm.engine.hooks.logging_hooks import StopHook, hook_of, progress_text
+from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.progress_bar import progress_text
+from x2vlm.engine.hooks.stop_hook import StopHook
 
 
 class Losses(Hook):
@@ -116,7 +118,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(config, tmp_path
     runner = build_runner(config(10))
     runner.register_hook(TinySignals(3, number))
     runner.train()
-    stop = hook_of(runner, StopHook)
+    stop = find_hook(runner, StopHook)
     assert (runner.iter, stop.signal) == (3, number)
     assert stop.saved == str(tmp_path / "work" / "iter_3.pth")
     assert signal.getsignal(number) == before
@@ -158,7 +160,7 @@ def test_without_a_checkpoint_hook_a_signal_only_ends_the_run(config):
     runner = build_runner(cfg)
     runner.register_hook(TinySignals(2))
     runner.train()
-    assert (runner.iter, hook_of(runner, StopHook).saved) == (2, None)
+    assert (runner.iter, find_hook(runner, StopHook).saved) == (2, None)
 
 
 def test_a_second_signal_ends_at_once():

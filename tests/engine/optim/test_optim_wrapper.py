@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper, PublishedAdamW, autocast
+from x2vlm.engine.optim.autocast import autocast
+from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper
+from x2vlm.engine.optim.published_adamw import PublishedAdamW
 
 
 def linear() -> nn.Linear:
