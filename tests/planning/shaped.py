@@ -4,7 +4,7 @@ import torch
 
 from x2vlm.data.batch import Batch
 from x2vlm.models.x2vlm import X2VLM
-from x2vlm.planning.model_shapes import FusionShape, Load, ModelShape, TextShape, VisionShape
+from x2vlm.planning.model_shapes import BatchShape, FusionShape, ModelShape, TextShape, VisionShape
 
 ALL = ("itc", "itm", "mlm", "bbox")
 
@@ -51,7 +51,7 @@ def model(width=96, fusion=True, objectives=ALL, num_frames=0, tied=True, checkp
     )
 
 
-def batch(load: Load) -> Batch:
+def batch(load: BatchShape) -> Batch:
     """A batch of ``load``; where there are boxes, every second pair is about a part of its picture."""
     rng = torch.Generator().manual_seed(0)
     pairs, frames = load.pairs, (load.frames,) if load.frames > 1 else ()

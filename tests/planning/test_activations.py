@@ -8,8 +8,8 @@ import torch
 
 from tests.planning import shaped
 from x2vlm.objectives import itm
-from x2vlm.planning.activations import Kept, activations, recomputed, vision_layer
-from x2vlm.planning.model_shapes import Load
+from x2vlm.planning.activations import SavedTensors, activations, recomputed, vision_layer
+from x2vlm.planning.model_shapes import BatchShape
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +69,11 @@ def saved_bytes(model, batch, objectives, precision):
 
 
 LOADS = {
-    "images": Load(6, 6, 1, 10, 3, ("itc", "itm", "mlm")),
-    "regions": Load(8, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox")),
-    "clips": Load(4, 4, 3, 11, 4, ("itc", "itm", "mlm")),
-    "contrast alone": Load(6, 6, 1, 10, 3, ("itc",)),
-    "matching alone": Load(6, 6, 1, 30, 0, ("itc", "itm")),
+    "images": BatchShape(6, 6, 1, 10, 3, ("itc", "itm", "mlm")),
+    "regions": BatchShape(8, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox")),
+    "clips": BatchShape(4, 4, 3, 11, 4, ("itc", "itm", "mlm")),
+    "contrast alone": BatchShape(6, 6, 1, 10, 3, ("itc",)),
+    "matching alone": BatchShape(6, 6, 1, 30, 0, ("itc", "itm")),
 }
 
 
@@ -83,15 +83,15 @@ def test_activations_are_what_autograd_saves(name, precision):
     load = LOADS[name]
     model = shaped.model(num_frames=3).train()
     measured = saved_bytes(model, shaped.batch(load), load.objectives, precision)
-    counted = activations(shaped.shape(num_frames=3), load, unevenly=1).bytes(precision)
+    counted = activations(shaped.shape(num_frames=3), load, imbalance=1).bytes(precision)
     assert counted == pytest.approx(measured, rel=0.03)
 
 
 def test_twice_the_batch_keeps_twice_as_much():
-    once, twice = (Load(n, n, 1, 10, 3, ("itc", "itm", "mlm")) for n in (4, 8))
+    once, twice = (BatchShape(n, n, 1, 10, 3, ("itc", "itm", "mlm")) for n in (4, 8))
     shape = shaped.shape()
     # What is made once for all images, and gradients of words.
-    fixed = vision_layer(shape.vision, 0) * shape.vision.depth + Kept(full=(96 + 1) * 211)
+    fixed = vision_layer(shape.vision, 0) * shape.vision.depth + SavedTensors(full=(96 + 1) * 211)
     both = [activations(shape, load).bytes() - fixed.bytes() for load in (once, twice)]
     assert both[1] == 2 * both[0]
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from tests.planning import shaped
 from x2vlm.data.batch import Batch
 from x2vlm.objectives.itm import ITM
-from x2vlm.planning.model_shapes import Load
+from x2vlm.planning.model_shapes import BatchShape
 
-LOAD = Load(8, 4, 1, 10, 3, shaped.ALL)  # eight pairs; four pictures, one more for each process than it needs
+LOAD = BatchShape(8, 4, 1, 10, 3, shaped.ALL)  # eight pairs; four pictures, one more for each process than it needs
 
 
 class GivenITM(ITM):

@@ -40,7 +40,7 @@ def runs(tmp_path_factory) -> Path:
     build_runner(tiny_sharded(folder / "one", 6, factor=2)).train()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / "engine" / "sharded_run.py"), str(folder)]
+    command += [str(ROOT / "tests" / "engine" / "distributed" / "sharded_run.py"), str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

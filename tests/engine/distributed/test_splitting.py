@@ -22,7 +22,7 @@ def norm(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 def test_losses_and_gradients_do_not_depend_on_the_number_of_processes(processes, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / "engine" / "split_run.py"), str(tmp_path)]
+    command += [str(ROOT / "tests" / "engine" / "distributed" / "split_run.py"), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     model = model_of(processes)

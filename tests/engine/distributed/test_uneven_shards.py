@@ -35,7 +35,7 @@ def test_two_processes_make_equally_many_steps_and_read_every_record_once_a_pass
     write_shard(tmp_path, "short", range(9, 13))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / "engine" / "shards_run.py"), str(tmp_path)]
+    command += [str(ROOT / "tests" / "engine" / "distributed" / "shards_run.py"), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-4000:]
     first, second = (json.loads((tmp_path / f"read_{number}.json").read_text()) for number in range(2))

@@ -1,4 +1,4 @@
-"""Started by torchrun: ``wire_run.py FILE`` counts what processes hand to the collectives in a step, as JSON."""
+"""Started by torchrun: ``traffic_run.py FILE`` counts what processes hand to the collectives in a step, as JSON."""
 
 import json
 import sys
@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.planning import shaped
 from x2vlm import distributed
-from x2vlm.planning.model_shapes import Load
+from x2vlm.planning.model_shapes import BatchShape
 
-LOAD = Load(6, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox"))
+LOAD = BatchShape(6, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox"))
 
 
 class Gathers(TorchDispatchMode):
