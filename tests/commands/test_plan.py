@@ -17,7 +17,7 @@ def test_options_change_the_plan(root, capsys):
     assert fast["reading"]["image"]["rate"] == 2 * plain["reading"]["image"]["rate"]
 
 
-def test_the_plan_is_told_in_words(root, capsys):
+def test_the_plan_is_printed_as_tables(root, capsys):
     assert run("plan", [str(root / "configs" / "pretrain" / "x2vlm_base_4m.py")]) == 0
     shown = capsys.readouterr().out
     assert "8 processes, fp16" in shown

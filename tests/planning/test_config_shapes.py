@@ -6,10 +6,10 @@ from x2vlm.planning.model_shapes import BatchShape, TextShape, VisionShape, para
 
 
 def test_streams_are_read_as_the_config_has_them(pretrain):
-    loads = batch_shapes(pretrain("x2vlm_base_1b_stage2"))
-    assert loads["image"] == BatchShape(64, 64, 1, 40, 12, ("itc", "itm", "mlm"))
-    assert loads["region"] == BatchShape(64, 26, 1, 40, 12, ("itc", "itm", "mlm", "bbox"))
-    assert loads["video"] == BatchShape(40, 40, 3, 40, 12, ("itc", "itm", "mlm"), share=0.65)
+    batches = batch_shapes(pretrain("x2vlm_base_1b_stage2"))
+    assert batches["image"] == BatchShape(64, 64, 1, 40, 12, ("itc", "itm", "mlm"))
+    assert batches["region"] == BatchShape(64, 26, 1, 40, 12, ("itc", "itm", "mlm", "bbox"))
+    assert batches["video"] == BatchShape(40, 40, 3, 40, 12, ("itc", "itm", "mlm"), share=0.65)
     parallel = batch_shapes(pretrain("cclm_base"))["parallel"]
     assert parallel == BatchShape(60, 60, 0, 64, 16, ("itc", "itm", "mlm"), sentences=True)
 

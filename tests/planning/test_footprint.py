@@ -7,7 +7,7 @@ from x2vlm.planning.activations import activations
 from x2vlm.planning.footprint import memory, optimizer_bytes
 from x2vlm.planning.model_shapes import BatchShape, parameters
 
-LOADS = {
+BATCHES = {
     "image": BatchShape(6, 6, 1, 10, 3, ("itc", "itm", "mlm")),
     "region": BatchShape(8, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox")),
 }
@@ -15,18 +15,18 @@ LOADS = {
 
 def test_activations_are_those_of_the_streams_that_go_together():
     shape = shaped.shape(num_frames=3)
-    loads = LOADS | {"video": BatchShape(4, 4, 3, 11, 4, ("itc", "itm", "mlm"))}
-    of = {name: activations(shape, load).bytes() for name, load in loads.items()}
-    by_stream = memory(shape, loads, passes=[["video"], ["image"], ["region"]])
-    assert memory(shape, loads)["activations"] == max(of["image"] + of["region"], of["video"])
+    batches = BATCHES | {"video": BatchShape(4, 4, 3, 11, 4, ("itc", "itm", "mlm"))}
+    of = {name: activations(shape, batch).bytes() for name, batch in batches.items()}
+    by_stream = memory(shape, batches, passes=[["video"], ["image"], ["region"]])
+    assert memory(shape, batches)["activations"] == max(of["image"] + of["region"], of["video"])
     assert by_stream["activations"] == max(of.values())
 
 
 def test_memory_shrinks_with_shards():
     shape = shaped.shape()
     count = sum(parameters(shape).values())
-    one, eight = memory(shape, LOADS), memory(shape, LOADS, 8)
-    sharded = memory(shape, LOADS, 8, sharded=True)
+    one, eight = memory(shape, BATCHES), memory(shape, BATCHES, 8)
+    sharded = memory(shape, BATCHES, 8, sharded=True)
     assert (one["weights"], one["optimizer"], one["buckets"]) == (4 * count, 8 * count, 0)
     assert eight["buckets"] == 4 * count
     assert sharded["optimizer"] == count
@@ -36,9 +36,9 @@ def test_memory_shrinks_with_shards():
 
 def test_recomputing_and_half_precision_need_less():
     shape = shaped.shape()
-    full = memory(shape, LOADS)["activations"]
-    assert memory(shape, LOADS, precision="bf16")["activations"] < 0.7 * full
-    assert memory(shape, LOADS, checkpointing=True)["activations"] < 0.7 * full
+    full = memory(shape, BATCHES)["activations"]
+    assert memory(shape, BATCHES, precision="bf16")["activations"] < 0.7 * full
+    assert memory(shape, BATCHES, checkpointing=True)["activations"] < 0.7 * full
 
 
 def test_the_optimizer_holds_what_the_formula_says():

@@ -28,9 +28,9 @@ def test_a_published_run_is_planned_with_its_size_batch_and_processes(name, pret
 
 
 def test_processes_come_from_the_global_batch():
-    loads = {"image": BatchShape(64, 64, 1, 40, 12, ())}
-    assert processes_for_global_batch(loads, {"global_batch": {"image": 1024}}) == 16
-    assert processes_for_global_batch(loads, {}) == 1
+    batches = {"image": BatchShape(64, 64, 1, 40, 12, ())}
+    assert processes_for_global_batch(batches, {"global_batch": {"image": 1024}}) == 16
+    assert processes_for_global_batch(batches, {}) == 1
 
 
 def test_streams_that_go_by_themselves_need_the_memory_of_the_largest(pretrain):
@@ -53,7 +53,7 @@ def test_streams_that_go_by_themselves_need_the_memory_of_the_largest(pretrain):
         ({"streams": {}}, "streams: the config trains nothing"),
     ],
 )
-def test_what_has_no_formula_is_told(pretrain, change, sentence):
+def test_what_has_no_formula_is_refused(pretrain, change, sentence):
     cfg = pretrain("x2vlm_base_4m")
     cfg.merge_from_dict({key: value for key, value in change.items() if value})
     if "streams" in change:

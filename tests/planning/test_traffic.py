@@ -13,7 +13,7 @@ from x2vlm.planning.model_shapes import BatchShape, parameters
 from x2vlm.planning.traffic import step_traffic
 
 ROOT = Path(__file__).resolve().parents[2]
-LOADS = {
+BATCHES = {
     "image": BatchShape(6, 6, 1, 10, 3, ("itc", "itm", "mlm")),
     "region": BatchShape(8, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox")),
 }
@@ -33,8 +33,8 @@ def counted(tmp_path_factory):
 
 @pytest.mark.slow
 def test_ddp_sends_what_the_formula_says(counted):
-    load = BatchShape(6, 4, 1, 10, 3, shaped.ALL)
-    counted_by_formula = step_traffic(shaped.shape(), {"region": load}, processes=2)
+    batch = BatchShape(6, 4, 1, 10, 3, shaped.ALL)
+    counted_by_formula = step_traffic(shaped.shape(), {"region": batch}, processes=2)
     assert counted_by_formula.gradients == counted["gradients"]
     assert counted_by_formula.features == counted["features"]
     assert counted_by_formula.feature_gradients == counted["feature_gradients"]
@@ -42,25 +42,25 @@ def test_ddp_sends_what_the_formula_says(counted):
 
 @pytest.mark.slow
 def test_fsdp_gathers_and_shares_out_what_the_formula_says(counted):
-    load = BatchShape(6, 4, 1, 10, 3, ("itc",))
+    batch = BatchShape(6, 4, 1, 10, 3, ("itc",))
     shape = shaped.shape(fusion=False, objectives=("itc",))
-    by_formula = step_traffic(shape, {"image": load}, processes=2, sharded=True)
+    by_formula = step_traffic(shape, {"image": batch}, processes=2, sharded=True)
     # Tensors of an odd number of rows are filled up.
     assert by_formula.gathered == pytest.approx(counted["gathered"], rel=0.01)
     assert by_formula.scattered == pytest.approx(counted["scattered"], rel=0.01)
 
 
 def test_a_ring_sends_each_number_almost_twice():
-    load = BatchShape(6, 6, 1, 10, 3, ("itm",))  # nothing but gradients
+    batch = BatchShape(6, 6, 1, 10, 3, ("itm",))  # nothing but gradients
     shape = shaped.shape()
     count = sum(parameters(shape).values())
-    assert step_traffic(shape, {"image": load}, 4).sent(4) == {"gradients": 6 * count, "total": 6 * count}
-    assert step_traffic(shape, {"image": load}, 1).sent(1)["total"] == 0
+    assert step_traffic(shape, {"image": batch}, 4).sent(4) == {"gradients": 6 * count, "total": 6 * count}
+    assert step_traffic(shape, {"image": batch}, 1).sent(1)["total"] == 0
 
 
 def test_weights_are_gathered_for_every_pass():
     shape = shaped.shape()
-    once, twice = (step_traffic(shape, LOADS, 2, sharded=True, passes=passes) for passes in (None, 2))
+    once, twice = (step_traffic(shape, BATCHES, 2, sharded=True, passes=passes) for passes in (None, 2))
     assert (twice.gathered, twice.scattered) == (2 * once.gathered, 2 * once.scattered)
     assert twice.features == once.features
 

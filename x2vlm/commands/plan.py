@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="x2vlm plan", description=__doc__)
     parser.add_argument("config", help="config file")
-    parser.add_argument("--processes", type=int, help="(default: what the config's global_batch asks for, or 1)")
+    parser.add_argument("--processes", type=int, help="(default: as many as the config's global_batch needs, or 1)")
     parser.add_argument("--precision", choices=tuple(BYTES), help="(default: the config's)")
     parser.add_argument(
         "--checkpointing",

@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=True,
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; if none is named, from the latest of the work folder; if there is none, begin",
+        help="resume from a checkpoint (default: the latest of the work folder; without one, start a new run)",
     )
     parser.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if none is named)"

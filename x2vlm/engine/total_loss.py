@@ -32,7 +32,7 @@ def sum_of_losses(outputs: Mapping[str, Tensor]) -> Tensor:
     """
     losses = [value for key, value in outputs.items() if "loss" in key]
     if not losses:
-        raise ValueError(f"the objectives gave no loss, only: {', '.join(outputs) or 'nothing'}.")
+        raise ValueError(f"the objectives returned no loss, only: {', '.join(outputs) or 'nothing'}.")
     return torch.stack([loss.float() for loss in losses]).sum()
 
 

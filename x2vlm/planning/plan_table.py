@@ -50,4 +50,4 @@ def _reading(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {stream:<20}{numbers}{shards:>10}{passes:>8}"
     if plan["worker_seconds_per_record"]:
         milliseconds = plan["worker_seconds_per_record"] * 1000
-        yield f"  a worker has {milliseconds:.0f} ms for a record before anybody waits for it"
+        yield f"  a worker has {milliseconds:.0f} ms for a record before a step waits for it"

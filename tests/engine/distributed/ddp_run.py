@@ -35,7 +35,7 @@ if dist.get_rank() == 0:
 dist.barrier()
 train(tiny_config(folder / "parts", 6, resume=True))
 for kind, changes in (("ddp", {}), ("sharded", dict(model_wrapper_cfg=SHARDED))):
-    for late in (False, True):  # judged before the update, or one step later as on GPUs
+    for late in (False, True):  # checked before the update, or one step later as on GPUs
         x2vlm.engine.train_step.defers_check = lambda optimizer, device, late=late: late
         work_dir = folder / f"skipped_{kind}_{late}"
         train(

@@ -107,8 +107,8 @@ def constructor(paramwise=None, **optimizer) -> X2VLMOptimConstructor:
 
 def test_the_optimizer_gets_these_groups():
     wrapper = constructor(dict(lr_mult=3.0))(TinyModel())
-    seen = {group["name"]: (group["lr"], group["weight_decay"]) for group in wrapper.optimizer.param_groups}
-    assert seen == {
+    groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in wrapper.optimizer.param_groups}
+    assert groups == {
         "base/decay": (0.1, 0.01),
         "base/no_decay": (0.1, 0.0),
         "fresh/decay": (pytest.approx(0.3), 0.01),
@@ -136,7 +136,7 @@ def test_a_model_that_knows_of_nothing_fresh_has_one_rate():
         (dict(lr=2), r"optim_wrapper\.paramwise_cfg: 'lr' belongs into optim_wrapper.optimizer"),
     ],
 )
-def test_a_mistake_in_the_rates_is_told(paramwise, message):
+def test_a_mistake_in_the_rates_is_refused_with_its_config_path(paramwise, message):
     with pytest.raises(ConfigError, match=message):
         constructor(paramwise)(TinyModel())
 
@@ -150,8 +150,8 @@ def test_an_optimizer_without_learning_rate_is_refused():
 def test_torchs_adam_is_fused_on_gpus_unless_the_config_says_how(kind):
     cfg = dict(type=kind, lr=0.1)
     assert fused_option(cfg, {"cuda"}, sharded=False) == dict(fused=True)
-    for said in (dict(fused=False), dict(foreach=True), dict(capturable=True)):
-        assert fused_option(cfg | said, {"cuda"}, sharded=False) == {}
+    for option in (dict(fused=False), dict(foreach=True), dict(capturable=True)):
+        assert fused_option(cfg | option, {"cuda"}, sharded=False) == {}
     assert fused_option(cfg, {"cuda", "cpu"}, sharded=False) == fused_option(cfg, {"cpu"}, sharded=False) == {}
     assert fused_option(cfg, {"cuda"}, sharded=True) == {}
 

@@ -135,7 +135,7 @@ def _save_error(path: Path, error: OSError) -> SaveError:
         why = f"there is no room left ({free / 2**20:,.0f} MiB free)"
         cure = f"Make room in {path.parent}, or keep fewer checkpoints (default_hooks.checkpoint.max_keep_ckpts)."
     else:
-        why, cure = f"the system says: {error.strerror or error}", f"Look at the disk of {path.parent}."
+        why, cure = f"the operating system reports: {error.strerror or error}", f"Check the disk of {path.parent}."
     return SaveError(f"{path} could not be saved: {why}. The checkpoints before it are untouched. {cure}")
 
 

@@ -77,7 +77,7 @@ def _named_checkpoint(start: Path) -> Path:
     problem = damage(start)
     if problem is not None:
         raise CheckpointError(
-            f"--resume: {start} is damaged ({problem}). Name another, or none for the newest whole one."
+            f"--resume: {start} is damaged ({problem}). Name another, or none for the newest intact one."
         )
     return start
 

@@ -7,8 +7,8 @@ from mmengine.logging import print_log
 
 ACTIONS = ("stop", "skip")
 _CURES = (
-    "Look at these records; lower the learning rate or lengthen the warm-up; with fp16, try bf16. "
-    'train_cfg.bad_numbers=dict(action="skip") leaves such updates out.'
+    "Check these records; lower the learning rate or lengthen the warm-up; with fp16, try bf16. "
+    'train_cfg.bad_numbers=dict(action="skip") skips such updates.'
 )
 
 
@@ -65,5 +65,5 @@ class BadNumbers:
         if self.in_row > self.max_in_row:
             raise NotFiniteError(f"{text}\nThat is {self.in_row} updates in a row, and the run stops. {_CURES}")
         self.skipped += 1
-        text = f"{text}\nThis update is left out, {self.in_row} in a row, {self.skipped} in all."
+        text = f"{text}\nThis update is skipped, {self.in_row} in a row, {self.skipped} in all."
         print_log(text, logger="current", level=30)

@@ -79,7 +79,7 @@ def saving_on_data_failure(runner: Any, rewind: Callable[[], None]) -> Iterator[
             raise TooManyBadRecordsError(f"{error}\n{saved}") from error
         sentence = _sentence(error)
         if sentence is None:
-            runner.logger.error(f"{type(error).__name__}: the run cannot go on. {saved}")
+            runner.logger.error(f"{type(error).__name__}: the run cannot continue. {saved}")
             raise
         raise DataStoppedError(f"{sentence}\n{saved}") from error
 
@@ -87,7 +87,7 @@ def saving_on_data_failure(runner: Any, rewind: Callable[[], None]) -> Iterator[
 def _sentence(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         return (
-            f"a process that prepares batches has died: {error} Mostly the machine ran out of memory (see dmesg): give "
+            f"a data worker has died: {error} Mostly the machine ran out of memory (see dmesg): give "
             "the streams fewer num_workers or smaller batches."
         )
     if isinstance(error, OSError):

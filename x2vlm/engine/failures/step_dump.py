@@ -41,7 +41,7 @@ def write_dump(folder: Path, content: Mapping[str, Any], batches: Mapping[str, B
     path = folder / FOLDER / f"iter_{content['iteration'] + 1}_rank_{rank()}.pth"
     state = model.state_dict()
     if any(is_sharded(value) for value in state.values()):
-        return "No dump is written: the weights are spread over processes."
+        return "No dump is written: the weights are sharded over processes."
     content = {**content, "batches": {name: _batch_content(batch) for name, batch in batches.items()}}
     content["state_dict"] = {name: value.detach().cpu() for name, value in state.items()}
     try:
@@ -52,7 +52,7 @@ def write_dump(folder: Path, content: Mapping[str, Any], batches: Mapping[str, B
         return f"No dump is written: {error}"
     finally:
         part_of(path).unlink(missing_ok=True)
-    return f"{path} holds this step; x2vlm.engine.replay has it again (docs/training.md)."
+    return f"{path} holds this step; x2vlm.engine.replay repeats it (docs/training.md)."
 
 
 def replay(dump: str | Path, cfg: Mapping[str, Any]) -> dict[str, float]:

@@ -50,7 +50,7 @@ def compile_blocks(model: nn.Module, **options: Any) -> list[nn.Module]:
     towers = model.towers
     blocks = [block for tower in towers.values() for block in layers_of(tower)]
     if not blocks:
-        raise ValueError(f"nothing to compile: {', '.join(towers) or 'the model'} has no rows of layers of one class.")
+        raise ValueError(f"nothing to compile: {', '.join(towers) or 'the model'} has no stack of layers of one class.")
     on_cpu = next(blocks[0].parameters()).device.type == "cpu"
     if on_cpu and options.get("backend", "inductor") == "inductor" and not _cpp_compiler():
         raise ValueError("compiling blocks for a CPU needs a C++ compiler. Install g++, or set CXX, or leave it out.")
