@@ -21,7 +21,7 @@ from x2vlm.commands import check_leakage, convert_checkpoint, make_shards, train
 from x2vlm.commands import test as test_command
 from x2vlm.data.record import RecordError
 from x2vlm.engine import build_runner, replay
-from x2vlm.inference.trained_model import load_weights
+from x2vlm.inference.evaluation_pipeline import load_weights
 from x2vlm.models import X2VLM
 from x2vlm.registry import DATASETS, FUSION_ENCODERS, TEXT_ENCODERS, TOKENIZERS, VISION_ENCODERS
 from x2vlm.weights.tower_weights import read_bert, read_word_head

@@ -62,7 +62,7 @@ class Session:
         from x2vlm.engine.optim.optim_wrapper import autocast
         from x2vlm.engine.runner import init_processes
         from x2vlm.gallery.encode_gallery import Storing
-        from x2vlm.inference.trained_model import load_weights
+        from x2vlm.inference.evaluation_pipeline import load_weights
         from x2vlm.registry import MODELS, TOKENIZERS
 
         self.args, self.folder = args, Path(args.folder)

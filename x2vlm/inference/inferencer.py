@@ -21,7 +21,7 @@ from x2vlm.gallery.retrieval_features import to_cpu
 from x2vlm.inference.answer_questions import Answer, answer_questions
 from x2vlm.inference.caption_images import SaidOfPicture, caption_pictures
 from x2vlm.inference.draw_boxes import COLORS, DrawnBox, Picture, as_array, draw_boxes
-from x2vlm.inference.trained_model import choose_pipeline, load_weights
+from x2vlm.inference.evaluation_pipeline import choose_pipeline, load_weights
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.search import Search
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
