@@ -79,7 +79,7 @@ def test_the_report_holds_the_finished_runs_and_names_the_failed_ones(tmp_path):
 
 
 def test_the_table_shows_the_selected_metrics_and_the_csv_all(tmp_path):
-    write_report({"base": {0: FINISHED}}, "base", tmp_path, shown=["iou"])
+    write_report({"base": {0: FINISHED}}, "base", tmp_path, metrics=["iou"])
     assert "r1" not in (tmp_path / "table.md").read_text()
     assert "r1" in (tmp_path / "table.csv").read_text()
 

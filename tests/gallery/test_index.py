@@ -102,18 +102,18 @@ def test_the_approximate_index_has_a_recall_of_nine_in_ten_with_a_fraction_of_th
     centres, generator = unit(50, width=32, seed=2), torch.Generator().manual_seed(3)
 
     def near(count):
-        chosen = centres[torch.randint(50, (count,), generator=generator)]
-        return torch.nn.functional.normalize(chosen + 0.1 * torch.randn(count, 32, generator=generator), dim=1)
+        centre = centres[torch.randint(50, (count,), generator=generator)]
+        return torch.nn.functional.normalize(centre + 0.1 * torch.randn(count, 32, generator=generator), dim=1)
 
     gallery, queries = near(4000), near(100)
     index = build(INDEXES, dict(type="FaissIVF", lists=64, probes=8))
-    found = search_distributed(index, FeatureStore.from_tensor(gallery), FeatureStore.from_tensor(queries), 10)[1]
-    right = brute_force(gallery, queries, 10).indices
-    recall = (found[:, :, None] == right[:, None]).any(dim=2).double().mean()
+    approximate = search_distributed(index, FeatureStore.from_tensor(gallery), FeatureStore.from_tensor(queries), 10)[1]
+    exact = brute_force(gallery, queries, 10).indices
+    recall = (approximate[:, :, None] == exact[:, None]).any(dim=2).double().mean()
     assert recall > 0.9
     index.index.nprobe = 1
     fewer = index.search(queries, 10)[1]
-    assert (fewer[:, :, None] == right[:, None]).any(dim=2).double().mean() < recall  # probes do something
+    assert (fewer[:, :, None] == exact[:, None]).any(dim=2).double().mean() < recall  # probes do something
 
 
 def test_lists_with_too_few_features_leave_candidates_empty():

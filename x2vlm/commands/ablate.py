@@ -41,29 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(record["status"] == "failed" for runs in records.values() for record in runs.values()))
 
 
-def perform_all(runs: Sequence[tuple[str, AblationRun]], base: str, folder: Path, shown: Sequence[str] = ()) -> Records:
+def perform_all(
+    runs: Sequence[tuple[str, AblationRun]], base: str, folder: Path, metrics: Sequence[str] = ()
+) -> Records:
     """Perform all runs, one after the other; the report is rewritten after each."""
     records: Records = {name: {} for name, _ in runs}
     for number, (name, run) in enumerate(runs, start=1):
         _write(f"run {number} of {len(runs)}: {name}, seed {run.seed}")
         records[name][run.seed] = perform(run, _write)
-        measured = write_report(records, base, folder, shown)
-        if unknown := [metric for metric in shown if metric not in measured]:
+        measured = write_report(records, base, folder, metrics)
+        if unknown := [metric for metric in metrics if metric not in measured]:
             _write(
                 f"  --metrics: not measured: {', '.join(unknown)}. There are: {', '.join(measured) or 'none so far'}."
             )
     return records
 
 
-def write_report(records: Records, base: str, folder: Path, shown: Sequence[str] = ()) -> list[str]:
+def write_report(records: Records, base: str, folder: Path, metrics: Sequence[str] = ()) -> list[str]:
     """Write ``table.md``, ``table.csv``, ``runs.json`` and ``plot.png`` of all runs so far.
 
     Args:
         records: The record of each run, by config and seed.
         base: The config that the others are compared with.
         folder: Where to write.
-        shown: Metrics of ``table.md`` and the plot; if none are named, those that differ between runs. The other files
-            hold all.
+        metrics: Metrics of ``table.md`` and the plot; if none are named, those that differ between runs. The other
+            files hold all.
 
     Returns:
         The names of all metrics.
@@ -77,7 +79,7 @@ def write_report(records: Records, base: str, folder: Path, shown: Sequence[str]
         for name, runs in records.items()
     }
     cells = summarise(result, base)
-    selected = [cell for cell in cells if cell.metric in (shown or varying(result))]
+    selected = [cell for cell in cells if cell.metric in (metrics or varying(result))]
     (folder / "runs.json").write_text(json.dumps(records, indent=2) + "\n")
     (folder / "table.csv").write_text(to_csv(cells))
     (folder / "table.md").write_text(to_markdown(selected, base, failures))

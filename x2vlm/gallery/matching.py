@@ -1,4 +1,4 @@
-"""Matching logits (ITM) of chosen pairs of a context and a text.
+"""Matching logits (ITM) of selected pairs of a context and a text.
 
 Keys and values of a context are projected once and shared by all texts that are scored against it, and only real
 tokens are computed. The layout of the pairs is planned in main memory; the device is waited for once, when all are
@@ -25,7 +25,7 @@ DEVICE_BUDGET = 2**31  # bytes of encoded texts that are kept on the device for 
 def matching_logits(
     model: Any, contexts: Context, context_index: Index, texts: TextStates, text_index: Index, chunk: int = 256
 ) -> Tensor:
-    """Both logits of objective ``itm`` for chosen pairs, with keys and values projected once per image.
+    """Both logits of objective ``itm`` for selected pairs, with keys and values projected once per image.
 
     Args:
         model: The model, with objective ``itm``.
@@ -66,7 +66,7 @@ def matching_logits(
 def positive_logits(
     model: Any, contexts: Context, context_index: Index, texts: TextStates, text_index: Index, chunk: int = 256
 ) -> Tensor:
-    """The logit of class "matches" for chosen pairs, ``[P]``; see :func:`matching_logits`."""
+    """The logit of class "matches" for selected pairs, ``[P]``; see :func:`matching_logits`."""
     return matching_logits(model, contexts, context_index, texts, text_index, chunk)[:, 1]
 
 

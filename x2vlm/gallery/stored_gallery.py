@@ -78,16 +78,16 @@ class StoredGallery:
 
     def read_text_ids(self, index: Tensor) -> RaggedTokens:
         """The token ids of the texts at ``index``, ``[n]``."""
-        pieces: list[RaggedTokens] = []
+        selections: list[RaggedTokens] = []
         order: list[Tensor] = []
         for number, positions, rows in self._locate_texts(index):
             ends = torch.from_numpy(np.load(self.shards[number] / "ends.npy", allow_pickle=False))
             tokens = np.load(self.shards[number] / "tokens.npy", mmap_mode="r", allow_pickle=False)
             lengths = ends.diff(prepend=ends.new_zeros(1))[rows]
             selected = torch.from_numpy(tokens[ranges(ends[rows] - lengths, lengths).numpy()])
-            pieces.append(RaggedTokens(selected, lengths.cumsum(0)))
+            selections.append(RaggedTokens(selected, lengths.cumsum(0)))
             order.append(positions)
-        return RaggedTokens.join(pieces).select(torch.cat(order).argsort())
+        return RaggedTokens.join(selections).select(torch.cat(order).argsort())
 
     def read_texts(self, index: Tensor) -> TextStates:
         """The stored encoding of the texts at ``index``, ``[n]``, in fp32."""
