@@ -115,7 +115,7 @@ def command(args: argparse.Namespace) -> str:
 
 def closing_words(report: Path, results: Mapping[str, float], config: Path) -> str:
     """Where the page is, what was found, and how to go on with real data."""
-    from x2vlm.inference.report.page import headlines
+    from x2vlm.inference.report.result_tables import headlines
 
     found = [f"  {line['what']:<32}{line['value']:>8}   ({line['beside']})" for line in headlines(results)]
     return "\n".join(

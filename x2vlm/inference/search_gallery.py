@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from x2vlm.building import build
 from x2vlm.data.batch import Sample
@@ -22,6 +23,7 @@ from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_texts
 from x2vlm.gallery.rerank import read_stored_contexts, reencode_contexts, score_pairs_resumable
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
+from x2vlm.models.outputs import TextStates
 from x2vlm.registry import INDEXES
 
 
@@ -74,27 +76,10 @@ def search_texts(
     index = build(INDEXES, metric.index or {"type": "ExactIndex"}, "index")
     queries = FeatureStore.from_tensor(encoded.feat)
     cosines, candidates = search_distributed(index, gallery.context_feats, queries, num_candidates, model.device)
-    mask = candidates != NO_CANDIDATE
-    logits = torch.full(candidates.shape, -torch.inf)
     if metric.rerank:
-        read_contexts = (
-            partial(read_stored_contexts, gallery)
-            if gallery.has_context_tokens
-            else partial(reencode_contexts, model, data, gallery)
-        )
-        order = candidates[mask].argsort(stable=True)
-        pair_texts = torch.arange(len(texts))[:, None].expand_as(candidates)[mask]
-        pair_logits = score_pairs_resumable(
-            model,
-            read_contexts,
-            encoded.select,
-            candidates[mask][order],
-            pair_texts[order],
-            scores / query_digest(tokens),
-            metric.chunk,
-        )
-        logits[mask] = pair_logits[order.argsort()]
-    best = (logits if metric.rerank else cosines).argsort(dim=1, descending=True, stable=True)[:, :k]
+        folder = scores / query_digest(tokens)
+        logits = _matching_logits(model, data, gallery, encoded, candidates, folder, metric.chunk)
+    ranking = (logits if metric.rerank else cosines).argsort(dim=1, descending=True, stable=True)[:, :k]
     return [
         [
             _result(
@@ -104,10 +89,35 @@ def search_texts(
                 float(logits[row, column]) if metric.rerank else None,
             )
             for column in columns.tolist()
-            if mask[row, column]
+            if candidates[row, column] != NO_CANDIDATE
         ]
-        for row, columns in enumerate(best)
+        for row, columns in enumerate(ranking)
     ]
+
+
+def _matching_logits(
+    model: Any,
+    data: GalleryData,
+    gallery: StoredGallery,
+    texts: TextStates,
+    candidates: Tensor,
+    folder: Path,
+    chunk: int,
+) -> Tensor:
+    """Matching logits of the candidates ``[R, k]`` of each text; -inf where there is none."""
+    read_contexts = (
+        partial(read_stored_contexts, gallery)
+        if gallery.has_context_tokens
+        else partial(reencode_contexts, model, data, gallery)
+    )
+    mask = candidates != NO_CANDIDATE
+    contexts, text_index = candidates[mask], torch.arange(len(texts))[:, None].expand_as(candidates)[mask]
+    order = contexts.argsort(stable=True)
+    pairs = contexts[order], text_index[order]
+    logits = torch.full(candidates.shape, -torch.inf)
+    scores = score_pairs_resumable(model, read_contexts, texts.select, *pairs, folder, chunk)
+    logits[mask] = scores[order.argsort()]
+    return logits
 
 
 def tokenize_queries(data: GalleryData, texts: Sequence[str]) -> RaggedTokens:

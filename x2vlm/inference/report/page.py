@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from x2vlm.inference.report.charts import Chart, Curve, smooth, subsample
 from x2vlm.inference.report.example_cards import ExampleCard
 from x2vlm.inference.report.history import Series, evaluation_series, read_evaluations, read_scalars
+from x2vlm.inference.report.result_tables import headlines, is_grounding_accuracy, readable, result_tables
 
 OBJECTIVES = {
     "loss_itc": "ITC: contrastive",
@@ -20,15 +21,6 @@ OBJECTIVES = {
     "loss_giou": "Box: 1 - GIoU",
 }
 MAX_POINTS = 300  # of a curve on the page
-
-
-@dataclass(frozen=True)
-class ResultTable:
-    """A table of metrics: ``rows`` are ``(name, whether it is the model and not a baseline, cells)``."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, bool, Sequence[str]]]
 
 
 @dataclass
@@ -123,40 +115,6 @@ def write_report(
     return path
 
 
-def readable(name: str) -> str:
-    """A name with spaces: ``image_retrieval`` -> ``image retrieval``."""
-    return name.replace("_", " ")
-
-
-def by_evaluation(results: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Metrics by evaluation: ``{"image/r1": 3.0}`` -> ``{"image": {"r1": 3.0}}``."""
-    grouped: dict[str, dict[str, float]] = {}
-    for key, value in results.items():
-        name, _, metric = key.rpartition("/")
-        grouped.setdefault(name, {})[metric] = value
-    return grouped
-
-
-def headlines(results: Mapping[str, float]) -> list[dict[str, str]]:
-    """The main metrics: ``what``, ``value``, and ``beside``, the baseline to compare with."""
-    lines = []
-    for name, metrics in by_evaluation(results).items():
-        pairs = [(f"{way}_r1", f"chance_{way}_r1", f"{way} R@1", "chance") for way in ("i2t", "t2i")]
-        pairs += [(m, "average_box_accuracy", "accuracy", "average box") for m in metrics if _is_accuracy(m)]
-        for metric, other, label, baseline in pairs:
-            if metric in metrics and other in metrics:
-                beside = f"{baseline} {metrics[other]:.1f} %"
-                lines.append(
-                    {"what": f"{readable(name)}: {label}", "value": f"{metrics[metric]:.1f} %", "beside": beside}
-                )
-    return lines
-
-
-def result_tables(results: Mapping[str, float]) -> list[ResultTable]:
-    """A table for every evaluation: the model's metrics, and those of the baselines."""
-    return [_table(readable(name), metrics) for name, metrics in by_evaluation(results).items()]
-
-
 def loss_charts(scalars: Series) -> list[Chart]:
     """A chart for every objective, with a curve for every stream; then the learning rate."""
     keys = [key.rpartition(".") for key in scalars if "." in key and "loss" in key]
@@ -182,7 +140,7 @@ def progress_charts(evaluations: Series) -> list[Chart]:
             "i2t_r1": ("i2t R@1", 0, False),
             "t2i_r1": ("t2i R@1", 1, False),
             "chance_t2i_r1": ("chance", 5, True),
-            **{metric: (readable(metric), 0, False) for metric in metrics if _is_accuracy(metric)},
+            **{metric: (readable(metric), 0, False) for metric in metrics if is_grounding_accuracy(metric)},
             "average_box_accuracy": ("average box", 5, True),
         }
         lines = [
@@ -198,55 +156,9 @@ def _curve(stream: str, points: Sequence[tuple[float, float]], color: int) -> Cu
     return Curve(stream, subsample(smoothed, MAX_POINTS), color, raw=subsample(points, MAX_POINTS))
 
 
-def _is_accuracy(metric: str) -> bool:
-    """Whether it is ``accuracy_at_0.5``, and not that of one kind of phrases."""
-    return metric.startswith("accuracy_at_") and metric.removeprefix("accuracy_at_").replace(".", "").isdigit()
-
-
 def _grouped_series(evaluations: Series) -> dict[str, Series]:
     grouped: dict[str, Series] = {}
     for key, points in evaluations.items():
         name, _, metric = key.rpartition("/")
         grouped.setdefault(name, {})[metric] = points
     return grouped
-
-
-def _table(title: str, metrics: Mapping[str, float]) -> ResultTable:
-    if "i2t_r1" in metrics:
-        return _retrieval_table(title, metrics)
-    if any(map(_is_accuracy, metrics)):
-        return _grounding_table(title, metrics)
-    return ResultTable(
-        title, list(map(readable, metrics)), [("model", True, [f"{value:.2f}" for value in metrics.values()])]
-    )
-
-
-def _retrieval_table(title: str, metrics: Mapping[str, float]) -> ResultTable:
-    recalls = [m for m in metrics if m.startswith(("i2t_r", "t2i_r")) or m == "r_mean"]
-    names = [m.replace("_r", " R@") if m != "r_mean" else "mean" for m in recalls]
-    reranked = any(m.startswith("itc_") for m in metrics)
-    rows = [("cosine, re-ranked by matching" if reranked else "cosine", True, "")]
-    rows += [("cosine only", False, "itc_")] if reranked else []
-    rows += [("random order", False, "chance_")]
-    return ResultTable(
-        title, names, [(name, is_model, _cells(metrics, recalls, prefix)) for name, is_model, prefix in rows]
-    )
-
-
-def _grounding_table(title: str, metrics: Mapping[str, float]) -> ResultTable:
-    accuracies = [m for m in metrics if m.startswith("accuracy_at_")]
-    columns = [*accuracies, "mean_iou"]
-    names = [readable(m.replace("accuracy_at_", "IoU at least ")) for m in accuracies] + ["mean IoU"]
-    baseline = ["average_box_accuracy" + _kind(m) for m in accuracies] + ["average_box_mean_iou"]
-    rows = [("model", True, columns), ("always the average box", False, baseline)]
-    return ResultTable(title, names, [(name, is_model, _cells(metrics, keys)) for name, is_model, keys in rows])
-
-
-def _kind(metric: str) -> str:
-    """The suffix of a metric of one kind: ``_object`` of ``accuracy_at_0.5_object``; empty for all kinds."""
-    _, _, kind = metric.removeprefix("accuracy_at_").partition("_")
-    return f"_{kind}" if kind else ""
-
-
-def _cells(metrics: Mapping[str, float], keys: Sequence[str], prefix: str = "") -> list[str]:
-    return [f"{metrics[prefix + key]:.1f}" if prefix + key in metrics else "" for key in keys]
