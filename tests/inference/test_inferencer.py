@@ -189,10 +189,8 @@ def test_the_old_argument_name_still_works_with_a_warning(inferencer, image):
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("inferencer", "Match", "TextMatch"),
-        ("inferencer", "Found", "GroundedPhrase"),
-        ("answer_questions", "Answer", "PredictedAnswer"),
-        ("caption_images", "SaidOfPicture", "GeneratedCaption"),
+        ("inferencer", "Found", "Grounding"),
+        ("caption_images", "SaidOfPicture", "Caption"),
     ],
 )
 def test_old_class_names_still_work_with_a_warning(module, old, new):

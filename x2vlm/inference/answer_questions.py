@@ -8,11 +8,10 @@ from x2vlm.data.batch import Batch
 from x2vlm.data.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.evaluation.required_objective import require_objective
-from x2vlm.inference.renamed import renamed_attributes
 
 
 @dataclass(frozen=True)
-class PredictedAnswer:
+class Answer:
     """The answer to a question.
 
     Attributes:
@@ -38,7 +37,7 @@ def answer_questions(
     k: int = 128,
     best: int = 1,
     max_tokens: int = 10,
-) -> list[PredictedAnswer]:
+) -> list[Answer]:
     """Answer the questions of a batch.
 
     Args:
@@ -72,9 +71,6 @@ def answer_questions(
         answers = [[candidates[index] for index in row] for row in ranked.ids[:, :best].tolist()]
         probabilities = ranked.probabilities[:, :best].tolist()
     return [
-        PredictedAnswer(question, texts[0], values[0], tuple(zip(texts[1:], values[1:], strict=True)))
+        Answer(question, texts[0], values[0], tuple(zip(texts[1:], values[1:], strict=True)))
         for question, texts, values in zip(questions, answers, probabilities, strict=True)
     ]
-
-
-__getattr__ = renamed_attributes(__name__, {"Answer": PredictedAnswer})

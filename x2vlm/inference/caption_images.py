@@ -10,7 +10,7 @@ from x2vlm.models.generation.search import Search, search_of
 
 
 @dataclass(frozen=True)
-class GeneratedCaption:
+class Caption:
     """A caption.
 
     Attributes:
@@ -24,7 +24,7 @@ class GeneratedCaption:
 
 def caption_images(
     model: Any, batch: Batch, tokenizer: Any, search: dict[str, Any] | Search | None = None
-) -> list[GeneratedCaption]:
+) -> list[Caption]:
     """Caption the context of each pair of a batch; its texts are ignored.
 
     Args:
@@ -39,9 +39,7 @@ def caption_images(
     require_objective(model, "caption", "caption", advice="")
     encoded = model.encode(replace(batch, text_ids=None, text_mask=None))
     generated = model.objectives["caption"].generate(model, encoded, search_of(search))
-    return [
-        GeneratedCaption(tokenizer.decode(text.ids, skip_special_tokens=True).strip(), text.score) for text in generated
-    ]
+    return [Caption(tokenizer.decode(text.ids, skip_special_tokens=True).strip(), text.score) for text in generated]
 
 
-__getattr__ = renamed_attributes(__name__, {"SaidOfPicture": GeneratedCaption})
+__getattr__ = renamed_attributes(__name__, {"SaidOfPicture": Caption})

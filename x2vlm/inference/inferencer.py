@@ -14,8 +14,8 @@ from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.building import build
 from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.gallery.matching import matching_logits
-from x2vlm.inference.answer_questions import PredictedAnswer, answer_questions
-from x2vlm.inference.caption_images import GeneratedCaption, caption_images
+from x2vlm.inference.answer_questions import Answer, answer_questions
+from x2vlm.inference.caption_images import Caption, caption_images
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, ImageSource, draw_boxes, to_rgb_array
 from x2vlm.inference.evaluation_pipeline import build_pipeline
 from x2vlm.inference.input_pipeline import InputPipeline
@@ -30,7 +30,7 @@ _renamed = renamed_argument("picture", "image")
 
 
 @dataclass(frozen=True)
-class TextMatch:
+class Match:
     """Similarity of a text and the image.
 
     Attributes:
@@ -46,7 +46,7 @@ class TextMatch:
 
 
 @dataclass(frozen=True)
-class GroundedPhrase:
+class Grounding:
     """The predicted box of a phrase: ``box_xyxy_px`` in pixels of the original image."""
 
     text: str
@@ -101,7 +101,7 @@ class Inferencer:
     @_renamed
     def match(
         self, image: ImageSource | Sequence[ImageSource], texts: Sequence[str], k: int | None = None
-    ) -> list[TextMatch]:
+    ) -> list[Match]:
         """Rank texts by how well they match an image (or clip).
 
         Args:
@@ -124,13 +124,13 @@ class Inferencer:
                 pairs = to_cpu(context), nearest, to_cpu(encoded_texts), nearest
                 probabilities = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
                 probability = dict(zip(nearest.tolist(), probabilities.tolist(), strict=True))
-        matches = [TextMatch(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
+        matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
         return sorted(
             matches, key=lambda m: (-1.0 if m.probability is None else m.probability, m.similarity), reverse=True
         )
 
     @_renamed
-    def locate(self, image: ImageSource, phrases: str | Sequence[str]) -> list[GroundedPhrase]:
+    def locate(self, image: ImageSource, phrases: str | Sequence[str]) -> list[Grounding]:
         """Predict the box of each phrase in an image.
 
         Args:
@@ -153,7 +153,7 @@ class Inferencer:
             (fused,) = self.model.read(objective.requests(self.model.encode(batch)))
             predicted = objective.box(fused.states).float()
         boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(to_rgb_array(image).shape)
-        return [GroundedPhrase(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
+        return [Grounding(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
 
     @_renamed
     def answer(
@@ -164,7 +164,7 @@ class Inferencer:
         k: int = 128,
         best: int = 1,
         max_tokens: int = 10,
-    ) -> list[PredictedAnswer]:
+    ) -> list[Answer]:
         """Answer questions about an image (or clip).
 
         Args:
@@ -190,7 +190,7 @@ class Inferencer:
     @_renamed
     def caption(
         self, image: ImageSource | Sequence[ImageSource], search: dict[str, Any] | Search | None = None
-    ) -> GeneratedCaption:
+    ) -> Caption:
         """Caption an image (or clip).
 
         Args:
@@ -220,4 +220,4 @@ def _scale(shape: Sequence[int]) -> Tensor:
     return torch.tensor([width, height, width, height], dtype=torch.float)
 
 
-__getattr__ = renamed_attributes(__name__, {"Match": TextMatch, "Found": GroundedPhrase})
+__getattr__ = renamed_attributes(__name__, {"Found": Grounding})

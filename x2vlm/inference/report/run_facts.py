@@ -23,7 +23,7 @@ def run_facts(model: Any, seconds: dict[str, float]) -> list[tuple[str, str]]:
         model: The model.
         seconds: Wall time by phase.
     """
-    memory = peak_memory()
+    memory = format_peak_memory()
     return [
         *((phase, duration(spent)) for phase, spent in seconds.items()),
         *([("peak memory", memory)] if memory else []),
@@ -52,7 +52,7 @@ def parameters(model: Any) -> str:
     return f"{total:,} ({by_tower}, heads {total - sum(towers.values()):,}); {trained:,} are trained"
 
 
-def peak_memory() -> str:
+def format_peak_memory() -> str:
     """Peak memory of this process, and on the GPU; empty where the system does not report it."""
     values = []
     if sys.platform != "win32":
