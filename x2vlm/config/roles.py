@@ -170,7 +170,7 @@ SETTINGS = {
     "train_cfg.plan": Settings("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
     "train_cfg.bad_numbers": Settings("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": Settings("x2vlm.weights.load_weights:Loading"),
-    "gallery": Settings("x2vlm.gallery.encode_gallery:Storing"),
+    "gallery": Settings("x2vlm.gallery.gallery_layout:GalleryStorage"),
     "bad_records": Settings("x2vlm.data.bad_records:BadRecordLog", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,
