@@ -13,9 +13,9 @@ from tests.gallery.test_processes import in_two_processes
 from tests.models.conftest import tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.data.record import RecordError
-from x2vlm.data.streams import EvaluationLoader
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.engine.checkpoint.integrity import SaveError
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric

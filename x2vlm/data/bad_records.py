@@ -20,7 +20,7 @@ class TooManyBadRecordsError(RuntimeError):
 
 
 @dataclass
-class Tally:
+class StreamCounts:
     """What one stream has met.
 
     Attributes:
@@ -54,7 +54,7 @@ class BadRecordLog:
         self.file = None if file is None else Path(file)
         self.max_fraction = max_fraction
         self.min_records = min_records
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, StreamCounts] = {}
         if self.file is not None and self.file.is_file():
             content = self.file.read_text(encoding="utf-8", errors="replace")
             whole = content[: content.rfind("\n") + 1]
@@ -71,7 +71,7 @@ class BadRecordLog:
         """
         tally = self._tally(stream)
         tally.drawn += batch.drawn
-        for record in map(one_line, batch.bad):
+        for record in map(printable, batch.bad):
             tally.bad += 1
             tally.here.add(record.where)
             if record.where not in tally.named:
@@ -98,8 +98,8 @@ class BadRecordLog:
             for stream, tally in self.tallies.items()
         }
 
-    def _tally(self, stream: str) -> Tally:
-        return self.tallies.setdefault(stream, Tally())
+    def _tally(self, stream: str) -> StreamCounts:
+        return self.tallies.setdefault(stream, StreamCounts())
 
     def _write(self, stream: str, record: BadRecord) -> None:
         if self.file is not None:
@@ -113,17 +113,17 @@ class BadRecordLog:
             text = f"stream '{stream}': bad record {count}: {record.where}: {record.reason}{listed}"
             print_log(text, logger="current", level=logging.WARNING)
 
-    def _too_many(self, stream: str, tally: Tally) -> str:
+    def _too_many(self, stream: str, tally: StreamCounts) -> str:
         records = [BadRecord(where, reason) for where, reason in tally.named.items()]
         listed = "" if self.file is None else f" All are listed in {self.file}."
         return (
             f"stream '{stream}': {tally.bad} of the {tally.drawn} records read could not be used, more than "
             f"bad_records.max_fraction={self.max_fraction} allows. Repair the data, or raise the share.{listed}\n"
-            + named_records(records)
+            + format_bad_records(records)
         )
 
 
-def one_line(record: BadRecord) -> BadRecord:
+def printable(record: BadRecord) -> BadRecord:
     """The same, to be shown: on one line, not too long, and without signs that a terminal would obey or a file refuse.
 
     Names and texts in it come from the data, that is, from anybody.
@@ -136,9 +136,9 @@ def _shown(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def named_records(records: Sequence[BadRecord]) -> str:
+def format_bad_records(records: Sequence[BadRecord]) -> str:
     """One line for each record, place and reason; only the first twenty of a long list."""
-    lines = [f"  {record.where}: {record.reason}" for record in map(one_line, records[:_NAMED_IN_ERROR])]
+    lines = [f"  {record.where}: {record.reason}" for record in map(printable, records[:_NAMED_IN_ERROR])]
     if len(records) > _NAMED_IN_ERROR:
         lines.append(f"  ... and {len(records) - _NAMED_IN_ERROR} more")
     return "\n".join(lines)

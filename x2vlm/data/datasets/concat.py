@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
-from x2vlm.data.datasets.base import Adapter, through
+from x2vlm.data.datasets.base import Adapter, apply_pipeline
 from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
 
@@ -69,4 +69,4 @@ class Concat(Adapter):
         self._check(index)
         which, row = self.place(index)
         result = self.datasets[which][row]
-        return through(self.pipeline, result, result["where"]) if self.pipeline else result
+        return apply_pipeline(self.pipeline, result, result["where"]) if self.pipeline else result

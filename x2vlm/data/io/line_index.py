@@ -115,18 +115,18 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
         ValueError: If a file is empty, or holds an array that is empty or broken.
     """
     for file in files:
-        if not _first_sign(file):
+        if not _first_byte(file):
             raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
     return LineIndex(files, arrays=True, max_bytes=max_bytes)
 
 
-def _first_sign(path: Path) -> bytes:
+def _first_byte(path: Path) -> bytes:
     with open(path, "rb") as handle:
         return handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
 
 
 def _starts_array(path: Path) -> bool:
-    return _first_sign(path) == b"["
+    return _first_byte(path) == b"["
 
 
 def _entries(path: Path) -> np.ndarray:

@@ -70,7 +70,7 @@ STATEMENTS: dict[str, Callable[[Scene, Scene], list[Statement]]] = {
 """Every kind of statement by name."""
 
 
-def state(rng: Random, left: Scene, right: Scene, kind: str, truth: bool) -> str | None:
+def make_statement(rng: Random, left: Scene, right: Scene, kind: str, truth: bool) -> str | None:
     """A sentence of that kind which is true (or false) of the two scenes; None where there is none."""
     fitting = [text for text, true in STATEMENTS[kind](left, right) if true == truth]
     return rng.choice(fitting) if fitting else None

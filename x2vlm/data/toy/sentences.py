@@ -1,6 +1,6 @@
 """What the toy world says about its scenes: in English, German and Chinese, by template.
 
-A ``Caption`` says *what* is told, without words; ``say`` and ``phrase`` put it into a language. So the languages
+A ``Caption`` says *what* is told, without words; ``render_caption`` and ``render_phrase`` put it into a language. So the languages
 agree by construction. Captions are spelt as usual, with capitals and commas; the ordinary clean-up applies to them.
 """
 
@@ -64,8 +64,8 @@ class Caption:
     opening: str | None = None
 
 
-def place_of(thing: Thing, side: int) -> str:
-    """In which ninth of the picture the middle of ``thing`` lies: "top left", ..., "middle", ..., "bottom right"."""
+def position_of(thing: Thing, side: int) -> str:
+    """In which ninth of the image the middle of ``thing`` lies: "top left", ..., "middle", ..., "bottom right"."""
     column, row = (min(int(3 * value / side), 2) for value in thing.center)
     words = (("top", "", "bottom")[row], ("left", "", "right")[column])
     return " ".join(filter(None, words)) or "middle"
@@ -96,7 +96,7 @@ def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
             other = waiting.pop()
             clauses.append(Clause(subject, relation_of(subject.thing, other.thing), other))
         else:
-            clauses.append(Clause(subject, place_of(subject.thing, side)))
+            clauses.append(Clause(subject, position_of(subject.thing, side)))
     return Caption(tuple(clauses), opening)
 
 
@@ -126,19 +126,19 @@ def _needs_size(thing: Thing, things: Sequence[Thing]) -> bool:
     return sum(other.kind[1:] == thing.kind[1:] for other in things) > 1
 
 
-def phrase(clause: Clause, language: str = "en") -> str:
+def render_phrase(clause: Clause, language: str = "en") -> str:
     """A noun phrase without article: "small red circle", "red circle left of blue square"."""
-    return _clause(clause, language, article=False)
+    return _render_clause(clause, language, article=False)
 
 
 def attributes(mention: Mention, language: str = "en") -> str:
     """What stands before the noun: "small red"."""
-    return _noun_phrase(mention, language, article=False).rpartition(" ")[0]
+    return _render_noun_phrase(mention, language, article=False).rpartition(" ")[0]
 
 
-def say(caption: Caption, language: str = "en") -> str:
+def render_caption(caption: Caption, language: str = "en") -> str:
     """The caption in words, e.g. "here is a small red circle left of a large blue star and a small white ring"."""
-    clauses = [_clause(clause, language) for clause in caption.clauses]
+    clauses = [_render_clause(clause, language) for clause in caption.clauses]
     words = WORDS[language]
     if language == "zh":
         return words.get(caption.opening, "") + COMMA_ZH.join(clauses)
@@ -147,18 +147,18 @@ def say(caption: Caption, language: str = "en") -> str:
     return f"{words[caption.opening]} {text}" if caption.opening else text
 
 
-def _clause(clause: Clause, language: str, article: bool = True) -> str:
-    subject = _noun_phrase(clause.subject, language, article)
+def _render_clause(clause: Clause, language: str, article: bool = True) -> str:
+    subject = _render_noun_phrase(clause.subject, language, article)
     if clause.word is None:
         return subject
     word = WORDS[language][clause.word]
     if clause.other is None:
         return subject + word if language == "zh" else f"{subject} {word}"
-    other = _noun_phrase(clause.other, language, article, dative=True)
+    other = _render_noun_phrase(clause.other, language, article, dative=True)
     return f"{subject}{AT_ZH}{other}{OF_ZH}{word}" if language == "zh" else f"{subject} {word} {other}"
 
 
-def _noun_phrase(mention: Mention, language: str, article: bool = True, dative: bool = False) -> str:
+def _render_noun_phrase(mention: Mention, language: str, article: bool = True, dative: bool = False) -> str:
     size, color, shape = mention.thing.kind
     if language == "zh":
         words = CHINESE

@@ -121,7 +121,7 @@ CHINESE = {
     "diamond": "菱形",
     "hexagon": "六边形",
 }
-PLACES = tuple(ENGLISH)[:9]
+POSITIONS = tuple(ENGLISH)[:9]
 ARTICLE_ZH, AT_ZH, OF_ZH, COMMA_ZH = "一个", "在", "的", "，"  # noqa: RUF001
 
 # Nominative and dative of "ein", and the ending of the adjectives after it.
@@ -156,14 +156,14 @@ def vocabulary() -> list[str]:
 
 
 def task_words(most: int = 8) -> list[str]:
-    """Words of questions, answers and statements about pictures, beyond those of :func:`vocabulary`, sorted.
+    """Words of questions, answers and statements about images, beyond those of :func:`vocabulary`, sorted.
 
     Args:
         most: The largest number.
     """
     told = "what color shape size is the thing things how many are there where a an left right of above below yes no"
     told += " both pictures picture show shows only one and does not more than"
-    told += " ".join(["", *PLACES, *map(str, range(most + 1))])
+    told += " ".join(["", *POSITIONS, *map(str, range(most + 1))])
     return sorted(set(told.split()) - set(vocabulary()))
 
 

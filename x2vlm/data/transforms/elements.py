@@ -22,7 +22,7 @@ class Element(NamedTuple):
     extras: Mapping[str, Any] = {}
 
 
-def usable(results: Record, texts_of: Callable[[dict], list[str]]) -> tuple[list[Element], int]:
+def usable_elements(results: Record, texts_of: Callable[[dict], list[str]]) -> tuple[list[Element], int]:
     """The elements of a record whose box lies in the image and whose text says something.
 
     Args:
@@ -81,7 +81,7 @@ def box_inside(elem: dict, width: int, height: int) -> Box:
     return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
 
 
-def as_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
+def parse_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
     """Kinds as a config gives them.
 
     Raises:
@@ -94,6 +94,6 @@ def as_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(kinds)
 
 
-def of_kinds(results: Record, kinds: Sequence[str] | None) -> list[dict]:
+def elements_of_kinds(results: Record, kinds: Sequence[str] | None) -> list[dict]:
     """The record's elements of these kinds; all for None."""
     return [elem for elem in results.get("elems", ()) if kinds is None or elem.get("kind") in kinds]

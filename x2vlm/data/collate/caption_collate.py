@@ -1,4 +1,4 @@
-"""Captions as they are written: left to right, each word from the picture and the words before it.
+"""Captions as they are written: left to right, each word from the image and the words before it.
 
 Shape letters: B captions, L tokens, L' tokens with the copies of masked ones.
 """
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.data.collate import PairCollate
-from x2vlm.data.masking import Masked, Masking, TokenMasker
-from x2vlm.data.padding import padded, padded_tokens
+from x2vlm.data.collate.padding import padded, padded_tokens
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.collate.token_masking import MaskedTokens, Masking, TokenMasker
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.registry import TRANSFORMS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT = "a picture of "
-WAYS = ("twice", "replace")
+MASKED_AS = ("twice", "replace")
 
 
 @TRANSFORMS.register_module()
@@ -42,7 +42,7 @@ class CaptionCollate(PairCollate):
         prompt: What every caption begins with; given in generation, never guessed.
         masked: ``twice`` or ``replace``.
         max_tokens: Texts are cut to so many tokens, prompt, [CLS] and [SEP] included.
-        masking: Which tokens are guessed (a dict of the arguments of :class:`~x2vlm.data.masking.Masking`, without
+        masking: Which tokens are guessed (a dict of the arguments of :class:`~x2vlm.data.collate.token_masking.Masking`, without
             ``prompt_tokens``, which follow from the prompt).
         pad_to_max: Pad to ``max_tokens`` (and ``max_masks`` more where masked tokens are written twice), as published,
             and not to the longest of the batch.
@@ -61,8 +61,8 @@ class CaptionCollate(PairCollate):
         pad_to_max: bool = False,
     ) -> None:
         super().__init__(tokenizer, max_tokens, masking=None, pad_to_max=pad_to_max)
-        if masked not in WAYS:
-            raise ValueError(f"masked is {masked!r}.{suggestion(masked, WAYS)} Accepted: {', '.join(WAYS)}.")
+        if masked not in MASKED_AS:
+            raise ValueError(f"masked is {masked!r}.{suggestion(masked, MASKED_AS)} Accepted: {', '.join(MASKED_AS)}.")
         options = vars(masking) if isinstance(masking, Masking) else dict(masking)
         given = len(prompt_ids(tokenizer, prompt))
         if options.setdefault("prompt_tokens", given) not in (0, given):
@@ -85,12 +85,13 @@ class CaptionCollate(PairCollate):
         room = self.max_tokens + (most if self.masked == "twice" else 0)
         if self.masked == "twice":
             written = [
-                written_twice(row, one.positions, self.masker.mask_id) for row, one in zip(rows, chosen, strict=True)
+                duplicate_masked_tokens(row, one.positions, self.masker.mask_id)
+                for row, one in zip(rows, chosen, strict=True)
             ]
         else:
-            written = [in_place(one) for one in chosen]
+            written = [mask_in_place(one) for one in chosen]
         return {
-            **guess_tensors(written, self.tokenizer.pad_token_id, room if self.pad_to_max else None),
+            **masked_caption_tensors(written, self.tokenizer.pad_token_id, room if self.pad_to_max else None),
             "mlm_positions": padded([one.guessed for one in written], 0, most if self.pad_to_max else None),
             "mlm_labels": padded([one.labels for one in chosen], IGNORE_INDEX, most if self.pad_to_max else None),
         }
@@ -112,7 +113,7 @@ class CaptionTargets(NamedTuple):
     guessed: list[int]
 
 
-def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> CaptionTargets:
+def duplicate_masked_tokens(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> CaptionTargets:
     """A caption in which each chosen token is written as [MASK] and then as itself, at one position.
 
     Args:
@@ -131,13 +132,13 @@ def written_twice(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> Ca
     return made
 
 
-def in_place(masked: Masked) -> CaptionTargets:
+def mask_in_place(masked: MaskedTokens) -> CaptionTargets:
     """A caption whose chosen tokens are hidden where they stand, by [MASK] or another token."""
     length = len(masked.ids)
     return CaptionTargets(masked.ids, list(range(length)), [False] * length, masked.positions)
 
 
-def guess_tensors(written: Sequence[CaptionTargets], pad: int, length: int | None = None) -> dict[str, Tensor]:
+def masked_caption_tensors(written: Sequence[CaptionTargets], pad: int, length: int | None = None) -> dict[str, Tensor]:
     """``masked_ids``, ``masked_mask`` and ``masked_text_positions`` of ``B`` captions, padded to one length."""
     ids, real = padded_tokens([one.ids for one in written], pad, length)
     unseen = padded([one.unseen for one in written], 0, length).bool()

@@ -68,7 +68,7 @@ class Masking:
         return cls(**options)
 
 
-class Masked(NamedTuple):
+class MaskedTokens(NamedTuple):
     """One text after masking: its ids, the ``M`` positions to predict (ascending), and the true ids there."""
 
     ids: list[int]
@@ -126,7 +126,7 @@ def mask_tokens(
     mask_id: int,
     vocab_size: int,
     rng: random.Random = random,
-) -> Masked:
+) -> MaskedTokens:
     """Mask one text.
 
     Args:
@@ -145,7 +145,7 @@ def mask_tokens(
             masked[position] = mask_id
         elif rng.random() < 0.5:
             masked[position] = rng.randrange(vocab_size)
-    return Masked(masked, positions, labels)
+    return MaskedTokens(masked, positions, labels)
 
 
 class TokenMasker:
@@ -164,9 +164,9 @@ class TokenMasker:
             raise ValueError("the tokenizer has no mask token, so it cannot mask. Use another one, or masking=None.")
         self.masking = masking
         self.mask_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)
-        self._continues = continuing_pieces(tokenizer)  # [vocab_size] bool
+        self._continues = subword_continuations(tokenizer)  # [vocab_size] bool
 
-    def __call__(self, rows: Sequence[Sequence[int]], rng: random.Random = random) -> list[Masked]:
+    def __call__(self, rows: Sequence[Sequence[int]], rng: random.Random = random) -> list[MaskedTokens]:
         """Mask each of ``rows``, token ids with [CLS] and [SEP] and without padding."""
         return [
             mask_tokens(row, self.masking, self._continues[row].tolist(), self.mask_id, self.vocab_size, rng)
@@ -174,7 +174,7 @@ class TokenMasker:
         ]
 
 
-def continuing_pieces(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
+def subword_continuations(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
     """Which entries of a vocabulary continue a word: ``[vocab_size]`` bool.
 
     WordPiece marks the pieces that continue with ``##``; sentencepiece marks those that start a word with ``▁``,

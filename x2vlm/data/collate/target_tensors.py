@@ -10,7 +10,7 @@ from torch import Tensor
 
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Sample
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 
 Label = int | float | dict[int, float]
 
@@ -77,7 +77,7 @@ def answer_tensors(
     }
 
 
-def of_pairs(samples: Sequence[Sample], pairs: Sequence[tuple[int, int]], name: str) -> list:
+def targets_of_pairs(samples: Sequence[Sample], pairs: Sequence[tuple[int, int]], name: str) -> list:
     """``labels`` or ``answers`` of pairs (sample, its text); empty where no sample has any.
 
     Raises:

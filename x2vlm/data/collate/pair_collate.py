@@ -15,10 +15,10 @@ from torch.utils.data import default_collate
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.masking import Masking, TokenMasker
-from x2vlm.data.padding import padded, padded_tokens
-from x2vlm.data.targets import answer_tensors, label_tensors, of_pairs
-from x2vlm.data.tokenizer import as_one, tokenize
+from x2vlm.data.collate.padding import padded, padded_tokens
+from x2vlm.data.collate.target_tensors import answer_tensors, label_tensors, targets_of_pairs
+from x2vlm.data.collate.token_masking import Masking, TokenMasker
+from x2vlm.data.tokenizer import display_text, tokenize
 from x2vlm.registry import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ Pairs = list[tuple[int, int]]
 class PairCollate:
     """Make a batch of the pairs of some samples.
 
-    Samples without texts (pictures only) make a batch without ``text_ids``, in which every picture is a pair of its
-    own. A text that reads several pictures makes as many pairs, which are neighbours (``Batch.text_owner``).
+    Samples without texts (images only) make a batch without ``text_ids``, in which every image is a pair of its
+    own. A text that reads several images makes as many pairs, which are neighbours (``Batch.text_owner``).
 
     Random numbers (masks, which pairs are kept) come from Python's global generator.
 
@@ -44,7 +44,7 @@ class PairCollate:
         max_tokens: Texts are cut to so many tokens, [CLS] and [SEP] included. None cuts nothing, as published for
             training retrieval.
         masking: What is masked for masked language modelling (a dict of the arguments of
-            :class:`~x2vlm.data.masking.Masking`); None leaves ``masked_ids`` and its companions out.
+            :class:`~x2vlm.data.collate.token_masking.Masking`); None leaves ``masked_ids`` and its companions out.
         batch_size: Keep exactly so many pairs, by random choice; None keeps all.
         fill: What to do with fewer than ``batch_size`` pairs: ``"fewer"`` leaves it at that, ``"copy"`` copies random
             ones as published. Copies are false negatives.
@@ -90,7 +90,7 @@ class PairCollate:
         Raises:
             ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes).
         """
-        wordless = _only_pictures(samples)
+        wordless = _only_images(samples)
         pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or wordless)])
         used = sorted({s for s, _ in pairs})
         slots = {s: slot for slot, s in enumerate(used)}
@@ -98,16 +98,16 @@ class PairCollate:
         pairs = [(slots[s], r) for s, r in pairs]
         owner = torch.tensor([s for s, _ in pairs], dtype=torch.long)
         texts = [] if wordless else [kept[s].texts[r] for s, r in pairs]
-        answers = of_pairs(kept, pairs, "answers")
+        answers = targets_of_pairs(kept, pairs, "answers")
         words = {"text_ids": None, "text_mask": None} if wordless else self._tokens(texts)
         return Batch(
             **(words | self._contexts(kept, owner)),
             **_boxes(kept, pairs),
-            **label_tensors(of_pairs(kept, pairs, "labels"), self.num_classes),
+            **label_tensors(targets_of_pairs(kept, pairs, "labels"), self.num_classes),
             **answer_tensors(answers, self._answer_tokens, self.tokenizer.pad_token_id),
             ids=torch.tensor([stable_hash(_identity(kept[s], used[s], r)) for s, r in pairs], dtype=torch.long),
             where=[kept[s].where for s, _ in pairs],
-            texts=[as_one(text) for text in texts],
+            texts=[display_text(text) for text in texts],
             extras=[sample.extras for sample in kept],
             drawn=len(samples),
         )
@@ -156,8 +156,8 @@ class PairCollate:
         return {}
 
 
-def _only_pictures(samples: Sequence[Sample]) -> bool:
-    """Whether the samples are pictures without texts; records of regions are not, even where none is left.
+def _only_images(samples: Sequence[Sample]) -> bool:
+    """Whether the samples are images without texts; records of regions are not, even where none is left.
 
     Raises:
         ValueError: If some are and some are not.
@@ -173,11 +173,11 @@ def _only_pictures(samples: Sequence[Sample]) -> bool:
 
 
 def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
-    """Every picture once, and which one each pair looks at; text ``b`` reads all pictures of sample ``owner[b]``."""
+    """Every image once, and which one each pair looks at; text ``b`` reads all images of sample ``owner[b]``."""
     together = sorted({sample.num_contexts for sample in samples})
     shapes = sorted({tuple(sample.pixels.shape[sample.num_contexts > 1 :]) for sample in samples})
     if len(together) > 1:
-        raise ValueError(f"texts that read different numbers of pictures in a batch: {together}")
+        raise ValueError(f"texts that read different numbers of images in a batch: {together}")
     if len(shapes) > 1:
         raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
     if together == [1]:
