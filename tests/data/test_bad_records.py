@@ -21,7 +21,7 @@ def test_bad_records_are_written_once_each(tmp_path):
         {"stream": "image", "where": "a:1", "reason": "torn"},
         {"stream": "image", "where": "a:2", "reason": "empty"},
     ]
-    assert (log.tallies["image"].bad, log.tallies["image"].drawn) == (4, 8)
+    assert (log.counts["image"].bad, log.counts["image"].drawn) == (4, 8)
 
 
 def test_a_few_bad_records_do_not_stop_anything_and_many_do(tmp_path):
@@ -59,5 +59,5 @@ def test_a_bad_record_log_goes_on_where_it_was(tmp_path):
     after = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1.0)
     after.load_state_dict(before.state_dict())
     after.note("image", batch)
-    assert after.tallies["image"].drawn == 8
+    assert after.counts["image"].drawn == 8
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1

@@ -92,8 +92,8 @@ def fuzz(name: str, folder: Path, stock: Stock, seed: int, count: int, tally: Co
         log = BadRecordLog(folder / "bad.jsonl", max_fraction=1)
         read_all(adapter, log, what, tally)
         again = BadRecordLog(folder / "bad.jsonl")
-        assert again.tallies.keys() <= {what}
-        assert not log.tallies or again._tally(what).named == log.tallies[what].named
+        assert again.counts.keys() <= {what}
+        assert not log.counts or again._counts_of(what).reasons == log.counts[what].reasons
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -203,7 +203,7 @@ def test_signs_that_a_terminal_obeys_or_a_file_refuses_are_shown_as_such(tmp_pat
     assert line["where"] == r"a\x1b[2J\n.jsonl:1"
     assert line["reason"].startswith(r"half \ud800, \u202e turned, \x07x")
     assert len(line["reason"]) < 1100
-    assert BadRecordLog(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
+    assert BadRecordLog(tmp_path / "bad.jsonl").counts["image"].reasons.keys() == {line["where"]}
     assert format_bad_records([bad]).isprintable()
 
 
@@ -273,12 +273,12 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     stream.start(0)
     log = BadRecordLog(max_fraction=0.2, min_records=20)
     log.note("image", next(stream))
-    assert not log.tallies["image"].bad
+    assert not log.counts["image"].bad
     tars[1].unlink()
     with pytest.raises(TooManyBadRecordsError, match=r"train\.jsonl:\d: .*b\.tar: No such file"):
         for _ in range(40):
             batch = next(stream)
             assert len(batch) == 4  # others take their place
             log.note("image", batch)
-    assert {bad.partition(":")[2] for bad in log.tallies["image"].named} <= set("5678")
+    assert {bad.partition(":")[2] for bad in log.counts["image"].reasons} <= set("5678")
     stream.stop()

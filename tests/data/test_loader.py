@@ -28,7 +28,7 @@ def test_an_evaluation_reads_every_record_once_in_order_and_counts_bad_ones(work
     loader = EvaluationLoader("held_out", TinyTexts(7, bad=[2, 3]), TinyCollate(), 2, num_workers=workers)
     for _ in range(2):  # and again
         assert [where for batch in loader for where in batch.where] == [f"tiny.jsonl:{n}" for n in (0, 1, 4, 5, 6)]
-    assert loader.bad_record_log.tallies["held_out"].named.keys() == {"tiny.jsonl:2", "tiny.jsonl:3"}
+    assert loader.bad_record_log.counts["held_out"].reasons.keys() == {"tiny.jsonl:2", "tiny.jsonl:3"}
     assert len(loader) == 4
 
 

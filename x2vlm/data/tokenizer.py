@@ -18,29 +18,29 @@ def tokenize(
 ) -> list[list[int]]:
     """Token ids: ``[CLS]``, pieces cut so that all fits into ``max_tokens``, ``[SEP]``.
 
-    Whatever the tokenizer calls these two (``<s>`` and ``</s>``); not padded. Two sentences in one stand as the
-    tokenizer's own model reads pairs (``[CLS] a [SEP] b [SEP]``), the longer one cut first. None cuts nothing.
+    [CLS] and [SEP] are the tokenizer's (perhaps ``<s>`` and ``</s>``); nothing is padded. A pair of sentences is
+    encoded as the tokenizer encodes pairs (``[CLS] a [SEP] b [SEP]``), the longer one cut first. None cuts nothing.
     """
     single = [text for text in texts if isinstance(text, str)]
-    rows = iter(_single(tokenizer, single, max_tokens) if single else ())
-    return [next(rows) if isinstance(text, str) else _pair(tokenizer, *text, max_tokens) for text in texts]
+    singles = iter(_tokenize_single(tokenizer, single, max_tokens) if single else ())
+    return [next(singles) if isinstance(text, str) else _tokenize_pair(tokenizer, *text, max_tokens) for text in texts]
 
 
-def _single(tokenizer: "PreTrainedTokenizerBase", texts: list[str], max_tokens: int | None) -> list[list[int]]:
+def _tokenize_single(tokenizer: "PreTrainedTokenizerBase", texts: list[str], max_tokens: int | None) -> list[list[int]]:
     cut = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens - 2}
     options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
     pieces = tokenizer(texts, **options, **cut)["input_ids"]
-    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id  # a look-up each time they are asked for
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id  # each access is a look-up
     return [[first, *ids, last] for ids in pieces]
 
 
-def _pair(tokenizer: "PreTrainedTokenizerBase", first: str, second: str, max_tokens: int | None) -> list[int]:
+def _tokenize_pair(tokenizer: "PreTrainedTokenizerBase", first: str, second: str, max_tokens: int | None) -> list[int]:
     cut = {} if max_tokens is None else {"truncation": "longest_first", "max_length": max_tokens}
     return tokenizer(first, second, return_attention_mask=False, return_token_type_ids=False, **cut)["input_ids"]
 
 
 def display_text(text: str | tuple[str, str]) -> str:
-    """A text to show to people: two sentences in one with a bar between."""
+    """A text for display: a pair of sentences is joined by a bar."""
     return text if isinstance(text, str) else " | ".join(text)
 
 
@@ -52,7 +52,7 @@ def hf_tokenizer(path: str | PathLike) -> "PreTrainedTokenizerBase":
         path: A folder with a saved tokenizer, or a name on the hub (which has to be in the local cache, or reachable).
 
     Raises:
-        ValueError: If there is none, or it knows no words.
+        ValueError: If there is none, or its vocabulary has special tokens only.
     """
     from transformers import AutoTokenizer  # slow to import
 
@@ -65,7 +65,7 @@ def hf_tokenizer(path: str | PathLike) -> "PreTrainedTokenizerBase":
         ) from error
     except Exception as error:  # the tokenizers' library raises nothing more special
         raise ValueError(f"the tokenizer in {str(path)!r} is broken: {error}") from error
-    return _with_words(tokenizer, str(path))
+    return _checked_vocabulary(tokenizer, str(path))
 
 
 @TOKENIZERS.register_module(name="BertVocab")
@@ -73,8 +73,9 @@ def bert_vocab(vocab: str | PathLike | Sequence[str], lowercase: bool = True) ->
     """A BERT WordPiece tokenizer from its vocabulary.
 
     Args:
-        vocab: A file with one piece a line, or the pieces themselves. Special tokens that such a list lacks are put in
-            front; a file must have them, since its line numbers are the ids of trained weights.
+        vocab: A file with one word piece a line, or a sequence of word pieces. Special tokens that such a
+            sequence lacks are put in front; a file must have them, since its line numbers are the ids of trained
+            weights.
         lowercase: Lower-case texts and strip accents, as BERT-uncased does.
 
     Raises:
@@ -92,13 +93,13 @@ def bert_vocab(vocab: str | PathLike | Sequence[str], lowercase: bool = True) ->
         raise ValueError(f"{name} is no BERT vocabulary: it has no {', '.join(missing)}")
     ids = {piece: index for index, piece in enumerate([*missing, *pieces])}
     if len(ids) != len(missing) + len(pieces):
-        twice = next(piece for piece in pieces if pieces.count(piece) > 1)
-        raise ValueError(f"{name} has {twice!r} twice")
-    return _with_words(BertTokenizer(vocab=ids, do_lower_case=lowercase), name)
+        repeated = next(piece for piece in pieces if pieces.count(piece) > 1)
+        raise ValueError(f"{name} has {repeated!r} twice")
+    return _checked_vocabulary(BertTokenizer(vocab=ids, do_lower_case=lowercase), name)
 
 
-def _with_words(tokenizer: "PreTrainedTokenizerBase", name: str) -> "PreTrainedTokenizerBase":
-    """The tokenizer, unless it knows special tokens only (what transformers makes of a vocabulary it did not find)."""
+def _checked_vocabulary(tokenizer: "PreTrainedTokenizerBase", name: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer, unless it has special tokens only (what transformers makes of a vocabulary it did not find)."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ValueError(
             f"the tokenizer of {name!r} has {len(tokenizer)} tokens, all of them special ones: its vocabulary was not "

@@ -33,9 +33,9 @@ class CaptionGeneration(MLM):
     """Masked language modelling from left to right, which can then write captions (UniLM, arXiv:1905.03197).
 
     Batches come from :class:`~x2vlm.data.collate.caption_collate.CaptionCollate`. The target of each guess is the
-    true word with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the divergence of
-    the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the number of
-    guesses plus 1e-5, as published.
+    true word with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the
+    divergence of the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the
+    number of guesses plus 1e-5, as published.
 
     Args:
         width: Width of the fusion encoder.

@@ -1,4 +1,4 @@
-"""Captions as they are written: left to right, each word from the image and the words before it.
+"""Collate captions for left-to-right language modelling: each masked token is predicted from the tokens before it.
 
 Shape letters: B captions, L tokens, L' tokens with the copies of masked ones.
 """
@@ -26,26 +26,26 @@ MASKED_AS = ("twice", "replace")
 
 @TRANSFORMS.register_module()
 class CaptionCollate(PairCollate):
-    """Make a batch of captions that are learned left to right (published captioning; UniLM, arXiv:1905.03197).
+    """Collate captions for left-to-right masked language modelling (published captioning; UniLM, arXiv:1905.03197).
 
-    Every text becomes ``[CLS] prompt caption [SEP]``. In ``masked_ids`` some of its tokens are to be guessed, each from
-    the tokens before it: ``masked_mask`` is causal. Written ``twice``, a chosen token stands there as [MASK]
-    and right after it as itself, both at the same position, and nobody but itself sees a [MASK]: so no guess is
-    disturbed by another one, and every guess is made as in generation. With ``replace`` the chosen tokens are hidden
-    as in masked language modelling, and later guesses miss them.
+    Every text becomes ``[CLS] prompt caption [SEP]``. In ``masked_ids`` some of its tokens are to be predicted, each
+    from the tokens before it: ``masked_mask`` is causal. With ``twice``, a chosen token is there as [MASK] and right
+    after it as itself, both at the same position, and only the [MASK] attends to itself: so no prediction depends on
+    another [MASK], and every one is made as in generation. With ``replace`` the chosen tokens are replaced as in masked
+    language modelling, and later predictions lack them.
 
-    Texts come as they are: leave clean-up out of the pipeline (``PickCaption(clean=False)``), so that the caption is
-    learned as it is to be written, as published.
+    Texts come as they are: leave clean-up out of the pipeline (``PickCaption(clean=False)``), so that the model
+    learns to generate the caption as it is annotated, as published.
 
     Args:
         tokenizer: A transformers tokenizer with tokens for [CLS], [SEP], padding and [MASK].
-        prompt: What every caption begins with; given in generation, never guessed.
+        prompt: What every caption begins with; given in generation, never predicted.
         masked: ``twice`` or ``replace``.
         max_tokens: Texts are cut to so many tokens, prompt, [CLS] and [SEP] included.
-        masking: Which tokens are guessed (a dict of the arguments of :class:`~x2vlm.data.collate.token_masking.Masking`, without
-            ``prompt_tokens``, which follow from the prompt).
-        pad_to_max: Pad to ``max_tokens`` (and ``max_masks`` more where masked tokens are written twice), as published,
-            and not to the longest of the batch.
+        masking: Which tokens are predicted: a dict of the arguments of
+            :class:`~x2vlm.data.collate.token_masking.Masking`, without ``prompt_tokens``, which follow from the prompt.
+        pad_to_max: Pad to ``max_tokens`` (and ``max_masks`` more with ``twice``), as published, and not to the
+            longest of the batch.
 
     Raises:
         ValueError: If an option has no meaning, the tokenizer lacks a token, or the prompt leaves no room.
@@ -64,95 +64,101 @@ class CaptionCollate(PairCollate):
         if masked not in MASKED_AS:
             raise ValueError(f"masked is {masked!r}.{suggestion(masked, MASKED_AS)} Accepted: {', '.join(MASKED_AS)}.")
         options = vars(masking) if isinstance(masking, Masking) else dict(masking)
-        given = len(prompt_ids(tokenizer, prompt))
-        if options.setdefault("prompt_tokens", given) not in (0, given):
+        prompt_length = len(prompt_ids(tokenizer, prompt))
+        if options.setdefault("prompt_tokens", prompt_length) not in (0, prompt_length):
             raise ValueError(
-                f"masking.prompt_tokens is {options['prompt_tokens']} but the prompt {prompt!r} has {given} tokens. "
-                "Leave it out: it follows from the prompt."
+                f"masking.prompt_tokens is {options['prompt_tokens']} but the prompt {prompt!r} has {prompt_length} "
+                "tokens. Leave it out: it follows from the prompt."
             )
-        if max_tokens < given + 3:
-            raise ValueError(f"max_tokens is {max_tokens}; expected {given + 3} or more: the prompt has {given} tokens")
+        least = prompt_length + 3
+        if max_tokens < least:
+            raise ValueError(
+                f"max_tokens is {max_tokens}; expected {least} or more: the prompt has {prompt_length} tokens"
+            )
         self.prompt, self.masked = prompt.rstrip(), masked
-        self.masker = TokenMasker(tokenizer, Masking.of(options | {"prompt_tokens": given}))
+        self.masker = TokenMasker(tokenizer, Masking.of(options | {"prompt_tokens": prompt_length}))
 
     def _tokens(self, texts: list[str | tuple[str, str]]) -> dict[str, Tensor]:
         rows = tokenize(self.tokenizer, [f"{self.prompt} {text}".lstrip() for text in texts], self.max_tokens)
         ids, mask = padded_tokens(rows, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
-        return {"text_ids": ids, "text_mask": mask} | self._guesses(rows)
+        return {"text_ids": ids, "text_mask": mask} | self._masked(rows)
 
-    def _guesses(self, rows: list[list[int]]) -> dict[str, Tensor]:
-        chosen, most = self.masker(rows), self.masker.masking.max_masks
-        room = self.max_tokens + (most if self.masked == "twice" else 0)
+    def _masked(self, rows: list[list[int]]) -> dict[str, Tensor]:
+        masked, max_masks = self.masker(rows), self.masker.masking.max_masks
         if self.masked == "twice":
-            written = [
-                duplicate_masked_tokens(row, one.positions, self.masker.mask_id)
-                for row, one in zip(rows, chosen, strict=True)
+            mask_id = self.masker.mask_id
+            inputs = [
+                duplicate_masked_tokens(row, text.positions, mask_id) for row, text in zip(rows, masked, strict=True)
             ]
         else:
-            written = [mask_in_place(one) for one in chosen]
+            inputs = [mask_in_place(text) for text in masked]
+        length, width = None, None
+        if self.pad_to_max:
+            length, width = self.max_tokens + (max_masks if self.masked == "twice" else 0), max_masks
         return {
-            **masked_caption_tensors(written, self.tokenizer.pad_token_id, room if self.pad_to_max else None),
-            "mlm_positions": padded([one.guessed for one in written], 0, most if self.pad_to_max else None),
-            "mlm_labels": padded([one.labels for one in chosen], IGNORE_INDEX, most if self.pad_to_max else None),
+            **masked_caption_tensors(inputs, self.tokenizer.pad_token_id, length),
+            "mlm_positions": padded([caption.masked_indices for caption in inputs], 0, width),
+            "mlm_labels": padded([text.labels for text in masked], IGNORE_INDEX, width),
         }
 
 
-class CaptionTargets(NamedTuple):
-    """One caption with tokens to guess.
+class MaskedCaption(NamedTuple):
+    """One caption with tokens to predict.
 
     Attributes:
         ids: ``L'`` token ids.
         positions: ``L'``, the position of each token in the caption.
-        unseen: ``L'`` bool, True at tokens that only they themselves see.
-        guessed: Which of the ``L'`` are to be guessed, ascending.
+        hidden: ``L'`` bool, True at tokens that only they themselves attend to.
+        masked_indices: Which of the ``L'`` are to be predicted, ascending.
     """
 
     ids: list[int]
     positions: list[int]
-    unseen: list[bool]
-    guessed: list[int]
+    hidden: list[bool]
+    masked_indices: list[int]
 
 
-def duplicate_masked_tokens(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> CaptionTargets:
-    """A caption in which each chosen token is written as [MASK] and then as itself, at one position.
+def duplicate_masked_tokens(ids: Sequence[int], chosen: Sequence[int], mask_id: int) -> MaskedCaption:
+    """A caption in which each chosen token is there as [MASK] and then as itself, at one position.
 
     Args:
         ids: Its ``L`` token ids.
         chosen: Positions among them, ascending.
         mask_id: The id of [MASK].
     """
-    made, hidden = CaptionTargets([], [], [], []), set(chosen)
+    caption, is_chosen = MaskedCaption([], [], [], []), set(chosen)
     for position, token in enumerate(ids):
-        if position in hidden:
-            made.guessed.append(len(made.ids))
-        for written in (mask_id, token) if position in hidden else (token,):
-            made.unseen.append(position in hidden and len(made.ids) == made.guessed[-1])
-            made.ids.append(written)
-            made.positions.append(position)
-    return made
+        if position in is_chosen:
+            caption.masked_indices.append(len(caption.ids))
+        for token_id in (mask_id, token) if position in is_chosen else (token,):
+            is_mask = position in is_chosen and len(caption.ids) == caption.masked_indices[-1]
+            caption.hidden.append(is_mask)
+            caption.ids.append(token_id)
+            caption.positions.append(position)
+    return caption
 
 
-def mask_in_place(masked: MaskedTokens) -> CaptionTargets:
-    """A caption whose chosen tokens are hidden where they stand, by [MASK] or another token."""
+def mask_in_place(masked: MaskedTokens) -> MaskedCaption:
+    """A caption whose chosen tokens are replaced by [MASK] or another token."""
     length = len(masked.ids)
-    return CaptionTargets(masked.ids, list(range(length)), [False] * length, masked.positions)
+    return MaskedCaption(masked.ids, list(range(length)), [False] * length, masked.positions)
 
 
-def masked_caption_tensors(written: Sequence[CaptionTargets], pad: int, length: int | None = None) -> dict[str, Tensor]:
+def masked_caption_tensors(captions: Sequence[MaskedCaption], pad: int, length: int | None = None) -> dict[str, Tensor]:
     """``masked_ids``, ``masked_mask`` and ``masked_text_positions`` of ``B`` captions, padded to one length."""
-    ids, real = padded_tokens([one.ids for one in written], pad, length)
-    unseen = padded([one.unseen for one in written], 0, length).bool()
+    ids, is_token = padded_tokens([caption.ids for caption in captions], pad, length)
+    hidden = padded([caption.hidden for caption in captions], 0, length).bool()
     return {
         "masked_ids": ids,
-        "masked_mask": causal_mask(real & ~unseen) | torch.eye(ids.shape[1], dtype=torch.bool),
-        "masked_text_positions": padded([one.positions for one in written], 0, length),
+        "masked_mask": causal_mask(is_token & ~hidden) | torch.eye(ids.shape[1], dtype=torch.bool),
+        "masked_text_positions": padded([caption.positions for caption in captions], 0, length),
     }
 
 
-def causal_mask(seen: Tensor) -> Tensor:
-    """Each token looks at itself and before: ``[B, L]`` bool, True at tokens that others see -> ``[B, L, L]`` bool."""
-    length = seen.shape[1]
-    return seen[:, None] & torch.ones(length, length, dtype=torch.bool, device=seen.device).tril()
+def causal_mask(key_mask: Tensor) -> Tensor:
+    """Causal attention mask: ``[B, L]`` bool, True at tokens that others may attend to -> ``[B, L, L]`` bool."""
+    length = key_mask.shape[1]
+    return key_mask[:, None] & torch.ones(length, length, dtype=torch.bool, device=key_mask.device).tril()
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str = PROMPT) -> list[int]:

@@ -1,4 +1,4 @@
-"""Rows of numbers of different lengths as one tensor."""
+"""Sequences of different lengths padded into one tensor."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 
-def padded(rows: Sequence[Sequence[int]], value: int, length: int | None = None) -> Tensor:
-    """``[len(rows), L]`` long, each row filled up with ``value``; ``L`` is ``length``, or that of the longest row."""
-    length = max(map(len, rows), default=0) if length is None else length
-    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows], dtype=torch.long).view(
-        len(rows), length
-    )
+def padded(sequences: Sequence[Sequence[int]], value: int, length: int | None = None) -> Tensor:
+    """``[len(sequences), L]`` long, padded with ``value``; ``L`` is ``length``, or that of the longest sequence."""
+    length = max(map(len, sequences), default=0) if length is None else length
+    return torch.tensor(
+        [[*sequence, *[value] * (length - len(sequence))] for sequence in sequences], dtype=torch.long
+    ).view(len(sequences), length)
 
 
-def padded_tokens(rows: Sequence[Sequence[int]], pad: int, length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Token ids ``[len(rows), L]`` long filled up with ``pad``, and their mask: bool, True at what is no filling."""
-    return padded(rows, pad, length), padded([[1] * len(row) for row in rows], 0, length).bool()
+def padded_tokens(sequences: Sequence[Sequence[int]], pad: int, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Token ids ``[len(sequences), L]`` long padded with ``pad``, and their mask: bool, True at real tokens."""
+    return padded(sequences, pad, length), padded([[1] * len(ids) for ids in sequences], 0, length).bool()

@@ -1,4 +1,4 @@
-"""Which records of an annotation file are used: a range for small runs, less excluded identities (those of a test set)."""
+"""Which records of an annotation file are used: a range, less excluded identities (those of a test set)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""The things of the toy world: shapes, colours, sizes, motions, and the tight box of each.
+"""Coloured shapes of the toy world: outlines, colours, sizes, motions and tight boxes.
 
 Coordinates are pixels of the image, x to the right and y downwards; pixel ``i`` covers ``i..i+1``, so a thing that
 fills an image has the box ``(0, 0, side, side)``.

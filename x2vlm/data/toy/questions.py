@@ -1,8 +1,8 @@
-"""Questions about toy scenes, whose answers follow from what is in the scene.
+"""Questions about toy scenes, with the answers that follow from the scene.
 
-English. An asker takes a random generator, a scene and the rules of its world, and gives a question with its answer, or
-None where the scene allows no such question. Where a question has few answers, the answer is drawn first, so that none
-is frequent.
+English. Each function takes a random generator, a scene and the rules of its world, and returns a question with its
+answer, or None where the scene allows no such question. Where a question has few answers, the answer is drawn first, so
+that none is frequent.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from x2vlm.data.toy.vocabulary import POSITIONS
 QuestionAnswer = tuple[str, str]
 """A question and its answer."""
 
-_CLEAR = 0.06  # of the side: nearer to a line than this, nobody can tell on which side of it a thing is
+_CLEAR = 0.06  # of the side: nearer to a line than this, the side of it is ambiguous
 
 
 def color_question(rng: Random, scene: Scene, rules: SceneRules) -> QuestionAnswer | None:
@@ -35,20 +35,20 @@ def size_question(rng: Random, scene: Scene, rules: SceneRules) -> QuestionAnswe
 
 
 def _attribute_question(
-    rng: Random, scene: Scene, asked: str, answer: Callable[[Thing], str], ways: Sequence[tuple[str, ...]]
+    rng: Random, scene: Scene, attribute: str, answer: Callable[[Thing], str], ways: Sequence[tuple[str, ...]]
 ) -> QuestionAnswer | None:
-    """A question about one thing that can be named, in one of these ways, without saying what is asked."""
+    """A question about one thing that a phrase with these attributes refers to, without the attribute in question."""
     things = scene.things
-    known = [
+    candidates = [
         (thing, way)
         for thing in things
         for way in ways
-        if sum(_attributes_of(one, way) == _attributes_of(thing, way) for one in things) == 1
+        if sum(_attributes_of(other, way) == _attributes_of(thing, way) for other in things) == 1
     ]
-    if not known:
+    if not candidates:
         return None
-    thing, way = rng.choice(known)
-    return f"What {asked} is the {_referring_phrase(thing, way)}?", answer(thing)
+    thing, way = rng.choice(candidates)
+    return f"What {attribute} is the {_referring_phrase(thing, way)}?", answer(thing)
 
 
 def _attributes_of(thing: Thing, way: Sequence[str]) -> tuple[str, ...]:
@@ -64,9 +64,9 @@ def count_question(rng: Random, scene: Scene, rules: SceneRules) -> QuestionAnsw
     if rng.random() < 0.5:
         return "How many things are there?", str(len(scene.things))
     counts = {color: sum(thing.color == color for thing in scene.things) for color in rules.colors}
-    wanted = rng.choice(sorted(set(counts.values())))
-    color = rng.choice([color for color, count in counts.items() if count == wanted])
-    return f"How many {color} things are there?", str(wanted)
+    answer = rng.choice(sorted(set(counts.values())))
+    color = rng.choice([color for color, count in counts.items() if count == answer])
+    return f"How many {color} things are there?", str(answer)
 
 
 def place_question(rng: Random, scene: Scene, rules: SceneRules) -> QuestionAnswer | None:
@@ -111,7 +111,7 @@ def relation_question(rng: Random, scene: Scene, rules: SceneRules) -> QuestionA
     if not apart:
         return None
     first, second, axis = rng.choice(apart)
-    word, _, sign = rng.choice([one for one in words if one[1] == axis])
+    word, _, sign = rng.choice([relation for relation in words if relation[1] == axis])
     true = sign * (second.center[axis] - first.center[axis]) > 0
     names = [render_phrase(Clause(Mention(thing))) for thing in (first, second)]
     return f"Is the {names[0]} {word} the {names[1]}?", "yes" if true else "no"
@@ -130,11 +130,11 @@ QUESTION_MAKERS: dict[str, Callable[[Random, Scene, SceneRules], QuestionAnswer 
     "exists": exists_question,
     "relation": relation_question,
 }
-"""Every kind of question by name."""
+"""The function of every kind of question."""
 
 
 def possible_answers(kinds: Sequence[str], rules: SceneRules) -> list[str]:
-    """Every answer that questions of these kinds (names of :data:`QUESTION_MAKERS`) can have, each once, in a fixed order."""
+    """Every answer to questions of these kinds (names of :data:`QUESTION_MAKERS`), each once, in a fixed order."""
     by_kind = {
         "color": rules.colors,
         "shape": rules.shapes,

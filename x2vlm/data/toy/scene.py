@@ -1,7 +1,7 @@
-"""Scenes of the toy world: what stands where, and how it is drawn.
+"""Scenes of the toy world: random layout and drawing.
 
 Everything is a function of one random generator, so a scene is the same in every process. Coordinates as in
-``toy_shapes``.
+``drawn_shapes``.
 """
 
 import math
@@ -64,7 +64,7 @@ class Scene:
 
     Attributes:
         side: Pixels of the square image.
-        things: What there is to see.
+        things: The coloured shapes.
         ground: Grey level of the background.
         strokes: Faint lines behind the things: two end points in pixels and a grey level each.
         shade: Grey levels added at the end of the given direction (degrees), and taken away at its start.
@@ -108,13 +108,13 @@ def _make_things(rng: Random, rules: SceneRules) -> tuple[Thing, ...]:
 
 
 def _arrange(rng: Random, things: list[Thing], rules: SceneRules) -> tuple[Thing, ...] | None:
-    """The things, each at a place of its own, or None if that did not work out this time."""
+    """The things at random positions without too much overlap, or None if this attempt failed."""
     placed: list[Thing] = []
     for thing in sorted(things, key=lambda thing: thing.radius + thing.distance, reverse=True):
-        place = _place_without_overlap(rng, thing, placed, rules)
-        if place is None:
+        placed_thing = _place_without_overlap(rng, thing, placed, rules)
+        if placed_thing is None:
             return None
-        placed.append(place)
+        placed.append(placed_thing)
     return tuple(rng.sample(placed, len(placed)))
 
 
@@ -131,16 +131,18 @@ def _make_thing(rng: Random, kind: tuple[str, str, str], rules: SceneRules) -> T
 
 
 def _place_without_overlap(rng: Random, thing: Thing, others: list[Thing], rules: SceneRules) -> Thing | None:
-    """``thing`` where it stays inside the image and clear of ``others``; None if no such place was found."""
+    """``thing`` where it stays inside the image and clear of ``others``; None if no such position was found."""
     boxes, taken = _track(thing, rules), [_track(other, rules) for other in others]
-    x0, y0, x1, y1 = (pick(values) for pick, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True))
+    x0, y0, x1, y1 = (
+        reduce(values) for reduce, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
+    )
     for _ in range(_PLACING_TRIES):
         x, y = (
             rng.uniform(_MARGIN - x0, rules.side - _MARGIN - x1),
             rng.uniform(_MARGIN - y0, rules.side - _MARGIN - y1),
         )
-        here = [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in boxes]
-        if all(overlap(*pair) <= rules.max_overlap for track in taken for pair in zip(here, track, strict=True)):
+        shifted = [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in boxes]
+        if all(overlap(*pair) <= rules.max_overlap for track in taken for pair in zip(shifted, track, strict=True)):
             return replace(thing, x=x, y=y)
     return None
 

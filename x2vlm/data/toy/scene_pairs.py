@@ -1,7 +1,7 @@
 """Sentences about two toy scenes side by side, true or false (as in NLVR2).
 
 English. A sentence of each kind is true of a pair of scenes as often as it is false; what it names is in one of the
-scenes either way, so that neither the words nor one picture tell which it is.
+scenes either way, so that neither the words nor one image alone give it away.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""What the toy world says about its scenes: in English, German and Chinese, by template.
+"""Captions and phrases of toy scenes in English, German and Chinese, by template.
 
-A ``Caption`` says *what* is told, without words; ``render_caption`` and ``render_phrase`` put it into a language. So the languages
-agree by construction. Captions are spelt as usual, with capitals and commas; the ordinary clean-up applies to them.
+A ``Caption`` holds the content without a language; ``render_caption`` and ``render_phrase`` put it into one. So the
+languages agree by construction. Captions have capitals and commas; the ordinary clean-up applies to them.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ _MAX_WORDS = 30  # of an English caption of up to six things: the usual limit of
 
 @dataclass(frozen=True)
 class Mention:
-    """A thing as it is spoken of.
+    """A thing as a phrase mentions it.
 
     Attributes:
         thing: Which thing.
-        with_size: Its size is said too.
+        with_size: Its size is mentioned too.
     """
 
     thing: Thing
@@ -46,7 +46,7 @@ class Clause:
     """A thing and where it is or goes.
 
     Attributes:
-        subject: What is spoken of.
+        subject: What the clause is about.
         word: A place ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
         other: The second thing of a relation.
     """
@@ -58,7 +58,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Caption:
-    """What is said of a whole scene: every thing once, after an opening ("here", "there" or none)."""
+    """The content of a caption of a whole scene: every thing once, after an opening ("here", "there" or none)."""
 
     clauses: tuple[Clause, ...]
     opening: str | None = None
@@ -72,7 +72,7 @@ def position_of(thing: Thing, side: int) -> str:
 
 
 def relation_of(first: Thing, second: Thing) -> str:
-    """Where ``first`` is seen from ``second``, along the axis on which they are further apart."""
+    """Where ``first`` is relative to ``second``, along the axis on which they are further apart."""
     dx, dy = (b - a for a, b in zip(first.center, second.center, strict=True))
     if abs(dx) >= abs(dy):
         return "left of" if dx > 0 else "right of"
@@ -80,7 +80,7 @@ def relation_of(first: Thing, second: Thing) -> str:
 
 
 def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
-    """Decide what to say of a still scene: size, colour and shape of every thing, and of some where they are."""
+    """A caption of a still scene: size, colour and shape of every thing, and the position of some."""
     waiting = [Mention(thing) for thing in rng.sample(things, len(things))]
     spare = _MAX_WORDS - 4 * len(things) - 1
     opening = rng.choice((None, None, "here", "there")) if spare >= 2 else None
@@ -101,12 +101,12 @@ def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
 
 
 def plan_ordered_caption(things: Sequence[Thing]) -> Caption:
-    """Say size, colour and shape of every thing, from left to right."""
+    """A caption with size, colour and shape of every thing, from left to right."""
     return Caption(tuple(Clause(Mention(thing)) for thing in sorted(things, key=lambda thing: thing.center)))
 
 
 def plan_motion_caption(rng: Random, things: Sequence[Thing]) -> Caption:
-    """Decide in which order to say what every thing of a clip does."""
+    """A caption with the motion of every thing of a clip, in random order."""
     order = rng.sample(things, len(things))
     return Caption(tuple(Clause(Mention(thing), f"moves {thing.motion}") for thing in order))
 

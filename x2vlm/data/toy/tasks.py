@@ -1,4 +1,4 @@
-"""Tasks on the toy world: questions with answers, and sentences about two images that are true or false."""
+"""Data sets of toy tasks: questions with answers, and true or false sentences about two images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -56,21 +56,21 @@ class ToyQuestions(Adapter):
         scene = self.world.scene(self.world.numbers[index])
         base = self.world.record(index)
         rng = Random(f"question/{base['id']}/{','.join(self.kinds)}")
-        asked = None
+        question_answer = None
         for kind in rng.sample(self.kinds, len(self.kinds)):
-            asked = QUESTION_MAKERS[kind](rng, scene, self.world.rules)
-            if asked is not None:
+            question_answer = QUESTION_MAKERS[kind](rng, scene, self.world.rules)
+            if question_answer is not None:
                 break
-        if asked is None:  # nothing in the scene can be asked about in these ways; any scene allows this one
-            kind, asked = "count", QUESTION_MAKERS["count"](rng, scene, self.world.rules)
+        if question_answer is None:  # the scene allows no question of these kinds; any scene allows this one
+            kind, question_answer = "count", QUESTION_MAKERS["count"](rng, scene, self.world.rules)
         extras = base["extras"] | {"question_id": index, "question_type": kind}
         where = base["where"].replace("toy-image", "toy-question")
         return {
             "where": where,
             "id": base["id"],
             "image": base["image"],
-            "question": asked[0],
-            "answers": [asked[1]],
+            "question": question_answer[0],
+            "answers": [question_answer[1]],
             "extras": extras,
         }
 

@@ -1,18 +1,18 @@
-"""The toy world: images, regions, clips and sentences without end, from a seed, without a download.
+"""The toy world: images, regions, clips and sentences generated from a seed, without a download.
 
-The scenes are made in ``toy_scene``, the sentences in ``toy_text``. Here they become records like those of any other
-data set. Nothing is stored: record ``index`` is a function of (seed, split, index), the same in every process.
+Scenes come from ``scene``, sentences from ``sentences``. Here they become records like those of any other data set.
+Nothing is stored: record ``index`` is a function of (seed, split, index), the same in every process.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from itertools import count, islice
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, Box, Thing
 from x2vlm.data.toy.scene import Scene, SceneRules, draw, make_scene
@@ -52,8 +52,8 @@ class ToyWorld(Adapter):
 
     Kinds of records: ``image`` (image and caption), ``region`` (image, a phrase and a box for every thing and for
     some relations between two), ``video`` (frames and caption), ``text`` (caption), ``parallel`` (caption in several
-    languages). All but videos show (or tell) the same scene at the same number. No two things of a scene look alike, so
-    every phrase means one box of its image. The splits never share a scene.
+    languages). All kinds but videos are of the same scene at the same number. No two things of a scene look alike, so
+    every phrase refers to one box of its image. The splits never share a scene.
 
     Args:
         kind: Which records.
@@ -65,14 +65,14 @@ class ToyWorld(Adapter):
             exceed 30 words.
         pipeline: Transforms.
         languages: None gives English strings; a sequence of ``en``, ``de``, ``zh`` gives dicts by language.
-            Parallel text is in English and German unless told otherwise.
-        distinct_captions: No two records show (or tell) the same things, so no caption fits two of them.
+            Parallel text is in English and German unless they are given.
+        distinct_captions: No two records have the same things, so no caption fits two of them.
         region_captions: Region records carry the caption of the whole image too.
-        captions: ``"free"`` tells the things of a still scene in any order, and of some where they are; ``"ordered"``
+        captions: ``"free"`` names the things of a still scene in any order, and the position of some; ``"ordered"``
             names them from left to right and nothing else, so that every scene has one right caption.
         num_frames: Frames of a clip.
-        shapes: Which shapes occur; ``toy_shapes.SHAPES`` has two harder ones than the first six.
-        colors: Which colours occur; ``toy_shapes.COLORS`` has four finer ones than the first eight.
+        shapes: Which shapes occur; ``drawn_shapes.SHAPES`` has two harder ones than the first six.
+        colors: Which colours occur; ``drawn_shapes.COLORS`` has four finer ones than the first eight.
         scale: Factor on the extent of all things: larger ones are easier to point at, but need more room.
         tilt: Things are turned by up to so many degrees.
         max_overlap: Share of the smaller of two boxes that the other may cover; things may then hide each other.
@@ -117,7 +117,7 @@ class ToyWorld(Adapter):
         _check_names("colors", colors, COLORS)
         _check_names("captions", [captions], ("free", "ordered"))
         if captions == "ordered" and kind == "video":
-            raise ValueError("ToyWorld: captions='ordered' is for still scenes; captions of videos tell the motions.")
+            raise ValueError("ToyWorld: captions='ordered' is for still scenes; captions of videos name the motions.")
         if kind == "parallel" and len(languages) < 2:
             raise ValueError(f"ToyWorld: parallel text needs two languages or more, got {tuple(languages)}.")
         self.kind, self.seed, self.split = kind, seed, split
@@ -211,17 +211,17 @@ class ToyWorld(Adapter):
 
     def _distinct_numbers(self, num_scenes: int) -> list[int]:
         """The first ``num_scenes`` numbers whose scenes show different sets of things (doing different things)."""
-        seen: set[frozenset] = set()
+        known_sets: set[frozenset] = set()
         numbers: list[int] = []
         for number in islice(count(), 1000 + 20 * num_scenes):
-            shown = frozenset((*thing.kind, thing.motion) for thing in self.scene(number).things)
-            if shown not in seen:
-                seen.add(shown)
+            things = frozenset((*thing.kind, thing.motion) for thing in self.scene(number).things)
+            if things not in known_sets:
+                known_sets.add(things)
                 numbers.append(number)
             if len(numbers) == num_scenes:
                 return numbers
         raise ValueError(
-            f"ToyWorld: only {len(numbers)} distinct scenes were found, {num_scenes} are wanted. "
+            f"ToyWorld: only {len(numbers)} distinct scenes were found for num_scenes={num_scenes}. "
             "Ask for fewer, or for more objects, shapes or colors."
         )
 
@@ -230,12 +230,11 @@ def _xywh(box: Box) -> Box:
     return box[0], box[1], box[2] - box[0], box[3] - box[1]
 
 
-def _check_names(option: str, given: Sequence[str], accepted: Sequence[str]) -> None:
-    for name in given:
+def _check_names(option: str, names: Sequence[str], accepted: Sequence[str]) -> None:
+    for name in names:
         if name not in accepted:
-            near = get_close_matches(str(name), accepted, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"ToyWorld: {option} has no '{name}'.{hint} Accepted: {', '.join(accepted)}.")
+            near = suggestion(str(name), accepted)
+            raise ValueError(f"ToyWorld: {option} has no '{name}'.{near} Accepted: {', '.join(accepted)}.")
 
 
 def _check_numbers(rules: SceneRules, num_scenes: int, num_frames: int) -> None:
@@ -245,8 +244,8 @@ def _check_numbers(rules: SceneRules, num_scenes: int, num_frames: int) -> None:
             f"ToyWorld: objects is (fewest, most) with 1 <= fewest <= most <= {len(rules.kinds)} (two sizes of each "
             f"colour and shape), got {rules.objects}."
         )
-    given = {"num_scenes": num_scenes, "num_frames": num_frames, "image_size": rules.side} | vars(rules)
+    values = {"num_scenes": num_scenes, "num_frames": num_frames, "image_size": rules.side} | vars(rules)
     for name, (least, most_allowed) in _LIMITS.items():
-        if not least <= given[name] <= most_allowed:
-            raise ValueError(f"ToyWorld: {name} must be {least} to {most_allowed}, got {given[name]}.")
+        if not least <= values[name] <= most_allowed:
+            raise ValueError(f"ToyWorld: {name} must be {least} to {most_allowed}, got {values[name]}.")
     make_scene(Random(0), replace(rules, objects=(most, most)))  # is there room at all?
