@@ -43,14 +43,14 @@ def refused(work, *reasons):
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "a.tar")
-    refused(lambda: decode_image(tmp_path / "a.png", "x:1"), r"^x:1: .*a\.png: is no ordinary file")
-    refused(lambda: TarIndex(tmp_path / "a.tar").read("a.png", "x:1"), r"^x:1: .*is no ordinary file")
+    refused(lambda: decode_image(tmp_path / "a.png", "x:1"), r"^x:1: .*a\.png: is no regular file")
+    refused(lambda: TarIndex(tmp_path / "a.tar").read("a.png", "x:1"), r"^x:1: .*is no regular file")
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/stdin"])
 def test_a_device_is_refused_also_where_annotations_may_name_any_file(write_lines, name):
     data = JsonLines(write_lines({"image": name, "caption": "a"}), image_root="/")
-    refused(lambda: decode_image(data.record(0)["image"], "x:1"), "is no ordinary file|No such device|No such file")
+    refused(lambda: decode_image(data.record(0)["image"], "x:1"), "is no regular file|No such device|No such file")
 
 
 def test_half_a_character_in_the_name_of_a_file_is_told(write_lines, write_tar):

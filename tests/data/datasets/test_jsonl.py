@@ -148,9 +148,9 @@ def test_a_line_that_is_not_utf8_is_a_bad_record(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ({"caption": "a cat"}, "shows nothing"),
-        ({"image": "a.png"}, "says nothing"),
-        ({"image": "a.png", "caption": []}, "says nothing"),
+        ({"caption": "a cat"}, "has no image and no video"),
+        ({"image": "a.png"}, "has no text and no label"),
+        ({"image": "a.png", "caption": []}, "has no text and no label"),
         ({"image": "a.png", "caption": 3}, "caption: expected a string"),
         ({"image": "a.png", "caption": ["a", 3]}, "caption: expected a string"),
         ({"image": "a.png", "elems": {"bb": 1}}, "elems: expected a list"),

@@ -65,13 +65,13 @@ def test_a_number_can_be_part_of_a_file_name(write, tmp_path):
     path = write("a.csv", "id,c\n42,dog\nx,cat\n")
     data = Table(path, dict(image="id", caption="c"), file_pattern="COCO_{:06d}.jpg")
     assert data[0]["image"] == tmp_path / "COCO_000042.jpg"
-    with pytest.raises(RecordError, match="wants a number, got 'x'"):
+    with pytest.raises(RecordError, match="needs a number, got 'x'"):
         data[1]
 
 
 @pytest.mark.parametrize("pattern", ["a.mp4", "{}{}.mp4", "{0.__class__}.mp4", "{name}.mp4"])
 def test_a_pattern_has_one_plain_gap(write, pattern):
-    with pytest.raises(ValueError, match="expected one gap"):
+    with pytest.raises(ValueError, match="expected one placeholder"):
         Table(write("a.csv", "v\nx\n"), dict(video="v"), file_pattern=pattern)
 
 

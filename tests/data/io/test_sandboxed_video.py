@@ -66,7 +66,7 @@ def test_several_clips_are_open_at_once_and_the_process_goes_with_the_reader(wri
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("hangs.mp4", r"its decoder did not come back within 1 s \(max_seconds\)"),
+        ("hangs.mp4", r"its decoder did not finish within 1 s \(max_seconds\)"),
         ("dies.mp4", "its decoder died of it"),
         ("eats.mp4", r"needs more memory to be decoded than [\d,]+ bytes \(max_memory\)"),
     ],

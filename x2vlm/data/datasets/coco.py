@@ -28,9 +28,9 @@ class Coco(Adapter):
     """Images of COCO with their captions, their boxes, or both.
 
     A box becomes an element whose caption is the name of its category, of kind ``object``. Crowds (``iscrowd``) and
-    boxes without area are dropped and counted in ``dropped``, as are broken entries, of which the log names the first;
-    other boxes are cut to their image. An image marked ``has_boxes: false`` was not looked at by annotators of
-    boxes: it has no elements, but is not an empty image either. The identity is the image's id. Boxes annotated
+    boxes without area are dropped and counted in ``dropped``, as are broken entries, of which the log lists the first;
+    other boxes are cut to their image. An image marked ``has_boxes: false`` has no box
+    annotations: it has no elements, but is not an empty image either. The identity is the image's id. Boxes annotated
     with attributes (``att_vec`` of OVAD: for each attribute 1 has it, 0 has it not, -1 unknown) have them as
     ``extras["attributes"]`` of their element.
 

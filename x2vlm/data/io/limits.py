@@ -1,4 +1,4 @@
-"""How much one record may be: what is larger is a bad record, and not what fills the memory or stops the others."""
+"""Size limits of one record: a larger one is a bad record, before it fills the memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from x2vlm.building import suggestion
 
 MAX_BYTES = 256 * 2**20
 
-_DEEPEST = 32  # what is nested much deeper cannot be sent from a worker process, which then waits for ever
+_MAX_DEPTH = 32  # what is nested much deeper cannot be sent from a worker process, which then waits for ever
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         max_bytes: Of one line or entry of an annotation file, and of one member of a tar file.
         max_chars: Of each text.
-        max_elems: Of each list: elements, captions, answers, images that are read together, frames, clips.
+        max_elems: Of each list: elements, captions, answers, ``images``, frames, clips.
     """
 
     max_bytes: int = MAX_BYTES
@@ -47,9 +47,9 @@ class Limits:
         return cls(**(options or {}))
 
     def excess(self, record: Mapping[str, Any]) -> str | None:
-        """What is too long, too many or too deep in a record, in a sentence; None if nothing is."""
+        """A sentence about the first limit that a record exceeds; None if it keeps all."""
         level: list[tuple[str, Any]] = list(record.items())
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             inner: list[tuple[str, Any]] = []
             for name, value in level:
                 if isinstance(value, str):
@@ -60,12 +60,12 @@ class Limits:
                 elif isinstance(value, list | tuple):
                     if len(value) > self.max_elems:
                         return f"{name}: {len(value):,} entries, over {self.max_elems:,} (limits.max_elems)"
-                    inner += [(name, one) for one in value]
+                    inner += [(name, entry) for entry in value]
                 elif isinstance(value, dict):
                     if len(value) > self.max_elems:
                         return f"{name}: {len(value):,} entries, over {self.max_elems:,} (limits.max_elems)"
-                    inner += [(name, one) for one in value.values()]
+                    inner += [(name, entry) for entry in value.values()]
             if not inner:
                 return None
             level = inner
-        return f"{level[0][0]}: nested deeper than {_DEEPEST} levels"
+        return f"{level[0][0]}: nested deeper than {_MAX_DEPTH} levels"
