@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
-from x2vlm.data import streams as streams_module
+from x2vlm.data import loader as loader_module
 from x2vlm.data.loader import EvaluationLoader, make_loader
 from x2vlm.data.sampler import StreamSampler
 
@@ -35,8 +35,8 @@ def test_an_evaluation_reads_every_record_once_in_order_and_counts_bad_ones(work
 def test_an_evaluation_is_shared_by_the_processes(monkeypatch):
     seen = []
     for rank in range(3):
-        monkeypatch.setattr(streams_module, "rank", lambda rank=rank: rank)
-        monkeypatch.setattr(streams_module, "world_size", lambda: 3)
+        monkeypatch.setattr(loader_module, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(loader_module, "world_size", lambda: 3)
         loader = EvaluationLoader("held_out", TinyTexts(4), TinyCollate(), 2)
         seen.append([where for batch in loader for where in batch.where])
     assert seen == [["tiny.jsonl:0", "tiny.jsonl:3"], ["tiny.jsonl:1"], ["tiny.jsonl:2"]]

@@ -122,7 +122,7 @@ def test_scenes_that_tell_the_same_are_left_out():
     few = dict(kind="text", objects=(1, 2), shapes=("star",), colors=("red",))  # small, large, both: three in all
     world = ToyWorld(num_scenes=3, distinct_captions=True, **few)
     assert len({("small" in text, "large" in text) for text in (world.record(i)["text"] for i in range(3))}) == 3
-    with pytest.raises(ValueError, match="only 3 distinct scenes were found, 4 are wanted"):
+    with pytest.raises(ValueError, match="only 3 distinct scenes were found for num_scenes=4"):
         ToyWorld(num_scenes=4, distinct_captions=True, **few)
 
 

@@ -143,7 +143,7 @@ def test_clips_without_words_are_skipped(seed):
         joined = SampleFrames(num_frames=8)(record(clips=clips(4, 4, 4, captions=["a", "[Music]", "b"])))
         assert joined["caption"] == "a b"
         assert {value // 10 for value in values(joined)} == {0, 2}
-    with pytest.raises(RecordError, match="none of its 2 clips has words"):
+    with pytest.raises(RecordError, match="none of its 2 clips has speech"):
         SampleFrames()(record(clips=clips(4, 4, captions=["[Music]", None])))
     with pytest.raises(RecordError, match=r"its caption is \[Music\]"):
         SampleFrames()(record(video=frames(1), caption="[Music]"))
