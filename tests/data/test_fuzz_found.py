@@ -53,7 +53,7 @@ def test_a_device_is_refused_also_where_annotations_may_name_any_file(write_line
     refused(lambda: decode_image(data.record(0)["image"], "x:1"), "is no regular file|No such device|No such file")
 
 
-def test_half_a_character_in_the_name_of_a_file_is_told(write_lines, write_tar):
+def test_half_a_character_in_the_name_of_a_file_is_reported(write_lines, write_tar):
     data = JsonLines(write_lines({"image": "half\ud800.png", "caption": "a"}))
     refused(lambda: decode_image(data.record(0)["image"], "x:1"), "surrogates not allowed")
     refused(lambda: TarIndex(write_tar(("a", b""))).read("\ud800", "x:1"), r"no member can be called '\\ud800'")
@@ -65,19 +65,19 @@ def test_a_number_of_thousands_of_digits_breaks_its_line_only(write_lines):
     assert data.record(1)["caption"] == "b"
 
 
-def test_boxes_and_phrases_of_numbers_that_no_computer_holds_are_told():
+def test_boxes_and_phrases_of_numbers_that_no_computer_holds_are_reported():
     with pytest.raises(ValueError, match="expected four numbers"):
         box_inside({"bb": [10**400, 0, 1, 1]}, 8, 8)
     refused(lambda: phrase_elements([{"text": "a", "ent": 1}], {1: {"boxes": [[10**400, 0, 1, 1]]}}, "x:1"), "^x:1")
 
 
 @pytest.mark.parametrize("clips", [5, {"a": 1}, "ab"])
-def test_clips_that_are_no_list_are_told(write_lines, clips):
+def test_clips_that_are_no_list_are_reported(write_lines, clips):
     data = JsonLines(write_lines({"clips": clips}))
     refused(lambda: data.record(0), r"^train\.jsonl:1: clips: expected a list of objects")
 
 
-def test_a_record_without_video_among_videos_is_told():
+def test_a_record_without_video_among_videos_is_reported():
     refused(lambda: SampleFrames(2)({"where": "x:1", "image": b""}), "^x:1: there is no video")
 
 
@@ -94,7 +94,7 @@ EXAMPLE = {"images": ["a.png"], "sentence": "A circle .", "label": "true", "iden
         ({"structured_rep": [[]]}, "not an example of NLVR v1"),
     ],
 )
-def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes, reason):
+def test_an_example_of_nlvr_that_is_none_is_reported(write_lines, write_tar, changes, reason):
     line = {key: value for key, value in (EXAMPLE | changes).items() if value is not None}
     data = NlvrV1(write_lines(line), write_tar(("a.png", b"")), ambiguous=False)
     assert len(data) == 1
@@ -116,12 +116,12 @@ def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, 
 
 
 @pytest.mark.parametrize("answers", [["half \ud800"], [["red", float("nan")]], [["red", 10**400]], [["red", -1]]])
-def test_answers_that_no_tokenizer_or_tensor_takes_are_told(answers):
+def test_answers_that_no_tokenizer_or_tensor_takes_are_reported(answers):
     refused(lambda: PickAnswers()({"where": "x:1", "texts": ["a"], "answers": answers}), "^x:1")
 
 
 @pytest.mark.parametrize("label", [float("nan"), float("inf"), 2**70, -1, "9" * 5000])
-def test_labels_that_are_no_class_are_told(label):
+def test_labels_that_are_no_class_are_reported(label):
     refused(lambda: PickLabel()({"where": "x:1", "label": label}), "^x:1: its label is .*; expected the number of")
 
 
@@ -145,7 +145,7 @@ def member(name, headers=None):
     return info
 
 
-def test_a_member_that_says_it_is_larger_than_its_file_makes_no_room_for_it(tmp_path):
+def test_a_member_whose_header_is_larger_than_its_file_makes_no_room_for_it(tmp_path):
     raw = bytearray(tar_of(tmp_path / "a.tar", member("a")).read_bytes())
     raw[124:136] = b"77777777777\0"  # eight GiB
     raw[148:156] = b" " * 8
@@ -166,7 +166,7 @@ def test_a_member_that_says_it_is_larger_than_its_file_makes_no_room_for_it(tmp_
         {"GNU.sparse.map": "0,x"},
     ],
 )
-def test_an_extended_header_that_lies_ends_the_tar_and_is_told(tmp_path, headers):
+def test_an_extended_header_that_lies_ends_the_tar_and_is_reported(tmp_path, headers):
     index = TarIndex(tar_of(tmp_path / "a.tar", member("first"), member("second", headers)))
     assert index.problem.startswith("the tar ends early: ")
     assert index.read("first", "x:1") == bytes(4)
@@ -184,7 +184,7 @@ def test_a_sparse_map_without_end_is_not_read_for_ever(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
+def test_members_of_any_tar_are_read_or_reported(tmp_path, seed):
     rng = random.Random(seed)
     (tmp_path / "a.tar").write_bytes(hostile.tar([(f"{i}.jpg", b"content") for i in range(5)], rng))
     index = TarIndex(tmp_path / "a.tar")
@@ -240,7 +240,7 @@ def test_the_longest_text_and_the_most_elements_can_be_set(write_lines, line, re
     refused(lambda: data[0], r"^train\.jsonl:1: ", reason)
 
 
-def test_what_is_nested_so_deep_that_no_process_could_send_it_is_told(write_lines):
+def test_what_is_nested_so_deep_that_no_process_could_send_it_is_reported(write_lines):
     deep = "[" * 500 + "]" * 500
     data = PlainText(write_lines('{"text": "a", "x": ' + deep + "}"), "text")
     assert data[0]["text"] == "a"  # what is not read does not matter
@@ -256,7 +256,7 @@ def test_what_is_nested_so_deep_that_no_process_could_send_it_is_told(write_line
         (dict(max_bytes="1M"), r"limits: max_bytes is '1M'; expected a whole number"),
     ],
 )
-def test_a_limit_that_is_none_is_told(limits, reason):
+def test_a_limit_that_is_none_is_reported(limits, reason):
     with pytest.raises(ValueError, match=reason):
         Limits.of(limits)
 
@@ -266,8 +266,8 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     write_tar, write_lines, png, workers
 ):
     tars = [write_tar(*((f"{i}.png", png()) for i in range(4)), name=f"{name}.tar") for name in "ab"]
-    places = [(tar.name, i) for tar in tars for i in range(4)]
-    lines = [{"key": f"{tar}{i}", "shard": tar, "member": f"{i}.png", "captions": ["a"]} for tar, i in places]
+    positions = [(tar.name, i) for tar in tars for i in range(4)]
+    lines = [{"key": f"{tar}{i}", "shard": tar, "member": f"{i}.png", "captions": ["a"]} for tar, i in positions]
     data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
     stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
     stream.start(0)

@@ -63,7 +63,7 @@ def test_another_record_takes_the_place_of_a_bad_one_always_the_same():
     assert len({dataset[4, draw].sample.where for draw in range(20)}) > 3  # not the neighbour each time
 
 
-def test_a_batch_tells_of_the_bad_records_on_its_way():
+def test_a_batch_has_the_bad_records_that_were_met_for_it():
     batches = take(tiny_stream(bad=[0, 1, 2]), 5)  # one pass: each record is drawn once
     met = {record.where for batch in batches for record in batch.bad}
     assert met == {"tiny.jsonl:0", "tiny.jsonl:1", "tiny.jsonl:2"}
@@ -111,13 +111,13 @@ def test_nothing_of_a_stream_of_weight_0_is_built():
         ),
     ],
 )
-def test_a_mistake_in_a_stream_is_told_with_its_place(change, message):
+def test_a_mistake_in_a_stream_is_reported_with_its_place(change, message):
     cfg = dict(dataset=dict(type="TinyTexts"), collate=dict(type="TinyCollate"), batch_size=2)
     with pytest.raises(ConfigError, match=message):
         build_streams(dict(image=cfg | change))
 
 
-def test_a_mistake_in_an_evaluation_is_told_with_its_place():
+def test_a_mistake_in_an_evaluation_is_reported_with_its_place():
     cfg = dict(dataset=dict(type="TinyTexts"), collate=dict(type="TinyCollate"), batch_size=2, wieght=1)
     with pytest.raises(ConfigError, match=r"evaluations\.held_out: .*'wieght'"):
         build_evaluation_loader("held_out", cfg)
@@ -170,7 +170,7 @@ class Counted(TinyTexts):
 
 
 @pytest.mark.parametrize("factor", [1, 5])
-def test_a_worker_has_as_many_batches_ready_as_it_is_told(factor):
+def test_a_worker_has_as_many_batches_ready_as_configured(factor):
     dataset = Counted(100)
     stream = Stream("tiny", dataset, TinyCollate(), 2, num_workers=1, prefetch_factor=factor)
     stream.start(0)
@@ -185,7 +185,7 @@ def test_a_worker_has_as_many_batches_ready_as_it_is_told(factor):
 
 def test_a_stream_is_the_same_whatever_is_ready():
     batches = [take(tiny_stream(num_workers=2, prefetch_factor=factor), 6) for factor in (1, 4)]
-    assert all(torch.equal(one.text_ids, other.text_ids) for one, other in zip(*batches, strict=True))
+    assert all(torch.equal(entry.text_ids, other.text_ids) for entry, other in zip(*batches, strict=True))
 
 
 def test_no_batch_ready_is_refused():

@@ -12,7 +12,7 @@ from x2vlm.data.tokenizer import SPECIAL_TOKENS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read texts, write one piece a line."""
+    """Read texts, write one word piece a line."""
     parser = argparse.ArgumentParser(prog="x2vlm make-vocab", description=__doc__)
     parser.add_argument("out", type=Path, help="the vocabulary file to write; must not exist")
     parser.add_argument("files", type=Path, nargs="+", help="text files, one text a line, or JSON lines with --key")

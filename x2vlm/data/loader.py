@@ -162,7 +162,7 @@ def make_loader(
         persistent_workers: Keep them from one pass over the data to the next.
     """
     if num_workers:
-        # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
+        # As torch limits its threads: there are as many workers as cores, and OpenCV would take all cores for each.
         # A forked process inherits it, and must not set it: OpenCV would wait for ever for threads of this process.
         cv2.setNumThreads(1)
     return DataLoader(

@@ -16,9 +16,9 @@ from torch.utils.data import Sampler
 _ROUNDS = 8  # of the shuffle's mixing network; with 4 the tiny data sets of tests come out visibly uneven
 
 
-def derive_seed(*parts: int | str) -> int:
-    """A seed in ``0 .. 2**63 - 1`` that follows from all parts, e.g. ``derive_seed(seed, "image", draw)``."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+def derive_seed(*keys: int | str) -> int:
+    """A seed in ``0 .. 2**63 - 1`` that follows from all keys, e.g. ``derive_seed(seed, "image", draw)``."""
+    digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

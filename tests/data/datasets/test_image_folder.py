@@ -18,8 +18,8 @@ def root(tmp_path, png):
 
 def test_the_class_of_an_image_is_the_folder_it_is_in(root):
     data = ImageFolder(root)
-    found = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
-    assert found == [
+    actual = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
+    assert actual == [
         ("n01/c.jpg", 0, "n01"),
         ("n02/b.png", 1, "n02"),
         ("n02/in/a.PNG", 1, "n02"),
@@ -40,7 +40,7 @@ def test_a_pipeline_makes_samples_without_texts(root):
     assert sample.pixels.shape == (3, 8, 8)
 
 
-def test_a_class_without_folder_and_a_folder_without_images_are_told(root):
+def test_a_class_without_folder_and_a_folder_without_images_are_reported(root):
     with pytest.raises(ValueError, match=r"has no folder 'n04' \(1 are missing\)"):
         ImageFolder(root, ["n01", "n04"])
     with pytest.raises(ValueError, match=r"no image in the folders of .* ends in \.tif"):

@@ -19,7 +19,7 @@ def write(tmp_path):
     return write
 
 
-def test_rows_are_records_with_what_the_columns_are_said_to_hold(write):
+def test_rows_are_records_with_the_fields_of_the_columns(write):
     path = write(
         "train.tsv", 'index\tsentence1\tsentence2\tlabel\n0\tA "dog.\tAn animal.\tentailment\n1\tx\ty\tneutral\n'
     )
@@ -88,7 +88,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(write):
         ({}, "columns is empty"),
     ],
 )
-def test_a_wrong_column_is_told_when_the_adapter_is_made(write, columns, reason):
+def test_a_wrong_column_is_reported_when_the_adapter_is_made(write, columns, reason):
     with pytest.raises(ValueError, match=reason):
         Table(write("a.csv", "a,b\n1,2\n"), columns)
 

@@ -35,9 +35,9 @@ def named(scene, words):
 
 def test_captions_name_every_thing_once_and_truly():
     for record, scene in records_and_scenes("text", 400, **EVERYTHING):
-        found = [named(scene, words) for words in re.findall(NOUN, record["text"])]
-        assert [len(things) for things in found] == [1] * len(scene.things), record["text"]
-        assert {things[0].kind for things in found} == {thing.kind for thing in scene.things}
+        actual = [named(scene, words) for words in re.findall(NOUN, record["text"])]
+        assert [len(things) for things in actual] == [1] * len(scene.things), record["text"]
+        assert {things[0].kind for things in actual} == {thing.kind for thing in scene.things}
 
 
 def test_relations_in_captions_and_phrases_hold():
@@ -54,21 +54,21 @@ def test_relations_in_captions_and_phrases_hold():
 def test_places_in_captions_are_where_the_things_are():
     checked = set()
     for record, scene in records_and_scenes("text", 300):
-        for *words, place in re.findall(rf"{NOUN} {PLACE}", record["text"]):
+        for *words, position in re.findall(rf"{NOUN} {PLACE}", record["text"]):
             x, y = named(scene, words)[0].center
             third = scene.side / 3
-            assert ("left" in place, "right" in place) == (x < third, x >= 2 * third), record["text"]
-            assert ("top" in place, "bottom" in place) == (y < third, y >= 2 * third), record["text"]
-            checked.add(place)
+            assert ("left" in position, "right" in position) == (x < third, x >= 2 * third), record["text"]
+            assert ("top" in position, "bottom" in position) == (y < third, y >= 2 * third), record["text"]
+            checked.add(position)
     assert len(checked) == 9
 
 
 def test_motion_words_are_true():
     checked = set()
     for record, scene in records_and_scenes("video", 60, objects=(1, 3), num_frames=1):
-        said = re.findall(rf"{NOUN} (moves left|moves right|moves up|moves down|stands still)", record["caption"])
-        assert len(said) == len(scene.things)
-        for *words, motion in said:
+        phrases = re.findall(rf"{NOUN} (moves left|moves right|moves up|moves down|stands still)", record["caption"])
+        assert len(phrases) == len(scene.things)
+        for *words, motion in phrases:
             thing = named(scene, words)[0]
             dx, dy = (end - start for start, end in zip(thing.center, thing.at(1.0).center, strict=True))
             along = {"moves left": -dx, "moves right": dx, "moves up": -dy, "moves down": dy}
@@ -101,9 +101,9 @@ def test_every_phrase_means_exactly_one_box_of_its_image():
         for elem in record["elems"]:
             text = f"{elem.get('attributes', '')} {elem['caption']}".strip()
             things = [named(scene, words) for words in re.findall(NOUN, text)]
-            assert [len(found) for found in things] == [1] * (1 if elem["kind"] == "object" else 2), text
+            assert [len(actual) for actual in things] == [1] * (1 if elem["kind"] == "object" else 2), text
             x, y, width, height = elem["bb"]
-            boxes = [found[0].box_xyxy for found in things]
+            boxes = [actual[0].box_xyxy for actual in things]
             corners = (*map(min, zip(*boxes, strict=True)), *map(max, zip(*boxes, strict=True)))
             expected = (corners[0], corners[1], corners[-2], corners[-1])
             assert (x, y, x + width, y + height) == pytest.approx(expected)
@@ -164,7 +164,7 @@ SIGNS = [  # the same meaning in three languages, as a reader would look for it
 
 
 @pytest.mark.parametrize("kind", ["parallel", "video"])
-def test_languages_tell_the_same(kind):
+def test_languages_have_the_same_content(kind):
     options = dict(languages=("en", "de", "zh"), objects=(1, 3), num_frames=1, image_size=16)
     for record, _ in records_and_scenes(kind, 100, **options):
         english, german, chinese = record["caption" if kind == "video" else "parallel"].values()

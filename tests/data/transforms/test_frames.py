@@ -50,7 +50,7 @@ class Reader:
 
 
 @given(total=st.integers(1, 60), num_frames=st.integers(1, 12), training=st.booleans())
-def test_frames_are_in_range_and_as_many_as_asked_for(total, num_frames, training):
+def test_frames_are_in_range_and_as_many_as_requested(total, num_frames, training):
     indices = sample_indices(total, num_frames, training)
     assert len(indices) == num_frames and all(0 <= index < total for index in indices)
     if training or total >= num_frames:
@@ -90,7 +90,7 @@ def test_a_list_of_frames_needs_no_reader():
     assert sampled["extras"] == {"image_size": (4, 4)}
 
 
-def test_a_file_is_opened_by_the_reader_and_only_the_asked_frames_are_read():
+def test_a_file_is_opened_by_the_reader_and_only_the_sampled_frames_are_read():
     reader = Reader()
     sampled = SampleFrames(num_frames=2, training=False, reader=reader)(record(video="6"))
     assert values(sampled) == [0, 3]
@@ -181,7 +181,7 @@ def test_a_broken_frame_names_the_record():
         SampleFrames()(record(video=[b"broken"] * 3))
 
 
-def test_frames_come_in_the_order_that_was_asked_for():
+def test_frames_come_in_the_order_that_was_requested():
     parts = [FrameList(frames(0, 1), "w"), FrameList(frames(2), "w"), FrameList(frames(3, 4), "w")]
     assert [int(f[0, 0, 0]) for f in gather_frames(parts, [4, 0, 2, 4])] == [4, 0, 2, 4]
 

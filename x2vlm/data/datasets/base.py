@@ -20,7 +20,7 @@ class Adapter(Dataset, ABC):
     Args:
         pipeline: Transforms, in order: dicts for the TRANSFORMS registry, or callables from record to record. The last
             one makes a :class:`~x2vlm.data.batch.Sample`. Empty: records come out as they are.
-        limits: How much a record may be, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: Size limits of a record, see :class:`~x2vlm.data.io.limits.Limits`.
     """
 
     metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it)

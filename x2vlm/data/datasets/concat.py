@@ -14,7 +14,7 @@ from x2vlm.registry import DATASETS
 
 @DATASETS.register_module()
 class Concat(Adapter):
-    """The records of several data sets, of the first one first; each goes through the pipeline of its own data set.
+    """The records of several data sets, of the first one first; each goes through the pipeline of its data set.
 
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.

@@ -46,10 +46,10 @@ class JsonLines(Adapter):
         image_root: The folder that paths start from; None: the folder of the annotation file. Paths that lead out of it
             are refused, so absolute ones need a root above them (``"/"`` allows all).
         keys: The keys of fields that differ from :data:`KEYS`: a key, several in order of preference,
-            or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
-            language to key, ``images`` one from any name to key where each image has its own key. ``bb`` is the key of
-            the box of an object that is one phrase with one box (RefCOCO); its phrase is the caption.
-            ``extras`` lists the keys that are copied to ``extras`` for metrics.
+            or None for "do not read". Dots separate keys of nested objects. ``caption`` and ``question`` may be dicts
+            from language to key, ``images`` one from any name to key where each image has its own key. ``bb`` is the
+            key of the box of an object that is one phrase with one box (RefCOCO); its phrase is the caption. ``extras``
+            lists the keys that are copied to ``extras`` for metrics.
         image_format: ``"auto"``, ``"path"`` or ``"base64"``.
         kind: ``"object"`` or ``"region"``: the kind of elements that have none; None leaves it open.
         pipeline: Transforms.
@@ -191,7 +191,7 @@ def _extra(line: dict, key: str, where: str) -> Any:
 
 
 def from_base64(value: Any, where: str) -> bytes:
-    """The bytes that a base64 string stands for; white-space in it is ignored.
+    """Decode a base64 string; white-space in it is ignored.
 
     Raises:
         RecordError: If it is not base64, e.g. because it is a path.

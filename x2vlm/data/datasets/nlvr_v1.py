@@ -37,9 +37,9 @@ class NlvrV1(Adapter):
 
     An element's caption is the type of the shape and its attributes are size and colour: "small yellow" "triangle". The
     sentence is the caption, its truth the label; ``extras`` holds ``label``, ``identifier`` and ``picture``. To
-    tell true from false sentences, take ``only_true=False`` and ``PickLabel``. An example has up to six images, which
-    show its three boxes in another order; each is a record of its own, with the identity ``identifier-image``.
-    Examples whose identifier starts alike share their sentence.
+    classify sentences as true or false, take ``only_true=False`` and ``PickLabel``. An example has up to six images,
+    which show its three boxes in another order; each is a record, with the identity ``identifier-number``. Examples
+    whose identifier starts alike share their sentence.
 
     Args:
         ann_file: JSON lines: a file, a pattern, or several of either.

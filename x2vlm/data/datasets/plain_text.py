@@ -22,7 +22,8 @@ class PlainText(Adapter):
 
     Args:
         files: A file, a pattern, or several of either.
-        key: The key of the sentence, if the lines are JSON objects (dots look into inner objects); None for bare text.
+        key: The key of the sentence, if the lines are JSON objects (dots separate keys of nested objects); None for
+            bare text.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.

@@ -106,7 +106,7 @@ class Table(Adapter):
         """Every row as its ``where``, its folder, and its cells by field (None where the row is too short)."""
         delimiter = DELIMITERS.get(file.suffix.lower()) if delimiter is None else delimiter
         if delimiter is None:
-            raise ValueError(f"ann_file: {file} ends in neither .tsv nor .csv; say delimiter=")
+            raise ValueError(f"ann_file: {file} ends in neither .tsv nor .csv; set delimiter=")
         quoting = csv.QUOTE_MINIMAL if (delimiter == "," if quoted is None else quoted) else csv.QUOTE_NONE
         try:
             # What is not UTF-8 is kept by surrogates, and makes its row a bad record when that is read.

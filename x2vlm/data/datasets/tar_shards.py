@@ -77,7 +77,7 @@ class TarShards(Adapter):
         """The record of a line of the index, with the bytes of its image.
 
         Raises:
-            RecordError: If the line is broken, has no caption where asked, or its image is not in its tar file.
+            RecordError: If the line is broken, has no caption under ``captions``, or its image is not in its tar file.
         """
         number = int(self.indices[index])
         line, where = self.lines.json(number), self.lines.where(number)

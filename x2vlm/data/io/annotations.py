@@ -6,7 +6,7 @@ from typing import Any
 from x2vlm.data.record import RecordError
 
 Keys = str | Sequence[str] | None
-"""A key, several in order of preference, or none. ``"multi30k.de"`` looks into an inner object."""
+"""A key, several in order of preference, or none. ``"multi30k.de"`` is the key ``de`` of the object ``multi30k``."""
 
 Captions = str | list[str] | dict[str, "str | list[str]"]
 

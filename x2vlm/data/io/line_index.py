@@ -23,7 +23,7 @@ class LineIndex:
     Args:
         files: Text files, in order.
         skip_blank: Leave blank lines out. Aligned (parallel) files must keep theirs.
-        arrays: A file that starts with ``[`` is a JSON array, whose entries stand for lines.
+        arrays: A file that starts with ``[`` is a JSON array, whose entries are indexed as lines.
         max_bytes: Longer lines and entries are not read.
 
     Raises:
@@ -68,7 +68,7 @@ class LineIndex:
             RecordError: If it is not UTF-8, or longer than ``max_bytes``.
         """
         file, line = self._locate(index)
-        # Opened anew each time: a handle shared by forked workers would share its position, and cannot be pickled.
+        # Opened for each read: a handle shared by forked workers would share its position, and cannot be pickled.
         with open(self.files[file], "rb") as handle:
             start = int(self._starts[file][line])
             handle.seek(start)

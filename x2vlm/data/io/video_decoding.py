@@ -23,7 +23,7 @@ _CPP_LOCATION = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 class Clip(Protocol):
     """An opened video: number of frames, frames by index, frames a second."""
 
-    fps: float  # frames a second; 0 where the file does not say
+    fps: float  # frames a second; 0 where the file has none
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -39,7 +39,7 @@ class DecordReader:
     decord cannot return frames of a few very small widths (8, 12, 16, 24, 48 and 72 pixels), and reports that.
 
     Args:
-        num_threads: Decoder threads of one clip. Loaders that have workers of their own need no more than one.
+        num_threads: Decoder threads of one clip. Loaders with worker processes need no more than one.
     """
 
     def __init__(self, num_threads: int = 1) -> None:

@@ -3,10 +3,10 @@
 A hash is the signs of the 128 lowest frequencies of an image's brightness (its discrete cosine transform, without the
 mean), as in the well-known pHash, which has 64. Rescaling and recompression change few of them. Mirroring turns the
 sign of every odd horizontal frequency, so the hash of a mirrored image follows from the hash. A crop moves all of it,
-so every image has a hash for the whole and one for each of five parts, and two images are near if the whole of one
+so every image has a hash for the whole and one for each of five crops, and two images are near if the whole of one
 is near any view of the other.
 
-Shape letters: N images, V views of an image (the whole and its parts), W words of 64 bits in a hash.
+Shape letters: N images, V views of an image (the whole and its crops), W words of 64 bits in a hash.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ BITS = 128
 WORDS = BITS // 64
 SIDE = 64  # pixels of the small grey copy that is transformed
 _TEST_BLOCK = 256  # images of the test set that are compared at a time
-CROP = 0.05  # share of a side that a part lacks
+CROP = 0.05  # share of a side that a crop lacks
 
 DISTANCE = 24
 """Bits in which two hashes may differ; see docs/data.md for what was measured."""
@@ -44,7 +44,7 @@ _HIGHEST = int(max(_ROWS.max(), _COLUMNS.max()))
 
 
 def _basis(low: float, high: float) -> np.ndarray:
-    """``[frequencies, SIDE]``: cosines over the part of a side between two shares of it, integrated over each pixel."""
+    """``[frequencies, SIDE]``: cosines between two shares of a side, integrated over each pixel."""
     edges = np.clip(np.arange(SIDE + 1) / SIDE, low, high)
     phase = np.pi * (edges - low) / (high - low)
     number = np.arange(1, _HIGHEST + 1)[:, None]
@@ -97,8 +97,8 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 class _Comparison:
     """:func:`distances` into preallocated arrays: allocation would take most of the time."""
 
-    def __init__(self, rows: int) -> None:
-        shape = (rows, _TEST_BLOCK)
+    def __init__(self, train_block: int) -> None:
+        shape = (train_block, _TEST_BLOCK)
         self.differ = np.empty(shape, np.uint64)
         self.bits, self.total = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
 

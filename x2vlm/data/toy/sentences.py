@@ -47,7 +47,7 @@ class Clause:
 
     Attributes:
         subject: What the clause is about.
-        word: A place ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
+        word: A position ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
         other: The second thing of a relation.
     """
 
@@ -132,7 +132,7 @@ def render_phrase(clause: Clause, language: str = "en") -> str:
 
 
 def attributes(mention: Mention, language: str = "en") -> str:
-    """What stands before the noun: "small red"."""
+    """The adjectives before the noun: "small red"."""
     return _render_noun_phrase(mention, language, article=False).rpartition(" ")[0]
 
 

@@ -52,7 +52,7 @@ class ToyWorld(Adapter):
 
     Kinds of records: ``image`` (image and caption), ``region`` (image, a phrase and a box for every thing and for
     some relations between two), ``video`` (frames and caption), ``text`` (caption), ``parallel`` (caption in several
-    languages). All kinds but videos are of the same scene at the same number. No two things of a scene look alike, so
+    languages). All kinds but videos are of the same scene at the same number. All things of a scene differ, so
     every phrase refers to one box of its image. The splits never share a scene.
 
     Args:
@@ -222,7 +222,7 @@ class ToyWorld(Adapter):
                 return numbers
         raise ValueError(
             f"ToyWorld: only {len(numbers)} distinct scenes were found for num_scenes={num_scenes}. "
-            "Ask for fewer, or for more objects, shapes or colors."
+            "Set fewer, or more objects, shapes or colors."
         )
 
 

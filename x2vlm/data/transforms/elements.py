@@ -33,7 +33,7 @@ def usable_elements(results: Record, texts_of: Callable[[dict], list[str]]) -> t
         One element for each text, and how many elements were left out.
 
     Raises:
-        RecordError: If there are elements, and none of them is usable; says what is wrong with the first few.
+        RecordError: If there are elements, and none of them is usable; the message lists the first few.
     """
     height, width = frame_size(results)
     name, elements, problems = identity(results), [], []

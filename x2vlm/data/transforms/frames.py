@@ -126,7 +126,7 @@ class FrameList:
 def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
     """Indices of the ``num_frames`` frames to sample of ``total``.
 
-    The clip is cut into ``num_frames`` segments of equal length; where that does not come out even, some are a frame
+    The clip is cut into ``num_frames`` segments of equal length; where ``total`` is no multiple, some are a frame
     longer: random ones in training, else the first ones. Of each segment a random frame is taken in training, else the
     first. A clip with fewer frames gives all of them: in training, random ones are repeated in place; else it starts
     over.

@@ -108,7 +108,7 @@ class PickPhrases(BaseTransform):
 
     Where an element has several captions, each makes a pair; of several attributes the first is taken. An element whose
     box is not in the image, or whose text is empty, is left out and counted in ``extras["dropped_boxes"]``.
-    ``extras["kinds"]`` has the kind of each pair's element, for metrics by kind; so has each entry of the elements' own
+    ``extras["kinds"]`` has the kind of each pair's element, for metrics by kind; so has each key of the elements'
     ``extras`` (attributes, reference numbers): a list with an entry for each pair.
 
     Args:
