@@ -7,13 +7,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
+from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -203,7 +203,5 @@ def from_base64(value: Any, where: str) -> bytes:
 
 
 def _with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:
-    for name in keys:
-        if name not in KEYS:
-            raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
+    check_names(keys, KEYS, "keys has no")
     return {**KEYS, **keys}

@@ -11,6 +11,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
+from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -171,9 +172,7 @@ def _column_index(column: Column, header: list[str] | None, file: Path) -> int:
 
 
 def _checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    for name in columns:
-        if name not in FIELDS:
-            raise ValueError(f"columns has no '{name}'.{suggestion(name, FIELDS)} Accepted: {', '.join(FIELDS)}.")
+    check_names(columns, FIELDS, "columns has no")
     if not columns:
         raise ValueError(f"columns is empty; map fields to columns, e.g. dict(text='sentence'). Accepted: {FIELDS}")
     listed = {name: columns[name] for name in ("answers", "extras") if name in columns}

@@ -1,10 +1,10 @@
 """Size limits of one record: a larger one is a bad record, before it fills the memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from x2vlm.building import suggestion
+from x2vlm.data.options import from_options
 
 MAX_BYTES = 256 * 2**20
 
@@ -37,14 +37,7 @@ class Limits:
         Raises:
             ValueError: If an option has no such name, or is no limit.
         """
-        if isinstance(options, Limits):
-            return options
-        accepted = [field.name for field in fields(cls)]
-        for name in options or {}:
-            if name not in accepted:
-                near = suggestion(name, accepted)
-                raise ValueError(f"limits has no option '{name}'.{near} Accepted: {', '.join(accepted)}.")
-        return cls(**(options or {}))
+        return from_options(cls, options, "limits")
 
     def excess(self, record: Mapping[str, Any]) -> str | None:
         """A sentence about the first limit that a record exceeds; None if it keeps all."""
