@@ -45,3 +45,18 @@ def test_a_class_without_folder_and_a_folder_without_images_are_reported(root):
         ImageFolder(root, ["n01", "n04"])
     with pytest.raises(ValueError, match=r"no image in the folders of .* ends in \.tif"):
         ImageFolder(root, endings=(".tif",))
+
+
+def test_without_labels_every_image_below_the_root_is_a_record(root, png):
+    (root / "top.png").write_bytes(png())
+    data = ImageFolder(root, labels=False)
+    assert [data[n]["id"] for n in range(len(data))] == [
+        *("n01/c.jpg", "n02/b.png", "n02/in/a.PNG", "n03/d.png", "top.png")
+    ]
+    assert "label" not in data[0]
+    assert data[0]["extras"] == {}
+
+
+def test_classes_without_labels_are_refused(root):
+    with pytest.raises(ValueError, match="classes are given but labels=False"):
+        ImageFolder(root, ["n01"], labels=False)
