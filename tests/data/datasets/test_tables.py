@@ -102,7 +102,7 @@ def test_a_short_row_is_one_bad_record(write):
 
 def test_an_unknown_ending_needs_a_delimiter(write):
     path = write("a.txt", "a;b\n1;2\n")
-    with pytest.raises(ValueError, match="say delimiter="):
+    with pytest.raises(ValueError, match="set delimiter="):
         Table(path, dict(text="b"))
     assert Table(path, dict(text="b"), delimiter=";")[0]["text"] == "2"
 

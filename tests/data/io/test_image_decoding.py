@@ -130,7 +130,7 @@ def test_a_jpeg_cut_anywhere_is_refused_where_pillow_refuses_it(progressive):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), min_size=1, max_size=4))
+@given(positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_jpeg_is_what_pillow_makes_of_it(positions):
     data = bytearray(photograph(quality=60))
     for share, value in positions:
@@ -190,7 +190,7 @@ def test_an_array_of_another_shape_is_refused(array):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(format=st.sampled_from(FORMATS), places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
+@given(format=st.sampled_from(FORMATS), positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
 def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, positions):
     data = bytearray(encoded(format))
     for share, value in positions:
