@@ -21,7 +21,7 @@ from x2vlm.data.datasets.tables import Table
 from x2vlm.data.datasets.tar_shards import TarShards
 from x2vlm.data.datasets.webdataset import WebDataset
 from x2vlm.data.io.image_decoding import decode_image
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.phrase_boxes import phrase_elements
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
@@ -258,7 +258,7 @@ def test_what_is_nested_so_deep_that_no_process_could_send_it_is_reported(write_
 )
 def test_a_limit_that_is_none_is_reported(limits, reason):
     with pytest.raises(ValueError, match=reason):
-        Limits.of(limits)
+        RecordLimits.of(limits)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

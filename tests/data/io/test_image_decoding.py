@@ -190,10 +190,12 @@ def test_an_array_of_another_shape_is_refused(array):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(format=st.sampled_from(FORMATS), positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
-def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, positions):
+@given(
+    format=st.sampled_from(FORMATS), positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4)
+)
+def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, damage):
     data = bytearray(encoded(format))
-    for share, value in positions:
+    for share, value in damage:
         data[int(share * len(data))] = value
     try:
         assert decode_image(bytes(data), "w").ndim == 3

@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import TRANSFORMS
 
@@ -20,7 +20,7 @@ class Adapter(Dataset, ABC):
     Args:
         pipeline: Transforms, in order: dicts for the TRANSFORMS registry, or callables from record to record. The last
             one makes a :class:`~x2vlm.data.batch.Sample`. Empty: records come out as they are.
-        limits: Size limits of a record, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: Size limits of a record, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it)
@@ -29,10 +29,10 @@ class Adapter(Dataset, ABC):
     paths_or_names: tuple[str, ...] = ()
     """Arguments that are the path of a file with names if they are one string, and the names if they are a list."""
 
-    limits = Limits.of(None)  # of adapters that do not call __init__
+    limits = RecordLimits.of(None)  # of adapters that do not call __init__
 
-    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
-        self.limits = Limits.of(limits)
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | RecordLimits | None = None) -> None:
+        self.limits = RecordLimits.of(limits)
         self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
 
     @abstractmethod

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.coco_file import image_size, load_coco
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
@@ -42,7 +42,7 @@ class Coco(Adapter):
             do. Images with neither are never records.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("image_root", "captions_file", "instances_file")
@@ -55,7 +55,7 @@ class Coco(Adapter):
         require: Sequence[str] = (),
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if captions_file is None and instances_file is None:

@@ -10,7 +10,7 @@ from typing import Any
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.options import check_names
@@ -54,7 +54,7 @@ class JsonLines(Adapter):
         kind: ``"object"`` or ``"region"``: the kind of elements that have none; None leaves it open.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
         file_pattern: Makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of an image or video to its path.
     """
@@ -72,7 +72,7 @@ class JsonLines(Adapter):
         subset: dict | Subset | None = None,
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if image_format not in ("auto", "path", "base64"):

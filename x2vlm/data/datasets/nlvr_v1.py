@@ -11,7 +11,7 @@ import numpy as np
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files, path_inside
 from x2vlm.data.io.tar_index import TarIndex
@@ -50,7 +50,7 @@ class NlvrV1(Adapter):
             that have no others.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "images")
@@ -64,7 +64,7 @@ class NlvrV1(Adapter):
         ambiguous: bool = True,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, first_value
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import LineIndex, json_lines
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.record import Record, RecordError
@@ -26,7 +26,7 @@ class PlainText(Adapter):
             bare text.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("files",)
@@ -37,7 +37,7 @@ class PlainText(Adapter):
         key: Keys = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         paths = existing_files(files, "files")
@@ -78,7 +78,7 @@ class ParallelText(Adapter):
         keys: By language, the key of its sentence in a JSON line, e.g. ``dict(en="source_text", de="target_text")``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         ValueError: If fewer than two languages are given, or files of different languages differ in their lines.
@@ -92,7 +92,7 @@ class ParallelText(Adapter):
         keys: Mapping[str, Keys] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         languages = files if keys is None else keys

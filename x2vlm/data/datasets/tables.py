@@ -9,7 +9,7 @@ from typing import Any
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
@@ -40,7 +40,7 @@ class Table(Adapter):
         file_map: A JSON file with an object from the name of an image or video to its path.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -61,7 +61,7 @@ class Table(Adapter):
         file_map: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.columns = _checked_columns(columns)

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, read_captions, read_elements
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import MULTI_BOX, phrase_elements
@@ -40,7 +40,7 @@ class TarShards(Adapter):
         unique_phrases: Keep one of several equal phrases for the same thing in one image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "shard_root")
@@ -55,7 +55,7 @@ class TarShards(Adapter):
         unique_phrases: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)

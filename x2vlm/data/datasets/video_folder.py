@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import read_captions
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_file, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
@@ -35,7 +35,7 @@ class VideoFolder(Adapter):
         endings: File extensions of videos, where no captions file lists them.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("root", "captions")
@@ -47,7 +47,7 @@ class VideoFolder(Adapter):
         endings: Sequence[str] = VIDEO_EXTENSIONS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.root = existing_folder(root, "root")

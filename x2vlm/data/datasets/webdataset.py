@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, first_value, read_captions, read_elements
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError
@@ -37,7 +37,7 @@ class WebDataset(Adapter):
         index_dir: A folder that caches the offsets of the members for the next run; None scans the tar files each time.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("shards",)
@@ -50,7 +50,7 @@ class WebDataset(Adapter):
         index_dir: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.captions = captions

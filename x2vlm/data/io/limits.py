@@ -12,8 +12,8 @@ _MAX_DEPTH = 32  # what is nested much deeper cannot be sent from a worker proce
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of a record before anything in it is decoded. Those of images and videos belong to what decodes them.
+class RecordLimits:
+    """Size limits of a record before decoding. Those of images and videos are options of their decoders.
 
     Attributes:
         max_bytes: Of one line or entry of an annotation file, and of one member of a tar file.
@@ -31,7 +31,7 @@ class Limits:
                 raise ValueError(f"limits: {name} is {value!r}; expected a whole number of 1 or more")
 
     @classmethod
-    def of(cls, options: "dict | Limits | None") -> "Limits":
+    def of(cls, options: "dict | RecordLimits | None") -> "RecordLimits":
         """Limits as a config gives them.
 
         Raises:

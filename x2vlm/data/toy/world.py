@@ -18,7 +18,7 @@ from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, Box, Thing
 from x2vlm.data.toy.scene import Scene, SceneRules, draw, make_scene
 from x2vlm.data.toy.sentences import (
     LANGUAGES,
-    Caption,
+    CaptionPlan,
     Clause,
     Mention,
     attributes,
@@ -178,7 +178,7 @@ class ToyWorld(Adapter):
         caption = self._plan(scene, number)
         return self._in_languages(lambda language: render_caption(caption, language))
 
-    def _plan(self, scene: Scene, number: int) -> Caption:
+    def _plan(self, scene: Scene, number: int) -> CaptionPlan:
         rng = self._rng(number, "caption")
         if self.rules.moving:
             return plan_motion_caption(rng, scene.things)
