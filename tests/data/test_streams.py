@@ -124,16 +124,16 @@ def test_a_mistake_in_an_evaluation_is_reported_with_its_place():
 
 
 class Waiting(TinyTexts):
-    """Texts that nobody gets before they are let go; counts those that were asked for."""
+    """Texts that are not returned before they are released; counts those that were requested."""
 
     def __init__(self, size):
         super().__init__(size)
-        self.let_go, self.asked = multiprocessing.Event(), multiprocessing.Value("i", 0)
+        self.released, self.requests = multiprocessing.Event(), multiprocessing.Value("i", 0)
 
     def __getitem__(self, index):
-        with self.asked.get_lock():
-            self.asked.value += 1
-        assert self.let_go.wait(60)
+        with self.requests.get_lock():
+            self.requests.value += 1
+        assert self.released.wait(60)
         return super().__getitem__(index)
 
 
@@ -141,15 +141,15 @@ def test_a_slow_stream_holds_up_no_other_and_both_are_read_ahead_of_the_model():
     texts, ready = Waiting(10), Waiting(10)
     slow = Stream("slow", texts, TinyCollate(), 2, num_workers=2)
     quick = Stream("quick", ready, TinyCollate(), 1, num_workers=2)
-    ready.let_go.set()
+    ready.released.set()
     for stream in (slow, quick):
         stream.start(seed=0)
     for _ in range(3):
         next(quick)  # while no record of the other comes
-    texts.let_go.set()
+    texts.released.set()
     next(slow)
     end = time.monotonic() + 60
-    while texts.asked.value < 4 or ready.asked.value < 4:  # more than the batches that were taken
+    while texts.requests.value < 4 or ready.requests.value < 4:  # more than the batches that were taken
         assert time.monotonic() < end, "nothing is read ahead"
         time.sleep(0.01)
     for stream in (slow, quick):

@@ -20,7 +20,7 @@ def image(number=0, *texts, count=1, **fields):
     return Sample(f"a:{number}", list(texts), pixels, ids=["same"] * max(len(texts), 1), num_contexts=count, **fields)
 
 
-def seen(batch):
+def pairs_of(batch):
     """What every pair is: the image and the number of the text."""
     owner = range(len(batch.owner)) if batch.text_owner is None else batch.text_owner.tolist()
     return [*zip([round(entry, 1) for entry in batch.pixels[batch.owner, 0, 0, 0].tolist()], owner, strict=True)]
@@ -87,7 +87,7 @@ def test_some_texts_with_and_some_without_labels_are_refused():
 
 def test_a_text_reads_its_images_together_and_in_order():
     batch = collate(image(1, "a dog", count=2, labels=[1]), image(2, "cats", count=2, labels=[0]))
-    assert seen(batch) == [(1.0, 0), (1.1, 0), (2.0, 1), (2.1, 1)]
+    assert pairs_of(batch) == [(1.0, 0), (1.1, 0), (2.0, 1), (2.1, 1)]
     assert batch.text_owner.tolist() == [0, 0, 1, 1] and batch.owner.tolist() == [0, 1, 2, 3]
     assert len(batch) == 2 and batch.text_ids.shape[0] == len(batch.ids) == len(batch.labels) == len(batch.where) == 2
     assert batch.boxes_xyxy is None and batch.has_box is None
@@ -95,7 +95,7 @@ def test_a_text_reads_its_images_together_and_in_order():
 
 def test_two_texts_about_two_images_are_four_pairs():
     batch = collate(image(1, "a dog", "cats", count=2), image(2, "mat", "red", count=2))
-    assert seen(batch) == [(1.0, 0), (1.1, 0), (1.0, 1), (1.1, 1), (2.0, 2), (2.1, 2), (2.0, 3), (2.1, 3)]
+    assert pairs_of(batch) == [(1.0, 0), (1.1, 0), (1.0, 1), (1.1, 1), (2.0, 2), (2.1, 2), (2.0, 3), (2.1, 3)]
     assert batch.pixels.shape == (4, 3, 2, 2)
 
 

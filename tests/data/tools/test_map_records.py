@@ -58,15 +58,15 @@ def test_a_record_that_kills_its_process_is_named_and_no_other_is_lost(tmp_path,
     # The classes have to be importable in the processes that are started.
     (tmp_path / "deadly_numbers.py").write_text(
         "import os\nfrom x2vlm.data.datasets.jsonl import JsonLines\n\n\n"
-        "def look(adapter, index):\n"
+        "def read_or_die(adapter, index):\n"
         "    if adapter.record(index)['id'] == 'deadly':\n        os._exit(11)\n    return index\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    from deadly_numbers import look
+    from deadly_numbers import read_or_die
 
     ids = ["deadly" if i == 2 else str(i) for i in range(5)]
     (tmp_path / "a.jsonl").write_text("".join(f'{{"image": "a.png", "caption": "x", "id": "{i}"}}\n' for i in ids))
-    results = list(map_records(JsonLines(tmp_path / "a.jsonl"), look, workers=1))
+    results = list(map_records(JsonLines(tmp_path / "a.jsonl"), read_or_die, workers=1))
     assert [entry.value for entry in results] == [0, 1, None, 3, 4]
     assert (results[2].bad.where, results[2].bad.reason) == ("a.jsonl:3", "the process that decoded it died of it")

@@ -33,17 +33,17 @@ def clips(*lengths, captions=None):
 
 
 class Reader:
-    """Opens ``"5"`` as a clip of five frames, and notes what it was asked for."""
+    """Opens ``"5"`` as a clip of five frames, and notes the requested frames."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def open(self, source):
         reader = self
 
         class Opened(FrameList):
             def get(self, indices):
-                reader.asked.append((source, list(indices)))
+                reader.requests.append((source, list(indices)))
                 return super().get(indices)
 
         return Opened(frames(*range(int(source))), "reader")
@@ -94,13 +94,13 @@ def test_a_file_is_opened_by_the_reader_and_only_the_sampled_frames_are_read():
     reader = Reader()
     sampled = SampleFrames(num_frames=2, training=False, reader=reader)(record(video="6"))
     assert values(sampled) == [0, 3]
-    assert reader.asked == [("6", [0, 3])]
+    assert reader.requests == [("6", [0, 3])]
 
 
 def test_a_frame_that_is_wanted_twice_is_read_once():
     reader = Reader()
     assert values(SampleFrames(num_frames=5, training=False, reader=reader)(record(video="2"))) == [0, 1, 0, 1, 0]
-    assert reader.asked == [("2", [0, 1])]
+    assert reader.requests == [("2", [0, 1])]
 
 
 def test_an_unknown_reader_is_named_when_a_file_is_to_be_opened():
@@ -154,7 +154,7 @@ def test_joined_clips_from_files_are_opened_one_by_one():
     files = [{"video": str(n), "caption": str(n)} for n in (5, 4, 9)]
     joined = SampleFrames(num_frames=3, training=False, reader=reader)(record(clips=files))
     assert joined["caption"] == "5 4"
-    assert reader.asked == [("5", [0, 3]), ("4", [1])]
+    assert reader.requests == [("5", [0, 3]), ("4", [1])]
 
 
 def test_captions_of_clips_are_joined_by_language(seed):

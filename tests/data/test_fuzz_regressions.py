@@ -1,4 +1,4 @@
-"""What fuzzing found, each told as a bad record now; and the limits that a config states."""
+"""Regressions of what fuzzing found: each is a bad record now; and the limits that a config sets."""
 
 import io
 import json
