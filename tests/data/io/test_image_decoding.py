@@ -190,9 +190,7 @@ def test_an_array_of_another_shape_is_refused(array):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(
-    format=st.sampled_from(FORMATS), positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4)
-)
+@given(format=st.sampled_from(FORMATS), damage=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
 def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, damage):
     data = bytearray(encoded(format))
     for share, value in damage:
