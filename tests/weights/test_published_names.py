@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from x2vlm.weights.published_names import from_published, guess_kind, is_published, to_published
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.kind_detection import guess_kind, is_published
+from x2vlm.weights.published_state import from_published, to_published
 
 TINY = [
     *("XVLM", "XVLMForRetrieval", "XVLMForGrounding", "XVLMForVQA", "XVLMForMLMCaptioning", "XVLMForNLVR"),

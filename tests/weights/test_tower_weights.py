@@ -8,8 +8,8 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, CLIPVisionConfi
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.models.vision import BEiT2
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.tower_weights import bert_tensors, choose_layers, fill, split_bert, vision_tensors
-from x2vlm.weights.weight_files import CheckpointError
 
 SIZES = dict(vocab_size=20, hidden_size=8, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
 

@@ -40,14 +40,16 @@ def convert(args: argparse.Namespace) -> str:
 
 def _by_names(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
     """Names alone: nothing is resized, nothing is lost."""
-    from x2vlm.weights.published_names import UNUSED, from_published, guess_kind, is_published, to_published, unknown
+    from x2vlm.weights.kind_detection import guess_kind, is_published
+    from x2vlm.weights.published_names import UNUSED
+    from x2vlm.weights.published_state import from_published, to_published, unknown_names
 
     kind = args.kind or guess_kind(tensors)
     if args.to == "ours":
         converted = from_published(tensors, kind=kind) if is_published(tensors) else tensors
         unused = [name for name in converted if name.startswith(UNUSED)]
         told = f", {len(unused)} of them kept only for the way back" if unused else ""
-        if strange := unknown(converted):
+        if strange := unknown_names(converted):
             told += f", {len(strange)} that no rule knows, under the names they had: {', '.join(strange[:5])}"
     else:
         converted, told = to_published(tensors, kind) if not is_published(tensors) else tensors, ""
@@ -61,7 +63,7 @@ def _through_model(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
     from x2vlm.building import build
     from x2vlm.registry import MODELS, TOKENIZERS
     from x2vlm.weights.load_weights import Loading, load_into
-    from x2vlm.weights.published_names import to_published
+    from x2vlm.weights.published_state import to_published
 
     cfg = load_config(args.config, args.cfg_options)
     tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None

@@ -31,9 +31,10 @@ from x2vlm.engine.distributed.launch import init_processes
 from x2vlm.engine.hooks.terminal_log import spare_terminal
 from x2vlm.engine.train_loop import MixedTrainLoop
 from x2vlm.registry import LOOPS, METRICS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
+from x2vlm.weights.checkpoint_file import CheckpointError, write_file
 from x2vlm.weights.load_weights import Loading, Prepared, note_fresh, prepare, put
-from x2vlm.weights.sharded_checkpoint import is_in_parts, read_parts, write_parts
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, state_of, write_plain
+from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint, read_sharded_checkpoint, write_sharded_checkpoint
+from x2vlm.weights.weight_files import read_checkpoint, state_of
 
 
 @RUNNERS.register_module()
@@ -147,11 +148,11 @@ class MixedRunner(Runner):
         try:
             if sharded:
                 together(lambda: _empty(part_of(path)) if rank() == 0 else None)
-                together(lambda: write_parts(part_of(path), content))
+                together(lambda: write_sharded_checkpoint(part_of(path), content))
                 commit_folder(path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_plain(part_of(path), content)
+                write_file(part_of(path), content)
                 commit(path)
         except OSError as error:
             raise could_not_save(path, error) from error
@@ -216,8 +217,8 @@ class MixedRunner(Runner):
 
     def _read_again(self, filename: str | Path) -> dict[str, Any]:
         """The checkpoint of a run, whole or in parts, as this run's model is."""
-        if isinstance(self.model, FullySharded) and is_in_parts(filename):
-            return read_parts(filename, self.model.mesh)
+        if isinstance(self.model, FullySharded) and is_sharded_checkpoint(filename):
+            return read_sharded_checkpoint(filename, self.model.mesh)
         return self._spread(read_checkpoint(filename))
 
     def _spread(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -340,7 +341,7 @@ def _start(cfg: Config) -> tuple[bool, str | None, list[str]]:
 
 def _named(start: Path) -> Path:
     """The checkpoint that the user named, if it is in order."""
-    if not start.is_file() and not is_in_parts(start):
+    if not start.is_file() and not is_sharded_checkpoint(start):
         raise CheckpointError(f"--resume: there is no checkpoint {start} (looked from {Path.cwd()}).")
     problem = damage(start)
     if problem is not None:

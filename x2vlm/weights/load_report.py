@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
 
 Shape = tuple[int, ...]
 _SHOWN = 4

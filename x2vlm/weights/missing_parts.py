@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.published_names import DECODER
-from x2vlm.weights.weight_files import CheckpointError
 
 Copied = dict[str, tuple[str, Tensor]]
 _MLM, _CAPTION = "objectives.mlm.", "objectives.caption."

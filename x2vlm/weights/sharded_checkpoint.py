@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from x2vlm.distributed import is_spread, rank
-from x2vlm.weights.weight_files import CheckpointError, read_plain, write_plain
+from x2vlm.weights.checkpoint_file import CheckpointError, read_file, write_file
 
 REST = "rest.pth"
 _SPREAD = "spread over files"  # the only key of what stands in a tensor's place in the rest
 
 
-def is_in_parts(path: str | Path) -> bool:
-    """Whether a path is a folder that :func:`write_parts` wrote."""
+def is_sharded_checkpoint(path: str | Path) -> bool:
+    """Whether a path is a folder that :func:`write_sharded_checkpoint` wrote."""
     return (Path(path) / REST).is_file()
 
 
-def write_parts(folder: str | Path, content: Mapping[str, Any]) -> None:
+def write_sharded_checkpoint(folder: str | Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint into a folder that is there; all processes have to call this, with the same content.
 
     Args:
@@ -46,11 +46,11 @@ def write_parts(folder: str | Path, content: Mapping[str, Any]) -> None:
         causes = [cause for cause, _ in error.failures.values()]
         raise next((cause for cause in causes if isinstance(cause, OSError)), error) from error
     if rank() == 0:
-        write_plain(Path(folder) / REST, rest)
+        write_file(Path(folder) / REST, rest)
 
 
-def read_parts(folder: str | Path, mesh: Any = None) -> dict[str, Any]:
-    """What :func:`write_parts` was given.
+def read_sharded_checkpoint(folder: str | Path, mesh: Any = None) -> dict[str, Any]:
+    """What :func:`write_sharded_checkpoint` was given.
 
     Args:
         folder: The folder.
@@ -64,7 +64,7 @@ def read_parts(folder: str | Path, mesh: Any = None) -> dict[str, Any]:
     from safetensors import SafetensorError
     from torch.distributed.tensor import Shard, empty
 
-    rest, reader = read_plain(Path(folder) / REST), dcp.HuggingFaceStorageReader(str(folder))
+    rest, reader = read_file(Path(folder) / REST), dcp.HuggingFaceStorageReader(str(folder))
     try:
         found = reader.read_metadata().state_dict_metadata
         wanted = dict(_places(rest))

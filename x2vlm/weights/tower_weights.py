@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.load_report import matches
 from x2vlm.weights.published_names import BERT_NAMES
 from x2vlm.weights.resize import fit
-from x2vlm.weights.vision_names import our_vision_name, tower_of
-from x2vlm.weights.weight_files import CheckpointError, read_tensors
+from x2vlm.weights.vision_names import our_vision_name, vision_encoder_kind
+from x2vlm.weights.weight_files import read_tensors
 
 _BERT_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)$")
 _TENSORFLOW = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
@@ -203,7 +204,7 @@ def vision_tensors(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]
     inner = {name.removeprefix("vision_encoder."): v for name, v in state.items() if name.startswith("vision_encoder.")}
     inner = {name.removeprefix("vision_model."): value for name, value in (inner or state).items()}
     inner = {name: value for name, value in inner.items() if not matches(name, _NOT_TAKEN)}
-    tower = tower_of(inner)
+    tower = vision_encoder_kind(inner)
     if tower == "beit2":
         if _SHARED_TABLE in inner:
             shared = inner.pop(_SHARED_TABLE)

@@ -11,7 +11,7 @@ import pytest
 from x2vlm.building import ConfigError
 from x2vlm.engine import SaveError, build_runner
 from x2vlm.engine.checkpoint.integrity import PART, commit, damage, hash_of, part_of, set_aside, sweep
-from x2vlm.weights.weight_files import write_plain
+from x2vlm.weights.checkpoint_file import write_file
 
 
 def saving(config: dict, **options) -> dict:
@@ -202,7 +202,7 @@ class Full:
 
     def __call__(self, path, content):
         if content["meta"]["iter"] not in self.iterations:
-            return write_plain(path, content)
+            return write_file(path, content)
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -212,7 +212,7 @@ def full(monkeypatch):
     """``full(runner, iterations)``: the disk is full whenever these are saved."""
 
     def fill(runner, iterations):
-        monkeypatch.setattr("x2vlm.engine.runner.write_plain", Full(iterations))
+        monkeypatch.setattr("x2vlm.engine.runner.write_file", Full(iterations))
         return runner
 
     return fill
@@ -253,9 +253,9 @@ def test_a_best_checkpoint_that_does_not_fit_leaves_the_one_before(config, tmp_p
     def without_room_for_the_second(path, content):
         if path.name.startswith("best") and "iter_2" in path.name:
             raise OSError(28, "No space left on device")
-        write_plain(path, content)
+        write_file(path, content)
 
-    monkeypatch.setattr("x2vlm.engine.runner.write_plain", without_room_for_the_second)
+    monkeypatch.setattr("x2vlm.engine.runner.write_file", without_room_for_the_second)
     runner.train()  # whose third score is better than the first, which is the best one saved
     best = [name for name in names(tmp_path / "work") if name.startswith("best") and name.endswith("pth")]
     assert best == ["best_held_out_score_iter_3.pth"]

@@ -14,7 +14,8 @@ from torch import nn
 
 from x2vlm.engine.checkpoint.integrity import damage, set_aside
 from x2vlm.registry import HOOKS
-from x2vlm.weights.weight_files import CheckpointError, read_entry, state_of
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.weight_files import read_entry, state_of
 
 LOOP_KEY = "x2vlm_loop"
 FRESH_KEY = "x2vlm_fresh"

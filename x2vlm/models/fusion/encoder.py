@@ -18,8 +18,8 @@ from x2vlm.models.layers.drop_path import linear_rates
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import FUSION_ENCODERS
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.tower_weights import choose_layers, fusion_tensors, read_bert
-from x2vlm.weights.weight_files import CheckpointError
 
 
 @FUSION_ENCODERS.register_module()
