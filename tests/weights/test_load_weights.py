@@ -196,7 +196,7 @@ def test_a_whole_decoder_can_count_as_new_as_in_the_published_recipe(golden):
 def test_a_decoder_takes_all_fusion_layers_or_every_second():
     assert decoder_layers(6, 6) == [0, 1, 2, 3, 4, 5]
     assert decoder_layers(6, 3) == [1, 3, 5]  # layers 13, 15, 17 of the published model
-    with pytest.raises(CheckpointError, match=r"of 4 layers cannot begin as 6 fusion layers.*Set its depth to 6 or 3"):
+    with pytest.raises(CheckpointError, match=r"cannot be initialised from 6 fusion layers.*Set its depth to 6 or 3"):
         decoder_layers(6, 4)
 
 

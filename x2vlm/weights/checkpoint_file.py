@@ -21,8 +21,8 @@ def read_file(path: Path) -> dict[str, Any]:
     """All that a single file holds, tensors on the CPU. Only tensors, numbers, texts and plain containers are read.
 
     Raises:
-        CheckpointError: If it is not there, is empty, cut short or of another format, or its pickle would construct
-            other objects; the message names them, and nothing in the file has been executed then.
+        CheckpointError: If it is not there, is empty, cut short or of another format, or its pickle refers to other
+            objects; the message names them, and nothing in the file has been executed then.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path} (looked from {Path.cwd()}).")
@@ -94,7 +94,8 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     classes = _pickled_classes(path, error)
     if classes:
         return CheckpointError(
-            f"{path} is no file of plain tensors: its pickle refers to {', '.join(classes)}, and loading such objects may run code. "
+            f"{path} is no file of plain tensors: its pickle refers to {', '.join(classes)}, and loading such objects "
+            "may run code. "
             "It was not opened further: nothing in it was run. "
             "Have whoever made it save the state dict alone, or convert it to safetensors where it is trusted."
         )

@@ -27,7 +27,7 @@ def count_text_layers(state: Iterable[str]) -> int:
 
 
 def guess_kind(state: Mapping[str, Tensor]) -> str | None:
-    """The published class whose state dict this is, or would become if it is ours; None if it cannot be told."""
+    """The published class of a state dict, or of the one that ours converts to; None if the names do not decide it."""
     names = set(state)
 
     def has(*prefixes: str) -> bool:

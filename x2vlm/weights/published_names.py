@@ -67,7 +67,7 @@ _NEVER_READ = re.compile(
 
 
 def our_name(published: str, text_layers: int, task: str = "mlm", text_task: str = "text_mlm") -> str | None:
-    """Our name of a published parameter; None for what can be made again from others.
+    """Our name of a published parameter; None for derived tensors.
 
     Args:
         published: E.g. ``text_encoder.bert.encoder.layer.13.crossattention.self.key.weight``.
@@ -76,7 +76,7 @@ def our_name(published: str, text_layers: int, task: str = "mlm", text_task: str
         text_task: The objective whose head is RoBERTa's ``text_encoder.lm_head``.
 
     Returns:
-        Our name; ``unused.<name>`` for what nothing here reads; the name itself if no rule knows it.
+        Our name; ``unused.<name>`` for tensors that nothing here reads; the name itself if no rule applies.
     """
     if _NEVER_READ.match(published):
         return UNUSED + published

@@ -38,10 +38,10 @@ def from_published(
     Args:
         state: As published.
         text_layers: Layers of the text encoder below the fusion layers; None counts those without cross-attention.
-        kind: The published class; None tells it from the names.
+        kind: The published class; None: detected from the names.
 
     Returns:
-        Tensors under our names, those without a use as ``unused.<published name>``.
+        Tensors under our names, unused ones as ``unused.<published name>``.
 
     Raises:
         CheckpointError: If the names are of no published class.
@@ -54,22 +54,24 @@ def from_published(
     if text_layers is None:
         text_layers = count_text_layers(state)
     two_heads = any(name.startswith("fusion_encoder.") for name in state)
-    follows, ours = derived(state), {}
+    derived_tensors, converted = derived(state), {}
     for name, value in state.items():
-        own = our_name(
+        name_here = our_name(
             name if KINDS[kind].vision else f"vision_encoder.{name}",
             text_layers,
             KINDS[kind].task,
             "text_mlm" if two_heads else KINDS[kind].task,
         )
-        if own is None or own.startswith(UNUSED):
-            if name in follows and torch.equal(value, follows[name]):
+        if name_here is None or name_here.startswith(UNUSED):
+            if name in derived_tensors and torch.equal(value, derived_tensors[name]):
                 continue
-            own = UNUSED + name
-        if own in ours:
-            raise CheckpointError(f"two tensors would become {own}; one of them is {name}. Is the kind {kind} right?")
-        ours[own] = value
-    return ours
+            name_here = UNUSED + name
+        if name_here in converted:
+            raise CheckpointError(
+                f"two tensors would become {name_here}; one of them is {name}. Is the kind {kind} right?"
+            )
+        converted[name_here] = value
+    return converted
 
 
 def to_published(state: Mapping[str, Tensor], kind: str | None = None) -> dict[str, Tensor]:
@@ -77,35 +79,37 @@ def to_published(state: Mapping[str, Tensor], kind: str | None = None) -> dict[s
 
     Args:
         state: Ours, as a model gives it or as :func:`from_published` does.
-        kind: The published class; None tells it from the objectives.
+        kind: The published class; None: detected from the objectives.
 
     Raises:
-        CheckpointError: If the class has no place for a tensor, or cannot be told.
+        CheckpointError: If the class has no place for a tensor, or cannot be detected.
     """
     kind = check_kind(kind) if kind else guess_kind(state)
     if kind is None:
         raise CheckpointError(
-            f"it cannot be told which published class this becomes. Give kind, one of: {', '.join(KINDS)}."
+            f"the published class cannot be detected from the names. Give kind, one of: {', '.join(KINDS)}."
         )
-    text_layers = 1 + max((int(found[1]) for found in map(_OUR_TEXT_LAYER.match, state) if found), default=-1)
+    text_layers = 1 + max((int(match[1]) for match in map(_OUR_TEXT_LAYER.match, state) if match), default=-1)
     vision = vision_encoder_kind(vision_encoder_names(state))
-    theirs, homeless = {}, []
+    converted, unplaced = {}, []
     for name, value in state.items():
         published = published_name(name, kind, text_layers, vision)
         if published is None:
-            homeless.append(name)
+            unplaced.append(name)
         else:
-            theirs[published] = value
-    if homeless:
+            converted[published] = value
+    if unplaced:
         raise CheckpointError(
-            f"{kind} has no place for {', '.join(homeless[:5])}"
-            + (f" and {len(homeless) - 5} more" if len(homeless) > 5 else "")
+            f"{kind} has no place for {', '.join(unplaced[:5])}"
+            + (f" and {len(unplaced) - 5} more" if len(unplaced) > 5 else "")
             + ". Choose another kind, or leave these out."
         )
     words = KINDS[kind].words
-    if words == MULTILINGUAL.words and f"{words}bias" in theirs:  # not tied there, whether it is here or not
-        theirs.setdefault(f"{words}decoder.weight", theirs[f"{KINDS[kind].text}embeddings.word_embeddings.weight"])
-    return theirs | {name: value for name, value in derived(theirs).items() if name not in theirs}
+    if words == MULTILINGUAL.words and f"{words}bias" in converted:  # never tied in these classes
+        converted.setdefault(
+            f"{words}decoder.weight", converted[f"{KINDS[kind].text}embeddings.word_embeddings.weight"]
+        )
+    return converted | {name: value for name, value in derived(converted).items() if name not in converted}
 
 
 def unknown_names(state: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Weights and checkpoints from files and folders: what wraps the tensors, weights in several files, sharded runs."""
+"""Read weights and checkpoints: single files, folders, weights in several files, checkpoints of sharded runs."""
 
 import json
 import zipfile
@@ -19,7 +19,7 @@ _INDEX = ".index.json"
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors of a weights file, on the CPU; what wraps them (``state_dict``, ``model``) is taken off.
+    """The named tensors of a weights file, on the CPU; wrappers (``state_dict``, ``model``) are removed.
 
     Args:
         path: A safetensors file, a file of ``torch.save``, a folder with ``model.safetensors`` or
@@ -105,9 +105,9 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             return read_checkpoint(folder / name)
         if (folder / f"{name}{_INDEX}").is_file():
             return _read_indexed(folder / f"{name}{_INDEX}")
-    there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    present = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
     raise CheckpointError(
-        f"{folder} is a folder without weights: expected {' or '.join(WEIGHT_FILES)}, found {there}. "
+        f"{folder} is a folder without weights: expected {' or '.join(WEIGHT_FILES)}, found {present}. "
         "Name the file, or the folder that holds it."
     )
 

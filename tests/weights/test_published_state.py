@@ -1,4 +1,4 @@
-"""Names of the published classes: there and back again, name for name, byte for byte."""
+"""State dicts of the published classes: there and back again, name for name, byte for byte."""
 
 import json
 
