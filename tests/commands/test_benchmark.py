@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from x2vlm.benchmark.timing import comparison
+from x2vlm.benchmark.comparison import compare
 from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
@@ -11,15 +11,17 @@ LEARNING_AXES = ("batch", "regions", "text", "resolution")
 
 
 def test_every_work_has_a_name_on_the_command_line():
-    from x2vlm.benchmark.works.all_works import WORKS
+    from x2vlm.benchmark.workloads.workload_cases import WORKLOADS
 
-    assert tuple(WORKS) == NAMES
+    assert tuple(WORKLOADS) == NAMES
 
 
 @pytest.mark.slow
 def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_path, monkeypatch):
-    of_a_process = comparison.memory_of  # of every row it would be two dozen processes
-    monkeypatch.setattr(comparison, "memory_of", lambda told: of_a_process(told) if "encode" in told[0] else 2**30)
+    in_process = compare.workload_peak_memory  # of every row it would be two dozen processes
+    monkeypatch.setattr(
+        compare, "workload_peak_memory", lambda case, *_: in_process(case, *_) if case.workload == "encode" else 2**30
+    )
     picture = tmp_path / "new" / "table.png"
     told = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(picture)]
     assert main(["all", *told]) == 0
@@ -34,7 +36,7 @@ def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_
     assert all(one["ratio_least"] <= one["ratio"] <= one["ratio_greatest"] for one in rows)
     for one in rows:
         assert any(line.endswith(one["name"]) for line in shown)
-        for side in ("library", "plain"):
+        for side in ("library", "reference"):
             parts = one[side].get("parts")
             assert (parts is not None) == one["work"].endswith("step")
             assert parts is None or sum(parts.values()) == pytest.approx(1)
@@ -44,12 +46,12 @@ def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_
 
 def test_one_work_in_bf16_is_told_by_name_beside_the_rates_of_both_precisions(capsys, monkeypatch):
     # The slow test starts the two processes that measure it.
-    monkeypatch.setattr("x2vlm.benchmark.timing.comparison.memory_of", lambda case: 2**30)
+    monkeypatch.setattr("x2vlm.benchmark.comparison.compare.workload_peak_memory", lambda *_: 2**30)
     assert main(["train-step", "--size", "tiny", "--repeats", "1", "--precision", "bf16", "--json"]) == 0
     *shown, last = capsys.readouterr().out.splitlines()
     (only,) = json.loads(last)["rows"]
     assert only["name"].endswith("bf16")
-    assert (only["library"]["precision"], only["plain"]["precision"]) == ("bf16", "bf16")
+    assert (only["library"]["precision"], only["reference"]["precision"]) == ("bf16", "bf16")
     assert any("GFLOP/s in fp32 and" in line and "GFLOP/s in bf16" in line for line in shown)
 
 
@@ -64,9 +66,9 @@ def test_growth_tells_points_and_slopes_and_draws_a_plot_for_each_axis(capsys, t
         assert axis["slopes"].keys() == axis["points"][0]["seconds"].keys()
     assert axes["resolution"]["slopes"].keys() == {
         "library, step",
-        "plain, step",
+        "reference, step",
         "library, encoding",
-        "plain, encoding",
+        "reference, encoding",
     }
 
 

@@ -7,8 +7,8 @@ import torch
 
 from tests.models.conftest import VOCAB, encoded_for, image_batch, region_batch, tiny_model
 from x2vlm.benchmark.timing.operator_counts import OperatorCounts
-from x2vlm.benchmark.works.model_sizes import SIZES, make_model
-from x2vlm.benchmark.works.training_works import mixed
+from x2vlm.benchmark.workloads.model_sizes import SIZES, make_model
+from x2vlm.benchmark.workloads.training_workloads import mixed
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.gallery.matching import matching_logits

@@ -109,8 +109,8 @@ def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream)
     own = torch.arange(len(batch))
     negatives = own.roll(1), own.roll(-1)
     ours = library_losses(model, batch, objectives, negatives)
-    plain = ReferenceModel(model, max_tokens=11, max_masks=3)
-    theirs = plain.losses(batch, objectives, tuple(rows.tolist() for rows in negatives))
+    reference = ReferenceModel(model, max_tokens=11, max_masks=3)
+    theirs = reference.losses(batch, objectives, tuple(rows.tolist() for rows in negatives))
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
@@ -181,10 +181,10 @@ def in_passes_of(model, batches, objectives, passes):
 
 
 def by_the_plain_path(model, batches, objectives):
-    losses, plain = {}, ReferenceModel(model, max_tokens=11, max_masks=3)
+    losses, reference = {}, ReferenceModel(model, max_tokens=11, max_masks=3)
     for name, batch in batches.items():
         own = torch.arange(len(batch)).roll(1).tolist()
-        found = plain.losses(batch, objectives[name], (own, own))
+        found = reference.losses(batch, objectives[name], (own, own))
         losses |= {f"{name}.{key}": value for key, value in found.items()}
     return losses
 
@@ -197,7 +197,7 @@ def test_streams_together_are_the_streams_one_by_one_and_the_plain_path(kind):
     batches = {name: make() for name, (make, _) in TOGETHER[kind].items()}
     objectives = {name: names for name, (_, names) in TOGETHER[kind].items()}
     others = [in_passes_of(model, batches, objectives, "by_stream")]
-    if kind != "a pair without negatives":  # the plain path always has one
+    if kind != "a pair without negatives":  # the reference path always has one
         others.append(by_the_plain_path(model, batches, objectives))
     ours = in_passes_of(model, batches, objectives, "together")
     ours_backward = gradients(model, ours)

@@ -12,7 +12,7 @@ def test_a_precision_of_gpus_is_refused_on_a_cpu_in_a_sentence(precision):
 
 
 def test_cuda_without_a_device_is_refused_in_a_sentence():
-    with pytest.raises(ConfigError, match=r"--device cuda: torch .* sees no CUDA device\. Use --device cpu"):
+    with pytest.raises(ConfigError, match=r"--device cuda: torch .* has no CUDA device\. Use --device cpu"):
         check_device("cuda", "fp32", has_cuda=False)
 
 
