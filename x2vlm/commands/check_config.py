@@ -7,7 +7,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def check(config: str | Path, overrides: dict | None = None) -> bool:
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False
-    sys.stdout.write(f"{shown(config)}: ok\n")
+    sys.stdout.write(f"{display_path(config)}: ok\n")
     return True
 
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from mmengine.registry import Registry
 
 from x2vlm.building import ConfigError, import_locations, lineage
-from x2vlm.config.config_source import shown
-from x2vlm.config.roles import ALL_FAMILIES
+from x2vlm.config.config_source import display_path
+from x2vlm.config.schema import ALL_FAMILIES
 from x2vlm.plugins import load_plugins, plugin_of
 from x2vlm.signatures import suggestion
 
@@ -92,7 +92,7 @@ def table(found: Sequence[Component]) -> str:
 def _component(family: str, name: str, part: object) -> Component:
     module = getattr(part, "__module__", "") or ""
     try:
-        file = shown(inspect.getfile(part))
+        file = display_path(inspect.getfile(part))
     except (TypeError, OSError):  # built in
         file = ""
     own = vars(part).get("__doc__") if isinstance(part, type) else getattr(part, "__doc__", None)
