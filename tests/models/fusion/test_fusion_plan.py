@@ -56,7 +56,7 @@ def sentences():
 
 
 def plain(fusion, request):
-    text, context = request.chosen()
+    text, context = request.selected()
     hidden, source, seen = text.embeds, None, None
     if context is not None:
         source = torch.cat([context.summary[:, None], context.tokens[context.owner]], dim=1)
@@ -131,7 +131,7 @@ def test_several_requests_are_what_the_plain_layers_give_for_each_row(group, tra
 @pytest.mark.parametrize("training", [True, False])
 def test_several_requests_are_each_by_itself(training, shapes):
     fusion, made = fusion_encoder(shapes).train(training), several()
-    alone = [fusion(*request.chosen(), at=request.at) for request in made.values()]
+    alone = [fusion(*request.selected(), at=request.at) for request in made.values()]
     longest = [state.shape for state in alone]
     together = fusion.read(list(made.values()))
     assert [state.shape for state in together] == longest
@@ -233,7 +233,7 @@ def test_without_a_fusion_encoder_nothing_can_be_read():
 def test_a_picture_that_nearly_everybody_asks_is_asked_by_several_groups():
     fusion, context = fusion_encoder(), parts([0] * 30 + [1, 2])
     request = FusionRequest(texts([6] * 32), context)
-    groups = FusionPlan([request]).layers(2)[0].sources.groups[0]
+    groups = FusionPlan([request]).layers(2)[0].cross_attention.groups[0]
     assert groups.images.tolist().count(0) > 1
     assert groups.size < 6 * 30
     ours, theirs = fusion.read([request])[0], plain(fusion, request)
@@ -263,5 +263,5 @@ def test_the_last_layer_goes_on_with_wanted_tokens_only():
 
 @pytest.mark.parametrize("at", [2, torch.tensor([[0, 1], [0, 2]])])
 def test_a_state_at_padding_is_refused_in_a_sentence(at):
-    with pytest.raises(ValueError, match=r"at a position that is padding\. Ask at real tokens"):
+    with pytest.raises(ValueError, match=r"at a position that is padding\. Request states of real tokens"):
         fusion_encoder()(texts([3, 2]), None, at=at)

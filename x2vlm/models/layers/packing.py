@@ -41,8 +41,8 @@ class HostLayout:
     @property
     def is_full(self) -> bool:
         """Whether tokens fill all groups, in order, so that nothing has to be moved."""
-        places = self.groups * self.size
-        return self.count == len(self.slot) == places and bool((self.slot == np.arange(places)).all())
+        slots = self.groups * self.size
+        return self.count == len(self.slot) == slots and bool((self.slot == np.arange(slots)).all())
 
     def arrays(self) -> dict[str, Array]:
         """What has to be sent; nothing for a full layout."""
@@ -62,7 +62,7 @@ class HostLayout:
 
     def to(self, device: torch.device) -> "Layout":
         """The layout on a device."""
-        return self.layout(send(self.arrays(), device))
+        return self.layout(to_device(self.arrays(), device))
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class _Pack(torch.autograd.Function):
 
 def layout_of_mask(mask: Array, ladder: ShapeLadder = EXACT) -> HostLayout:
     """The tokens that a ``[G, S]`` bool mask shows, where they stand; sizes rounded up to the ladder."""
-    rows, places = np.nonzero(mask)
-    return layout_at(rows, places, *mask.shape, ladder)
+    rows, positions = np.nonzero(mask)
+    return layout_at(rows, positions, *mask.shape, ladder)
 
 
 def layout_of_groups(group: Array, groups: int, ladder: ShapeLadder = EXACT) -> HostLayout:
@@ -153,39 +153,39 @@ def layout_of_groups(group: Array, groups: int, ladder: ShapeLadder = EXACT) -> 
         groups: G; a group may be empty.
         ladder: To which sizes are rounded up.
     """
-    place, counts = places_in_groups(group, groups)
-    return layout_at(group, place, groups, int(counts.max(initial=1)), ladder)
+    position, counts = positions_in_groups(group, groups)
+    return layout_at(group, position, groups, int(counts.max(initial=1)), ladder)
 
 
-def layout_at(group: Array, place: Array, groups: int, size: int, ladder: ShapeLadder = EXACT) -> HostLayout:
+def layout_at(group: Array, position: Array, groups: int, size: int, ladder: ShapeLadder = EXACT) -> HostLayout:
     """Tokens at given places of given groups; tokens that fill up to a rung of the ladder come behind."""
     count, total = len(group), round_up(len(group), ladder.tokens)
     groups, size = round_up(groups, ladder.groups), round_up(size, ladder.lengths)
     if total > count == groups * size:  # no place is empty
         size = round_up(size + 1, ladder.lengths)
     slot = np.full(total, -1, np.int64)
-    slot[:count] = group * size + place
+    slot[:count] = group * size + position
     slot[count:] = empty_slot(slot[:count], groups * size) if total > count else 0
     return HostLayout(slot, groups, size, count)
 
 
-def empty_slot(taken: Array, places: int) -> int:
+def empty_slot(used: Array, count: int) -> int:
     """A place that is none of the taken ones."""
-    free = np.ones(places, bool)
-    free[taken] = False
+    free = np.ones(count, bool)
+    free[used] = False
     return int(free.argmax())
 
 
-def places_in_groups(group: Array, groups: int) -> tuple[Array, Array]:
+def positions_in_groups(group: Array, groups: int) -> tuple[Array, Array]:
     """The place of each of ``T`` tokens among those of its group, ``[T]`` from 0, and how many each has, ``[G]``."""
     counts = np.bincount(group, minlength=groups)
     order = np.argsort(group, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(group)) - (np.cumsum(counts) - counts)[group[order]]
-    return place, counts
+    position = np.empty_like(order)
+    position[order] = np.arange(len(group)) - (np.cumsum(counts) - counts)[group[order]]
+    return position, counts
 
 
-def send(arrays: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
+def to_device(arrays: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
     """Integer and bool arrays as tensors on a device, in one copy that nobody waits for; integers become long."""
     if device.type == "cpu":
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
