@@ -12,7 +12,7 @@ from x2vlm.benchmark.workloads.training_workloads import mixed
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.gallery.matching import matching_logits
-from x2vlm.models.fusion import tokens
+from x2vlm.models.fusion import packed_texts
 from x2vlm.models.generation.answers import write_answers
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.layers.shape_rounding import ROUNDED, round_up
@@ -24,7 +24,7 @@ VISION = dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=2, num_
 @pytest.fixture
 def fetched(monkeypatch):
     """How often a pass fetches something from the device for its plan; on a CPU nothing is there to be fetched."""
-    calls, plan = [], tokens.indices_on_host
+    calls, plan = [], packed_texts.indices_on_host
 
     def indices_on_host(requests):
         # Drawn negatives are known to the device alone; everything else was planned in main memory.

@@ -4,7 +4,7 @@ from transformers import BertConfig, BertModel
 
 from tests.models.conftest import image_batch, region_batch, tiny_model
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
-from x2vlm.models.layers.attention import _chosen
+from x2vlm.models.layers.attention import _cached_choice
 from x2vlm.models.outputs import Context
 
 
@@ -55,7 +55,7 @@ def test_padding_has_no_influence_on_real_tokens(model):
 def test_activation_checkpointing_changes_memory_not_gradients():
     gradients = []
     for on in (False, True):
-        _chosen.cache_clear()  # the search for a backend must not count as the layer's own work
+        _cached_choice.cache_clear()  # the search for a backend must not count as the layer's own work
         model = tiny_model(activation_checkpointing=on)
         for module in model.modules():
             if hasattr(module, "dropout") and isinstance(module.dropout, float):

@@ -163,7 +163,7 @@ def test_published_names_and_shapes_are_all_there(shared):
     [
         (dict(num_heads=3), "cannot be split in 3 heads"),
         (dict(depth=0), "a layer or more"),
-        (dict(first_position=12), "a position that there is"),
+        (dict(first_position=12), "a position in the table"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, message):

@@ -8,7 +8,7 @@ import torch
 
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.generation.sampling import Sampling
-from x2vlm.models.generation.search import UNLIKELY, Limits, forbid, search_of
+from x2vlm.models.generation.search import UNLIKELY, GenerationLimits, forbid, search_of
 
 END = 0
 
@@ -173,13 +173,13 @@ def test_a_penalty_divides_by_the_length_and_can_prefer_longer_texts():
 )
 def test_only_words_that_repeat_a_run_are_forbidden(words, run, forbidden):
     log_probs = torch.arange(-5.0, 0.0)[None]
-    made = forbid(log_probs, torch.tensor([words], dtype=torch.long), Limits(END, 0, run))
+    made = forbid(log_probs, torch.tensor([words], dtype=torch.long), GenerationLimits(END, 0, run))
     expected = [one + UNLIKELY * (word in forbidden) for word, one in enumerate(log_probs[0].tolist())]
     assert made[0].tolist() == expected
 
 
 def test_each_text_is_forbidden_its_own_runs():
-    log_probs = forbid(torch.zeros(2, 5), torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 4, 1]]), Limits(END, 0, 3))
+    log_probs = forbid(torch.zeros(2, 5), torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 4, 1]]), GenerationLimits(END, 0, 3))
     assert log_probs.tolist() == [[0, 0, 0, -10000, 0], [0] * 5]
 
 

@@ -158,7 +158,7 @@ def test_auto_finds_a_backend_that_runs():
 
 
 def test_a_backend_is_found_in_inference_mode_and_can_be_trained_with_afterwards():
-    attention._chosen.cache_clear()
+    attention._cached_choice.cache_clear()
     with torch.inference_mode():
         query = torch.randn(1, 1, 2, 8)
         assert attend(query, query, query).shape == query.shape

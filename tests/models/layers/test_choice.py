@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2vlm.models.layers import attention, backends, xformers_build
-from x2vlm.models.layers.attention import attend, choose, chosen
+from x2vlm.models.layers.attention import attend, choose, chosen_backend
 from x2vlm.models.layers.xformers_build import mismatch
 from x2vlm.registry import ATTENTION_BACKENDS
 
@@ -65,14 +65,14 @@ def test_who_names_a_backend_gets_it_or_an_error(name):
 @pytest.mark.parametrize("ragged", [False, True])
 def test_for_a_device_that_is_not_there_the_rules_decide_and_nothing_is_run(monkeypatch, ragged):
     monkeypatch.setattr(attention, "why_not", lambda run: pytest.fail("ran"))
-    attention._chosen.cache_clear()
-    name = chosen("auto", "cuda", torch.bfloat16, True, False, False, ragged)
+    attention._cached_choice.cache_clear()
+    name = chosen_backend("auto", "cuda", torch.bfloat16, True, False, False, ragged)
     assert name == ("sdpa_without_cudnn" if ragged else "sdpa")
 
 
 def test_a_bias_counts_as_learned_only_where_its_gradient_is_wanted(monkeypatch):
     seen = []
-    monkeypatch.setattr(attention, "chosen", lambda *asked: seen.append(asked[-1]) or "eager")
+    monkeypatch.setattr(attention, "chosen_backend", lambda *asked: seen.append(asked[-1]) or "eager")
     query, bias = torch.ones(1, 1, 2, 8), torch.zeros(1, 1, 2, 2, requires_grad=True)
     attend(query, query, query, bias=bias)
     attend(query, query, query, bias=bias.detach())
@@ -124,7 +124,7 @@ def test_the_search_for_a_kernel_is_no_part_of_what_the_caller_records():
     counts = []
     for _ in range(2):  # first with the search, then without
         if not counts:
-            attention._chosen.cache_clear()
+            attention._cached_choice.cache_clear()
         with Names() as names:
             attend(query, query, query)
         counts.append(len(names.calls))
@@ -134,16 +134,16 @@ def test_the_search_for_a_kernel_is_no_part_of_what_the_caller_records():
 def test_the_choice_is_the_same_for_tensors_that_are_only_shapes():
     found = []
     for mode in (FakeTensorMode(), torch.no_grad()):
-        attention._chosen.cache_clear()
+        attention._cached_choice.cache_clear()
         with mode:
-            found.append(chosen("auto", "cpu", torch.float32, True, True, False))
+            found.append(chosen_backend("auto", "cpu", torch.float32, True, True, False))
     assert found[0] == found[1] == "flash_bias"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ragged", [False, True])
 def test_attention_is_traced_in_one_piece(ragged):
-    torch.compiler.assume_constant_result(chosen)
+    torch.compiler.assume_constant_result(chosen_backend)
 
     def layer(query, mask):
         return attend(query * 2, query, query, mask, ragged=ragged) + 1

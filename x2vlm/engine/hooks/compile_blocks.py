@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from x2vlm.models.layers.attention import chosen
+from x2vlm.models.layers.attention import chosen_backend
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import HOOKS
 
@@ -56,7 +56,7 @@ def compile_blocks(model: nn.Module, **options: Any) -> list[nn.Module]:
     on_cpu = next(blocks[0].parameters()).device.type == "cpu"
     if on_cpu and options.get("backend", "inductor") == "inductor" and not _cpp_compiler():
         raise ValueError("compiling blocks for a CPU needs a C++ compiler. Install g++, or set CXX, or leave it out.")
-    torch.compiler.assume_constant_result(chosen)  # it finds out what runs here by running it: nothing to trace
+    torch.compiler.assume_constant_result(chosen_backend)  # it runs backends for trial, which cannot be traced
     share_code(len(blocks))
     for block in blocks:
         # Layers of transformers that recompute their activations would draw other dropout when compiled.

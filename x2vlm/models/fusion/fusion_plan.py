@@ -106,7 +106,10 @@ class FusionPlan:
         tables = {"embed_index": embed_index} | _prefixed("texts", self.packed.arrays())
         if self.distinct is not None:
             layout, numbers, token_index = self.distinct
-            tables |= _prefixed("distinct", layout.arrays()) | {"embed_index": numbers, "repeat": token_index[embed_index]}
+            tables |= _prefixed("distinct", layout.arrays()) | {
+                "embed_index": numbers,
+                "repeat": token_index[embed_index],
+            }
         for name, tokens, sources in zip(("all", "requested"), (self.all_tokens, self.requested), cross, strict=True):
             if tokens is not None:
                 rows, positions = np.divmod(tokens.position, self.packed.real.shape[1])

@@ -52,7 +52,9 @@ class PackedTexts:
             rows_of_request, length = slice(first_row, first_row + len(mask)), mask.shape[1]
             index = np.arange(len(mask)) if index is None else index
             self.real[rows_of_request, :length] = mask
-            self.embed_index[rows_of_request, :length] = self._starts[name] + index[:, None] * length + np.arange(length)
+            self.embed_index[rows_of_request, :length] = (
+                self._starts[name] + index[:, None] * length + np.arange(length)
+            )
             first_row += len(mask)
 
     def embeds(self) -> Tensor:

@@ -84,20 +84,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _costs(scores: Tensor, labels: Tensor, smoothing: float, never: int | None) -> Tensor:
     """The sum of the costs of ``[P, V]`` scores, which become their own gradient."""
     others = scores.shape[1] - 1 - (never is not None)
-    share, place = smoothing / others, labels[:, None]
+    share, target_index = smoothing / others, labels[:, None]
     least = scores.amax(dim=1, keepdim=True)
-    named = scores.gather(1, place) - least
-    every = (scores.sum(dim=1, keepdim=True) - least * scores.shape[1]) if smoothing else named
+    target_scores = scores.gather(1, target_index) - least
+    all_scores = (scores.sum(dim=1, keepdim=True) - least * scores.shape[1]) if smoothing else target_scores
     if smoothing and never is not None:
-        every -= scores[:, never, None] - least
+        all_scores -= scores[:, never, None] - least
     total = scores.sub_(least).exp_().sum(dim=1, keepdim=True)
-    costs = total.log() - (1 - smoothing - share) * named - share * every
+    costs = total.log() - (1 - smoothing - share) * target_scores - share * all_scores
     scores.div_(total)
     if smoothing:
         scores -= share
         if never is not None:
             scores[:, never] += share
-    scores.scatter_add_(1, place, torch.full_like(named, smoothing + share - 1))
+    scores.scatter_add_(1, target_index, torch.full_like(target_scores, smoothing + share - 1))
     return costs.sum()
 
 
