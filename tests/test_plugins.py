@@ -35,7 +35,7 @@ def world(monkeypatch, tmp_path):
     load_plugins()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(x2vlm.plugins, "_known", {})
+    monkeypatch.setattr(x2vlm.plugins, "_loaded", {})
     before = dict(VISION_ENCODERS.module_dict)
     yield tmp_path
     VISION_ENCODERS.module_dict.clear()

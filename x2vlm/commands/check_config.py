@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(config: str | Path, overrides: dict | None = None) -> bool:
-    """Check one config and say so in a line, or in one line per problem."""
+    """Check one config and print a line, or one line per problem."""
     try:
         load_config(config, overrides)
     except ConfigError as error:

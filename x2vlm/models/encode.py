@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch, HostBatch
-from x2vlm.models.contexts import Visual, feature, reads_regions_alone, sentence_context, visual_context
+from x2vlm.models.contexts import Visual, encodes_regions, feature, sentence_context, visual_context
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.shape_rounding import ladder_of, round_up
 from x2vlm.models.needs import Needs
@@ -160,7 +160,7 @@ def _encode_images(model: Any, batches: Mapping[str, Batch]) -> dict[str, Visual
     """Encode images of one size in one pass, clips batch by batch; None where regions are encoded separately."""
     sizes: dict[Any, list[str]] = {}
     for stream, batch in batches.items():
-        if not reads_regions_alone(model, batch):
+        if not encodes_regions(model, batch):
             sizes.setdefault(stream if batch.pixels.dim() == 5 else batch.pixels.shape[1:], []).append(stream)
     encoded: dict[str, Visual | None] = dict.fromkeys(batches)
     for streams in sizes.values():

@@ -74,7 +74,7 @@ class BEiT2(nn.Module):
         return {f"net.{name}" for name in self._loaded}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, None]:

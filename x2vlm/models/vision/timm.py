@@ -56,7 +56,7 @@ class TimmVisionEncoder(nn.Module):
         return {f"net.{name}" for name in self._loaded}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
