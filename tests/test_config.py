@@ -1,4 +1,4 @@
-"""Reading configs: what MMEngine does not notice is told, all of it at once, before anything is built."""
+"""Loading configs: problems that MMEngine ignores are reported, all at once, before anything is built."""
 
 import argparse
 from pathlib import Path
@@ -233,24 +233,24 @@ def test_a_class_of_another_family_is_named_as_what_it_is(write):
     assert message == "model.vision_encoder: ITC is an objective, not a vision encoder."
 
 
-def test_a_part_without_a_type_is_told(write):
+def test_a_part_without_a_type_is_reported(write):
     assert problem(write("model.vision_encoder = dict(depth=3)")) == (
         "model.vision_encoder: no 'type' says which vision encoder it is."
     )
 
 
 @pytest.mark.parametrize("value", ["'SmallVision'", "True", "3"])
-def test_a_value_in_the_place_of_a_part_is_told(write, value):
+def test_a_value_in_the_place_of_a_part_is_reported(write, value):
     message = problem(write(f"model.vision_encoder = {value}"))
     assert message == f"model.vision_encoder: expected dict(type=...) for a vision encoder, not {value}."
 
 
-def test_a_class_alone_in_the_place_of_a_part_is_told(write):
+def test_a_class_alone_in_the_place_of_a_part_is_reported(write):
     child = "from x2vlm.models.vision import BEiT2\nmodel.vision_encoder = BEiT2"
     assert "model.vision_encoder: expected dict(type=BEiT2), not the class alone" in problem(write(child))
 
 
-def test_a_required_argument_that_is_missing_is_told(write):
+def test_a_required_argument_that_is_missing_is_reported(write):
     assert "train_cfg: SmallLoop needs the argument 'max_iters'" in problem(write("train_cfg = dict(type='SmallLoop')"))
 
 
@@ -263,7 +263,7 @@ def test_parts_inside_parts_are_checked(write):
     assert "streams.image.dataset.reader: 'SmallReeder' is not a registered video reader. Did you mean 'Sm" in message
 
 
-def test_a_hook_that_accepts_anything_is_still_told_of_a_near_miss(write):
+def test_a_near_miss_is_reported_even_for_a_hook_that_accepts_anything(write):
     message = option(write, "default_hooks.checkpoint.intervall", 3)
     assert "CheckpointHook has no argument 'intervall'. Did you mean 'interval'?" in message
 
@@ -293,7 +293,7 @@ def test_a_misspelt_key_where_no_type_says_the_keys(write, key, words):
     assert f"{place}: {words}" in problem(write(child), {key: 1})
 
 
-def test_a_stream_without_data_and_an_evaluation_without_metric_are_told(write):
+def test_a_stream_without_data_and_an_evaluation_without_metric_are_reported(write):
     found = problems(write("streams.image.pop('dataset')\nevaluations.finding.pop('metric')"))
     assert found[1:] == [
         "  streams.image: Stream needs the argument 'dataset'.",
@@ -306,7 +306,7 @@ def test_a_stream_is_switched_off_by_pop_and_not_by_a_value(write, value):
     assert problem(write(f"streams.image = {value}")) == f"streams.image: expected a dict, not {value}."
 
 
-def test_a_stream_that_runs_nothing_is_told(write):
+def test_a_stream_that_runs_nothing_is_reported(write):
     assert "streams.image.objectives: there are none." in problem(write("streams.image.objectives = ()"))
 
 
@@ -326,7 +326,7 @@ def test_a_stream_that_the_loop_names_must_be_there(write, place, value):
     )
 
 
-def test_a_misspelt_key_of_the_plan_is_told(write):
+def test_a_misspelt_key_of_the_plan_is_reported(write):
     child = "train_cfg = dict(type='MixedTrainLoop', max_iters=1, plan=dict(turn=dict()))"
     assert "train_cfg.plan: StepPlan has no argument 'turn'. Did you mean 'turns'?" in problem(write(child))
 
@@ -337,7 +337,7 @@ def test_one_objective_still_needs_a_list(write):
 
 
 @pytest.mark.parametrize("size", ["(64, 64)", "64", "[64, 64]"])
-def test_image_sizes_that_disagree_are_told(write, size):
+def test_image_sizes_that_disagree_are_reported(write, size):
     message = problem(write(f"streams.image.dataset.pipeline = [dict(type='SmallResize', size={size})]"))
     assert message == (
         "streams.image.dataset.pipeline: data gives images of 64x64 but vision_encoder.image_size is 32. "
@@ -362,7 +362,7 @@ def test_a_size_that_the_encoder_has_by_default_is_compared_too(write):
     assert len(found) == 4 and all("32x32 but vision_encoder.image_size is 224" in line for line in found[1:])
 
 
-def test_more_frames_than_the_model_has_positions_for_are_told(write):
+def test_more_frames_than_the_model_has_positions_for_are_reported(write):
     child = "model.num_frames = 2\nstreams.image.dataset.pipeline = [dict(type='SmallFrames', num_frames=3)]"
     assert problem(write(child)) == (
         "streams.image.dataset.pipeline: clips have 3 frames but model.num_frames is 2. Set it to 3 or more."
@@ -403,24 +403,24 @@ def test_an_objective_that_is_removed_leaves_the_factors_and_the_plan_too(write)
     assert cfg.train_cfg.plan == dict(until={}, turns=dict(one=dict(share=1.0, without=("itc",))))
 
 
-def test_a_stream_whose_only_objective_is_removed_is_told(write):
+def test_a_stream_whose_only_objective_is_removed_is_reported(write):
     assert "streams.image.objectives: there are none." in problem(write("model.objectives.pop('itc')"))
 
 
 @pytest.mark.parametrize("statement", ["model.objectives.pop('bboxx')", "model.objectives.pop('bboxx', None)"])
-def test_removing_what_was_never_there_is_told(write, statement):
+def test_removing_what_was_never_there_is_reported(write, statement):
     assert problem(write(statement)) == (
         "child.py, line 6: model.objectives has no 'bboxx' to remove. Did you mean 'bbox'? It has: itc, bbox."
     )
 
 
-def test_a_misspelt_top_level_key_is_told_with_its_line(write):
+def test_a_misspelt_top_level_key_is_reported_with_its_line(write):
     assert (
         problem(write("modle = dict(embed_dim=3)")) == "child.py, line 6: nothing reads 'modle'. Did you mean 'model'?"
     )
 
 
-def test_changing_a_bases_name_is_told_as_it_changes_nothing(write):
+def test_changing_a_bases_name_is_reported_as_it_changes_nothing(write):
     assert problem(write("size = 64")) == (
         "child.py, line 6: nothing reads 'size'. A base made its values from its own, which stays as it was."
     )
@@ -445,19 +445,19 @@ def test_a_misspelt_import_that_nothing_uses_is_named_too(write):
     )
 
 
-def test_an_imported_number_is_told_as_a_dump_would_keep_only_its_name(write):
+def test_an_imported_number_is_reported_as_a_dump_would_keep_only_its_name(write):
     child = "from mmengine import version\nmodel.embed_dim = version.version_info"
     assert "model.embed_dim: 'version_info' is imported, and a config keeps only names" in problem(write(child))
 
 
-def test_a_function_in_a_config_is_told(write):
+def test_a_function_in_a_config_is_reported(write):
     assert "half: a config holds values, not functions" in problem(write("def half(x):\n    return x / 2\n"))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_config_that_is_not_there_is_told_with_the_nearest_name(write):
+def test_a_config_that_is_not_there_is_reported_with_the_nearest_name(write):
     write()
     with pytest.raises(ConfigError, match=r"^chidl\.py does not exist\. Did you mean 'child\.py'\?$"):
         load_config("chidl.py")
@@ -476,7 +476,7 @@ def test_a_syntax_error_in_a_base_has_the_bases_line(write):
     assert problem(write(base="model = dict(\n")).startswith("base.py, line 1: syntax error: '(' was never closed")
 
 
-def test_a_missing_base_is_told_with_the_nearest_name(write):
+def test_a_missing_base_is_reported_with_the_nearest_name(write):
     path = write()
     Path(path).write_text(CHILD.replace(".base", ".bose"))
     assert problem(path) == "child.py, line 4: base config not found: bose.py does not exist. Did you mean 'base.py'?"
@@ -488,25 +488,25 @@ def test_a_base_must_be_relative(write):
     assert "child.py, line 4: 'from configs.base import ...' inside read_base() must be relative" in problem(path)
 
 
-def test_a_config_that_is_its_own_base_is_told(write):
+def test_a_config_that_is_its_own_base_is_reported(write):
     path = write()
     Path(path).write_text(CHILD.replace(".base", ".child"))
     assert "child.py is a base of itself: child.py -> child.py" in problem(path)
 
 
-def test_a_key_that_is_not_there_is_told_with_line_and_nearest_name(write):
+def test_a_key_that_is_not_there_is_reported_with_line_and_nearest_name(write):
     assert problem(write("streams.regoin.weight = 0.0")) == (
         "child.py, line 6: there is no key 'regoin' here. Did you mean 'region'?"
     )
 
 
-def test_a_name_that_is_not_there_is_told_with_line_and_nearest_name(write):
+def test_a_name_that_is_not_there_is_reported_with_line_and_nearest_name(write):
     assert problem(write("steams.region.weight = 0.0")) == (
         "child.py, line 6: there is no name 'steams' here. Did you mean 'streams'?"
     )
 
 
-def test_calling_an_import_is_told(write):
+def test_calling_an_import_is_reported(write):
     child = "from x2vlm.boxes import paired_giou\nmodel.embed_dim = paired_giou(1, 2)"
     assert problem(write(child)) == (
         "child.py, line 7: a config cannot call what it imports. Write the value, or compute it in a class."
@@ -534,7 +534,7 @@ def test_a_name_that_no_stream_has_is_caught(write, key):
 
 
 @pytest.mark.parametrize("value", ["dict(type='SmallGoal')", "{'type': 'SmallGoal'}"])
-def test_a_dict_on_the_command_line_is_told_as_it_stays_a_string(write, value):
+def test_a_dict_on_the_command_line_is_reported_as_it_stays_a_string(write, value):
     message = option(write, "model.objectives.itc", value)
     assert "Set its keys one by one: model.objectives.itc.KEY=VALUE" in message
 
@@ -580,9 +580,9 @@ def test_an_option_that_is_a_dict_stays_as_it_was_typed():
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("a.b", "takes KEY=VALUE, not 'a.b'"), ("a=[1,(2]", "a bracket is not closed")]
+    ("word", "message"), [("a.b", "takes KEY=VALUE, not 'a.b'"), ("a=[1,(2]", "a bracket is not closed")]
 )
-def test_an_option_that_is_none_is_told(word, said, capsys):
+def test_an_option_that_is_none_is_reported(word, message, capsys):
     with pytest.raises(SystemExit):
         parse(word)
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

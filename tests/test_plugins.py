@@ -130,7 +130,7 @@ def test_a_broken_plugin_offers_nothing_even_what_it_had_registered(world):
     assert bad in [found.name for found in broken_plugins()]
 
 
-def test_a_broken_plugin_is_told_once(world, caplog):
+def test_a_broken_plugin_is_reported_once(world, caplog):
     plugin(world, PART, rest="1 / 0\n")
     load_plugins()
     caplog.clear()

@@ -199,7 +199,7 @@ def _search(registry: Registry, name: str) -> Any:
 
 
 def _import_dotted(name: str) -> Any:
-    """The object at a dotted path; None if there is none. An error inside the module is told, not hidden."""
+    """The object at a dotted path; None if there is none. An error inside the module is reported."""
     module_name, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module_name), attribute, None)

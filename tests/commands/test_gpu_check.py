@@ -50,7 +50,7 @@ ODD = section("odd", "print('no number')")
 POOR = section("poor", "print(3)", {"number": Target(4, at_least=True)})
 
 
-def test_a_section_gives_figures_beside_its_targets_and_keeps_what_it_said(tmp_path):
+def test_a_section_has_figures_beside_its_targets_and_keeps_its_output(tmp_path):
     result = run_one(GOOD, 30, ROOT, tmp_path)
     assert (result.outcome, result.figures) == ("passed", {"number": 3.0})
     assert result.targets == {"number": ("<= 4", True)}
@@ -75,7 +75,7 @@ def test_a_section_that_fails_says_why(one, limit, note, tmp_path):
     assert time.monotonic() - start < 20
 
 
-def test_what_does_not_end_when_asked_to_is_ended(tmp_path, monkeypatch):
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_report, "_GRACE", 1.0)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     start = time.monotonic()
@@ -91,9 +91,9 @@ def test_sections_survive_one_that_fails_and_share_the_time_that_is_left(tmp_pat
         return Result(one.name, "failed" if one is BAD else "passed")
 
     monkeypatch.setattr(gpu_report, "run_one", run)
-    told = []
+    lines = []
     on_gpu = section("gpu", "print(3)", needs_gpu=True)
-    results = run_all([BAD, on_gpu, GOOD], 100, (ROOT, tmp_path), WITHOUT, told.append)
+    results = run_all([BAD, on_gpu, GOOD], 100, (ROOT, tmp_path), WITHOUT, lines.append)
     assert [result.outcome for result in results] == ["failed", "skipped", "passed"]
     assert given == [pytest.approx(50, abs=1), pytest.approx(100, abs=1)]  # the second has what the first left
     assert "needs a GPU, and torch 2.14.1 has no CUDA device here." in results[1].note
@@ -206,7 +206,7 @@ def test_the_tool_writes_its_table_and_ends_with_1_if_a_section_failed(
     assert (tmp_path / "gpu_check.md").read_text() in capsys.readouterr().out
 
 
-def test_the_plan_runs_nothing_and_tells_seconds_and_targets(tool, tmp_path, monkeypatch, capsys):
+def test_the_plan_runs_nothing_and_lists_seconds_and_targets(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "run_all", None)
     assert tool.main(["--plan", "--only", "parity,demo-fp16", "--minutes", "2", "--out", str(tmp_path / "new")]) == 0
     shown = capsys.readouterr().out
@@ -217,17 +217,17 @@ def test_the_plan_runs_nothing_and_tells_seconds_and_targets(tool, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("argv", "complaint"),
     [
         (["--only", "speed"], "--only: there is no section 'speed'. There are: gpu-tests, parity"),
         (["--minutes", "0"], "--minutes is 0; expected more than 0"),
     ],
 )
-def test_the_tool_refuses_in_a_sentence(tool, told, complaint, capsys):
+def test_the_tool_refuses_in_a_sentence(tool, argv, complaint, capsys):
     with pytest.raises(SystemExit):
-        tool.main(told)
+        tool.main(argv)
     assert complaint in capsys.readouterr().err
 
 
-def test_the_machine_is_told_by_a_process_of_its_own():
+def test_the_machine_is_probed_by_a_process_of_its_own():
     assert gpu_report.probe_machine().keys() == WITHOUT.keys()

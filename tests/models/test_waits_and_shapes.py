@@ -66,7 +66,7 @@ def test_a_tiny_step_is_made_of_so_many_operators(dropout, operators, kernels):
         outputs = model(batches, objectives=used)
         sum(value for own in outputs.values() for value in own.values()).backward()
     views = sum(counts.by_name[f"aten::{name}"] for name in VIEWS)
-    assert counts.total <= operators  # 2782 and 3167 when every objective asked for itself
+    assert counts.total <= operators  # 2782 and 3167 when every objective had a pass of its own
     assert counts.total - views <= kernels  # 1555 and 1737
 
 
@@ -106,9 +106,9 @@ def test_a_word_of_an_answer_waits_at_most_once():
         .objectives["answer"]
         .decoder
     )
-    states, sees = torch.randn(3, 5, 8), torch.ones(3, 5, dtype=torch.bool)
+    states, key_mask = torch.randn(3, 5, 8), torch.ones(3, 5, dtype=torch.bool)
     with torch.no_grad(), OperatorCounts() as counts:
-        write_answers(decoder, states, sees, start=2, end=VOCAB - 1, num_beams=2, max_tokens=6)
+        write_answers(decoder, states, key_mask, start=2, end=VOCAB - 1, num_beams=2, max_tokens=6)
     assert sum(counts.waits.values()) <= 6
 
 

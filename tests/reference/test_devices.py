@@ -54,7 +54,7 @@ def tokens(count, length, device):
 
 
 @pytest.mark.parametrize("stream", ["image", "region"])
-def test_losses_of_the_plain_path(device, stream):
+def test_losses_of_the_reference_path(device, stream):
     reference = reference_on(device)
     batch = image_batch(SIZE, 4) if stream == "image" else region_batch(SIZE, 4, 2)
     batch = replace(batch, host=HostBatch()).to(device)  # nothing is planned with by the reference path
@@ -63,7 +63,7 @@ def test_losses_of_the_plain_path(device, stream):
     assert {loss.device.type for loss in losses.values()} == {"cuda"}
 
 
-def test_re_ranking_of_the_plain_path(device):
+def test_re_ranking_of_the_reference_path(device):
     reference, texts = reference_on(device), tokens(3, 40, device)
     images = torch.randn(3, 17, SIZE.width, device=device)
     of_an_image = reference_tasks.texts_of_an_image(reference, images[0], texts)
@@ -71,7 +71,7 @@ def test_re_ranking_of_the_plain_path(device):
     assert of_an_image.device.type == of_a_text.device.type == "cuda"
 
 
-def test_captions_of_the_plain_path(device):
+def test_captions_of_the_reference_path(device):
     reference = reference_on(device, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}})
     reader = reference_tasks.ReferenceCaptionReader(
         reference, reference.encode_pixels(pixels(2, SIZE.image).to(device))
@@ -84,7 +84,7 @@ def test_captions_of_the_plain_path(device):
     assert scores.device.type == "cuda"
 
 
-def test_answers_of_the_plain_path(device):
+def test_answers_of_the_reference_path(device):
     with unset_fake_temporarily():
         decoder = AnswerDecoder(SIZE.width, SIZE.vocab_size, SIZE.fusion_depth)
     decoder = moved(decoder, device)

@@ -102,7 +102,7 @@ def gradients(model, losses):
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream):
+def test_losses_and_gradients_of_the_reference_path_are_those_of_the_library(stream):
     make, objectives = STREAMS[stream]
     batch = make()
     model = sentence_model() if stream == "parallel" else model_without_dropout()
@@ -123,13 +123,13 @@ def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream)
 
 
 def captions_of_one_image():
-    """Two captions of one image, two of another, and an image nobody asks."""
+    """Two captions of one image, two of another, and an image without a text."""
     batch = image_batch(4, seed=3)
     return replace(batch, pixels=batch.pixels[:3], owner=torch.tensor([0, 0, 2, 2]))
 
 
 def shorter(make, length, seed):
-    """The same pictures with texts of another length."""
+    """The same images with texts of another length."""
     batch = make()
     return replace(batch, **random_texts(len(batch), length=length, seed=seed))
 
@@ -191,7 +191,7 @@ def by_the_plain_path(model, batches, objectives):
 
 @pytest.mark.usefixtures("next_pair_is_the_negative")
 @pytest.mark.parametrize("kind", TOGETHER)
-def test_streams_together_are_the_streams_one_by_one_and_the_plain_path(kind):
+def test_streams_together_are_the_streams_one_by_one_and_the_reference_path(kind):
     vision = dict(type="BEiT2", image_size=16, patch_size=8, width=8, depth=2, num_heads=2, layer_scale=0.5)
     model = model_without_dropout(vision_encoder=vision | {"drop_path": 0.0})  # as wide as texts, for parallel ones
     batches = {name: make() for name, (make, _) in TOGETHER[kind].items()}
@@ -220,11 +220,11 @@ def test_keys_are_projected_once_in_a_layer_for_each_source():
     streams = TOGETHER["all but videos"]
     batches = {name: make() for name, (make, _) in streams.items()}
     model(batches, objectives={name: names for name, (_, names) in streams.items()})
-    # Sources: pictures of images, those of regions, sentences, and the texts that masked sentences look at.
+    # Sources: images of captions, images of regions, sentences, and the texts that masked sentences attend to.
     assert calls == [0] * 4 + [1] * 4
 
 
-def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():
+def test_the_reference_path_draws_no_true_pair_and_likes_similar_ones():
     model = model_without_dropout()
     feats = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0]]), dim=-1)
     torch.manual_seed(0)
@@ -233,7 +233,7 @@ def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():
         assert contexts[:2] == texts[:2] == [1, 0]
 
 
-def test_a_vision_encoder_without_a_plain_path_is_named():
+def test_a_vision_encoder_without_a_reference_path_is_named():
     model = tiny_model()
     model.vision_encoder = torch.nn.Identity()
     with pytest.raises(ValueError, match="BEiT2 only, and the vision encoder is Identity"):

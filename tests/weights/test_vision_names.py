@@ -37,7 +37,7 @@ def test_names_come_back_as_they_were(tower, published):
 
 
 @pytest.mark.parametrize("tower", TOWERS)
-def test_a_tower_is_told_from_either_naming(tower, published):
+def test_a_tower_is_recognised_by_either_naming(tower, published):
     assert vision_encoder_kind(published[tower]) == tower
     assert vision_encoder_kind(map(our_vision_name, published[tower])) == tower
 

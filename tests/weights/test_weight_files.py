@@ -115,7 +115,7 @@ def test_a_file_of_another_format_says_so(name, tmp_path):
         read_checkpoint(tmp_path / name)
 
 
-def test_what_is_not_there_or_empty_or_elsewhere_is_told(tmp_path):
+def test_what_is_not_there_or_empty_or_elsewhere_is_reported(tmp_path):
     (tmp_path / "empty.th").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "readme.txt").touch()

@@ -88,7 +88,7 @@ class Context:
         return replace(self, **{name: value[index] for name, value in selected.items()}, **reset)
 
     def whole(self) -> "Context":
-        """The same pairs, each attending to all of its image; tokens are shared. Without ``feat``: it was of the region."""
+        """The same pairs, each attending to all of its image; tokens are shared. No ``feat``: it was of the region."""
         owner = self.owner if self.whole_owner is None else self.whole_owner
         summaries = self.tokens.mean(dim=1) if self.summaries is None else self.summaries
         return Context(

@@ -121,8 +121,8 @@ class CaptionReader:
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
-        guess = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        hidden = self._read_anew(guess) if self.cache is None else self._read_on(guess, rows)
+        with_mask = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
+        hidden = self._score_all_tokens(with_mask) if self.cache is None else self._score_new_tokens(with_mask, rows)
         return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
 
     def _score_all_tokens(self, ids: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class CaptionReader:
         text = self._text(ids, cache.length, cache)
         if not cache.kept:  # the text encoder does not use the cache
             self.cache = None
-            return self._read_anew(ids)
+            return self._score_all_tokens(ids)
         hidden = fuse_next(self.model.fusion_encoder, text, self.projected, cache)
         cache.keep(ids.shape[1] - 1)  # the [MASK] gives way to the word
         return hidden

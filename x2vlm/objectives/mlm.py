@@ -57,7 +57,7 @@ class MLM(Objective):
         nn.init.zeros_(self.dense.bias)
         if self.decoder is not None:
             nn.init.normal_(self.decoder.weight, std=0.02)
-        self._copied = self._begin_as(read_word_head(init_from)) if init_from else set()
+        self._copied = self._initialise_from(read_word_head(init_from)) if init_from else set()
 
     def pretrained_names(self) -> set[str]:
         """Parameters that were copied from ``init_from``."""

@@ -20,8 +20,8 @@ def test_the_whole_table_has_every_workload_and_two_more_training_steps():
 
 
 def test_files_are_read_on_the_cpu_whatever_the_device():
-    assert Case("data", "tiny", device="cuda").place == "cpu"
-    assert Case("end-to-end", "tiny", device="cuda").place == "cuda"
+    assert Case("data", "tiny", device="cuda").measured_on == "cpu"
+    assert Case("end-to-end", "tiny", device="cuda").measured_on == "cuda"
 
 
 def test_a_row_of_training_has_what_steps_of_varied_shapes_take_on_both_sides(monkeypatch):

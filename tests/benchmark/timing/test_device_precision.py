@@ -24,7 +24,7 @@ def test_what_a_device_can_do_is_let_through(device, precision):
 
 
 @pytest.mark.parametrize(("precision", "during"), [("tf32", "high"), ("fp32", "highest"), ("bf16", "highest")])
-def test_torch_is_told_how_to_multiply_and_what_it_was_told_before_comes_back(precision, during):
+def test_matmul_precision_is_set_and_the_former_setting_comes_back(precision, during):
     with matmul_precision("tf32"):
         with pytest.raises(KeyError), computing_in(precision, "cpu"):
             assert torch.get_float32_matmul_precision() == during

@@ -66,7 +66,7 @@ class Types(TorchDispatchMode):
         BeamSearch(beams=3, min_length=2, max_length=7, no_repeat=1),
     ],
 )
-def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
+def test_captions_are_those_of_the_reference_path_whatever_the_search(search):
     size = SCALE.size
     model = make_model(size, size.image, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}}).eval()
     generator, head = torch.Generator().manual_seed(1), model.objectives["caption"]
@@ -85,7 +85,7 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
 @pytest.mark.parametrize("name", ["train-step", "video-step"])
 def test_both_sides_train_on_the_same_losses_where_nothing_is_drawn(name):
     (workload,) = WORKLOADS[name](SCALE)
-    for part in ("vision", "text"):  # features of pictures, then the contrastive loss; no negatives
+    for part in ("vision", "text"):  # features of images, then the contrastive loss; no negatives
         library, reference = workload.parts[part]
         torch.testing.assert_close(library(), reference(), atol=1e-5, rtol=1e-5)
     assert list(workload.parts) == ["vision", "text", "itm", "mlm", *["bbox"] * (name == "train-step")]
@@ -96,7 +96,7 @@ def test_both_sides_read_the_same_regions_from_the_same_random_numbers(backend, 
     (workload,) = WORKLOADS["data"](SCALE, backend)
     ours, theirs = workload.library(), workload.reference()
     assert ours.texts == theirs.texts
-    assert len(ours) > 20  # several of each picture
+    assert len(ours) > 20  # several of each image
     assert (ours.pixels - theirs.pixels).abs().mean() < apart
     torch.testing.assert_close(ours.boxes_xyxy, theirs.boxes_xyxy)
     assert torch.equal(ours.has_box, theirs.has_box)

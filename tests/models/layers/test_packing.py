@@ -48,7 +48,7 @@ def test_padding_undoes_packing_but_for_what_stands_at_padding(rows, ladder):
 
 
 @given(masks)
-def test_empty_places_are_0_where_that_is_asked_for(rows):
+def test_empty_slots_are_0_after_zero_padding(rows):
     mask = torch.tensor(rows)
     mask[:, 0] = True
     layout = layout_of_mask(mask.numpy()).to(CPU)

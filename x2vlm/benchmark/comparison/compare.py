@@ -52,7 +52,7 @@ def rows_of(case: Case, repeats: int, parts: bool = False) -> Iterator[dict[str,
         if parts and workload.parts:
             for index, side in enumerate(SIDES):
                 runs = [sides_of_part[index] for sides_of_part in workload.parts.values()]
-                seconds = interleaved(runs, repeats=2, warm_up=0, device=case.place)
+                seconds = interleaved(runs, repeats=2, warm_up=0, device=case.measured_on)
                 row[side]["parts"] = shares(dict(zip(workload.parts, map(min, seconds), strict=True)))
         give_back_freed_memory()
         for side in SIDES:
@@ -62,7 +62,7 @@ def rows_of(case: Case, repeats: int, parts: bool = False) -> Iterator[dict[str,
 
 
 def _peak_memory(case: Case, workload: Workload, number: int, side: str) -> int:
-    if case.place == "cuda":
+    if case.measured_on == "cuda":
         gc.collect()  # workloads before this one
         return gpu_peak_memory(getattr(workload, side))
     return workload_peak_memory(case, number, side)
@@ -71,8 +71,8 @@ def _peak_memory(case: Case, workload: Workload, number: int, side: str) -> int:
 def _timed(workload: Workload, case: Case, repeats: int) -> dict[str, Any]:
     runs = [workload.library, workload.reference]
     flops = [flops_of(run) for run in runs]  # warms up too, but counting disables compilation
-    warm_up = int(case.compiled or case.place == "cuda")
-    elapsed = interleaved(runs, repeats, warm_up=warm_up, device=case.place)
+    warm_up = int(case.compiled or case.measured_on == "cuda")
+    elapsed = interleaved(runs, repeats, warm_up=warm_up, device=case.measured_on)
     figures = [summary(of_side) for of_side in elapsed]
     row = _row(
         workload, case, figures, [count / each["median"] for count, each in zip(flops, figures, strict=True)], elapsed
@@ -84,7 +84,7 @@ def _timed(workload: Workload, case: Case, repeats: int) -> dict[str, Any]:
 
 def _timed_steps(workload: Workload, case: Case, _: int) -> dict[str, Any]:
     """Each step is done once, so there are as many repetitions as steps. Operations are those of the repeated one."""
-    timed, middle = time_steps(workload.steps, case.place)  # first, so that no shape has been there before
+    timed, middle = time_steps(workload.steps, case.measured_on)  # first, so that no shape has been there before
     runs, figures = workload.steps[middle], [figures for figures, _ in timed]
     flops = [flops_of(run) for run in runs]
     speeds = [count / each["repeated"] for count, each in zip(flops, figures, strict=True)]
@@ -122,7 +122,7 @@ def _shapes(workload: Workload) -> dict[str, float]:
 
 
 def _on_gpu(run: Run, seconds: float, case: Case) -> dict[str, Any]:
-    if case.place != "cuda":
+    if case.measured_on != "cuda":
         return {}
     figures = profile_of(run)
     return {"gpu": figures | {"busy": figures["busy_seconds"] / seconds}}

@@ -70,7 +70,7 @@ def _batch(values: Sequence[int], size: Size, repeats: int, _: int) -> Points:
 def _regions(values: Sequence[int], size: Size, repeats: int, _: int) -> Points:
     model = make_model(size, size.image).train()
     for count in values:
-        # One region of another picture beside them: a pair alone has no wrong one, and the reference path draws none
+        # One region of another image beside them: a single pair has no negatives, and the reference path draws none
         # then.
         owner = torch.tensor([0] * count + [1])
         streams = {"region": (replace(region_batch(size, count + 1, 2), owner=owner), list(OBJECTIVES))}

@@ -20,7 +20,7 @@ def check_device(device: str, precision: str, has_cuda: bool | None = None) -> N
     Args:
         device: One of ``DEVICES``.
         precision: One of ``PRECISIONS``.
-        has_cuda: Whether there is a CUDA device; torch is asked where not given.
+        has_cuda: Whether there is a CUDA device; from torch where not given.
 
     Raises:
         ConfigError: If there is no CUDA device, or the device has no such precision.

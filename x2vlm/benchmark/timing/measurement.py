@@ -27,7 +27,7 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def seconds_of(run: Run, device: str = "cpu") -> float:
-    """How long one run takes on ``cpu``, or on ``cuda``: from one event to another, with nothing else under way."""
+    """Seconds of one run on ``cpu``, or on ``cuda``: between two events, with no other work queued."""
     if device == "cuda":
         return _seconds_on_gpu(run)
     start = time.perf_counter()

@@ -109,19 +109,19 @@ def answer(scale: Scale) -> list[Workload]:
     decoder = AnswerDecoder(size.width, size.vocab_size, size.fusion_depth).to(scale.device).eval()
     generator = torch.Generator().manual_seed(7)
     states = torch.randn(questions, 10, size.width, generator=generator)
-    sees = torch.ones(questions, 10, dtype=torch.bool)
+    question_mask = torch.ones(questions, 10, dtype=torch.bool)
     lengths = torch.randint(3, 7, (size.answers,), generator=generator)  # [CLS], one to four words, [SEP]
     mask = ragged(lengths, 6)
     # Answers share their first words, as those of VQA do.
     ids = torch.randint(FIRST_WORD, FIRST_WORD + size.answers // 4, mask.shape, generator=generator)
     ids[:, 0] = 2
     ids = ids.scatter(1, lengths[:, None] - 1, 3).masked_fill(~mask, 0)
-    states, sees, ids, mask = (part.to(scale.device) for part in (states, sees, ids, mask))
+    states, question_mask, ids, mask = (part.to(scale.device) for part in (states, question_mask, ids, mask))
     room = CAPTION_TOKENS - 10
-    padded = Tokens(F.pad(states, (0, 0, 0, room)), F.pad(sees, (0, room), value=False))
+    padded = Tokens(F.pad(states, (0, 0, 0, room)), F.pad(question_mask, (0, room), value=False))
 
     def library() -> Any:
-        return rank_answers(decoder, states, sees, ids, mask, size.ranked, first_token="twice")
+        return rank_answers(decoder, states, question_mask, ids, mask, size.ranked, first_token="twice")
 
     return [
         Workload(

@@ -91,16 +91,16 @@ def make_model(
 
 def texts(size: Size, count: int, tokens: int, seed: int) -> dict[str, Tensor]:
     """``count`` texts of ``tokens`` tokens, half of them masked, ``MASKS`` at most."""
-    guesses = min(MASKS, tokens // 2)
+    num_masked = min(MASKS, tokens // 2)
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(FIRST_WORD, size.vocab_size, (count, tokens), generator=generator)
-    guessed = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[:guesses] for _ in range(count)])
+    positions = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[:num_masked] for _ in range(count)])
     return {
         "text_ids": ids,
         "text_mask": torch.ones(count, tokens, dtype=torch.bool),
-        "masked_ids": ids.scatter(1, guessed, MASK_ID),
-        "mlm_positions": guessed,
-        "mlm_labels": ids.gather(1, guessed),
+        "masked_ids": ids.scatter(1, positions, MASK_ID),
+        "mlm_positions": positions,
+        "mlm_labels": ids.gather(1, positions),
     }
 
 

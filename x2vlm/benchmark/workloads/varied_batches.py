@@ -101,20 +101,20 @@ def _texts(size: Size, lengths: Tensor, generator: Generator) -> dict[str, Tenso
     ids = torch.randint(FIRST_WORD, size.vocab_size, mask.shape, generator=generator)
     ids[:, 0] = CLS_ID
     ids = ids.scatter(1, lengths[:, None] - 1, SEP_ID).masked_fill(~mask, 0)
-    positions, guessed = _guesses(lengths, mask.shape[1], generator)
+    positions, is_masked = _masked_positions(lengths, mask.shape[1], generator)
     masked = ids.clone()
     rows = torch.arange(len(ids))[:, None].expand_as(positions)
-    masked[rows[guessed], positions[guessed]] = MASK_ID
+    masked[rows[is_masked], positions[is_masked]] = MASK_ID
     return {
         "text_ids": ids,
         "text_mask": mask,
         "masked_ids": masked,
         "mlm_positions": positions,
-        "mlm_labels": ids.gather(1, positions).masked_fill(~guessed, IGNORE_INDEX),
+        "mlm_labels": ids.gather(1, positions).masked_fill(~is_masked, IGNORE_INDEX),
     }
 
 
-def _guesses(lengths: Tensor, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
+def _masked_positions(lengths: Tensor, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """``[B, M]`` positions of masked tokens, at least one per text, and a bool mask of real ones; 0 elsewhere."""
     least, greatest = _MASKED
     share = least + (greatest - least) * torch.rand(len(lengths), generator=generator)
@@ -122,6 +122,6 @@ def _guesses(lengths: Tensor, longest: int, generator: Generator) -> tuple[Tenso
     counts = (share * words).round().long().clamp(1, MASKS)
     order = torch.rand(len(lengths), longest - 1, generator=generator)
     order = order.masked_fill(torch.arange(longest - 1)[None] >= words[:, None], 2.0)  # [SEP] and padding come last
-    guessed = ragged(counts, int(counts.max()))
-    positions = 1 + order.argsort(dim=1)[:, : guessed.shape[1]]
-    return positions.masked_fill(~guessed, 0), guessed
+    is_masked = ragged(counts, int(counts.max()))
+    positions = 1 + order.argsort(dim=1)[:, : is_masked.shape[1]]
+    return positions.masked_fill(~is_masked, 0), is_masked

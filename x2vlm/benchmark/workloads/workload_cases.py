@@ -48,21 +48,21 @@ class Case:
     batches: int | None = None
 
     @property
-    def place(self) -> str:
+    def measured_on(self) -> str:
         """The device that this workload is measured on."""
         return "cpu" if self.workload == "data" else self.device
 
     def workloads(self) -> list[Workload]:
         """Build the models, weights and inputs."""
         queries = self.queries or (8 if self.size == "base" else 2)
-        batches = self.batches or (6 if self.place == "cpu" and self.size == "base" else 20)
+        batches = self.batches or (6 if self.measured_on == "cpu" and self.size == "base" else 20)
         scale = Scale(
             SIZES[self.size],
             self.pairs,
             queries,
             precision=self.precision,
             compiled=self.compiled,
-            device=self.place,
+            device=self.measured_on,
             batches=batches,
         )
         return WORKLOADS[self.workload](scale)

@@ -20,8 +20,8 @@ class ShapeLadder:
 
     Attributes:
         tokens: Packed tokens, which every linear layer reads: 16 rungs waste 3 % on average.
-        lengths: Tokens of a text, which only attention sees.
-        queries: Query tokens of an image, or requested tokens of a text, which only attention sees.
+        lengths: Tokens of a text, which only attention pads.
+        queries: Query tokens of an image, or requested tokens of a text, which only attention pads.
         groups: Texts, groups and images.
     """
 

@@ -22,7 +22,7 @@ class BEiT2(nn.Module):
         num_heads: Attention heads; one per 64 of width where not given.
         drop_path: Stochastic depth of the last block; earlier blocks linearly less.
         layer_scale: Start value of the residual scales.
-        mask_token: Have a token that stands for patches to be guessed (masked image modelling).
+        mask_token: Add a mask token, for masked image modelling.
         checkpoint: BEiT-2 weights (safetensors, or a plain tensor file), in timm's or the original naming; tables of
             relative positions are resized to ``image_size``.
         attention: Attention backend.

@@ -101,5 +101,5 @@ def _close_names(name: str) -> list[str]:
 
 
 def _has_norm(net: nn.Module) -> bool:
-    """Token models end in a norm of their own; convolutional ones refuse to be asked for it."""
+    """Whether the model has a final norm; convolutional ones raise if it is requested."""
     return hasattr(net, "norm") or hasattr(net, "norm_pre")
