@@ -183,7 +183,7 @@ def test_the_head_has_the_published_names_and_shapes(shared, published, options)
         (dict(reads="fussed"), r"'fussed'.*fused"),
         (dict(head="mlp"), "Accepted: two_layer, linear"),
         (dict(contexts=0), "counts from 1"),
-        (dict(reads="text", text_width=4, contexts=2), "looks at no context"),
+        (dict(reads="text", text_width=4, contexts=2), "reads no context"),
         (dict(reads="context"), "no such encoder"),
     ],
 )
