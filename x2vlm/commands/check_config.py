@@ -7,7 +7,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def check(config: str | Path, overrides: dict | None = None, details: bool = Fal
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False
-    sys.stdout.write(f"{shown(config)}: ok\n")
+    sys.stdout.write(f"{display_path(config)}: ok\n")
     if details:
         from x2vlm.data.streams import describe_batch_size
 
