@@ -5,7 +5,7 @@ import json
 import pytest
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.checkpoint.integrity import SaveError
+from x2vlm.engine.checkpoint.atomic_save import SaveError
 from x2vlm.gallery.resumable import (
     assign_missing_shards,
     atomic_folder,

@@ -64,14 +64,14 @@ class Recall:
 
     def __call__(self) -> str:
         """Compute the metrics; returns them as a table."""
-        from x2vlm.commands.test import table
+        from x2vlm.commands.test import format_metrics
         from x2vlm.gallery.rerank import gallery_scorer
 
         session = self.session
         score = gallery_scorer(session.model, session.data, self.gallery, session.folder / "scores", self.metric.chunk)
         with session.autocast():
             results = self.metric.evaluate_stored(self.gallery, score, session.device)
-        return table({f"{session.name}/{key}": value for key, value in results.items()})
+        return format_metrics({f"{session.name}/{key}": value for key, value in results.items()})
 
 
 class Search:
