@@ -170,7 +170,7 @@ SETTINGS_SCHEMAS = {
         extra=("metric",),
         optional=False,
     ),
-    "train_cfg.plan": SettingsSchema("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "absent")),
+    "train_cfg.plan": SettingsSchema("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
     "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": SettingsSchema("x2vlm.weights.load_weights:Loading"),
     "gallery": SettingsSchema("x2vlm.gallery.encode_gallery:Storing"),

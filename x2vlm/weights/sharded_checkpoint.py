@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from x2vlm.distributed import is_spread, rank
+from x2vlm.distributed import is_sharded, rank
 from x2vlm.weights.checkpoint_file import CheckpointError, read_file, write_file
 
 REST = "rest.pth"
@@ -92,7 +92,7 @@ def read_sharded_checkpoint(folder: str | Path, mesh: Any = None) -> dict[str, A
 
 
 def _extract_tensors(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    if is_spread(value):
+    if is_sharded(value):
         tensors[path] = value
         return {_SHARDED: path, "shape": list(value.shape)}
     if isinstance(value, Mapping):
