@@ -173,7 +173,7 @@ SETTINGS_SCHEMAS = {
     "train_cfg.plan": SettingsSchema("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
     "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": SettingsSchema("x2vlm.weights.load_weights:Loading"),
-    "gallery": SettingsSchema("x2vlm.gallery.encode_gallery:Storing"),
+    "gallery": SettingsSchema("x2vlm.gallery.gallery_layout:GalleryStorage"),
     "bad_records": SettingsSchema("x2vlm.data.bad_records:BadRecordLog", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,
