@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ["data", "models", "objectives", "engine", "evaluation", "inference"]
-GROUND = ["registry", "boxes", "distributed", "building", "signatures", "weights"]
+GROUND = ["registry", "boxes", "distributed", "building", "signatures", "config_text", "weights"]
 SOURCES = sorted((ROOT / "x2vlm").rglob("*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/**/*.md")])
 

@@ -18,6 +18,7 @@ from x2vlm.config.check import tree_problems
 from x2vlm.config.overrides import apply_overrides
 from x2vlm.config.places import TOP_LEVEL
 from x2vlm.config.source import Source, missing_file, place, read_source, shown
+from x2vlm.config_text import OrderedConfig
 from x2vlm.plugins import load_plugins
 from x2vlm.signatures import suggestion
 
@@ -58,7 +59,7 @@ def load_config(
     problems = [problem for problem in problems if problem not in told] + in_tree
     if problems:
         raise ConfigError(report(path, problems))
-    return cfg
+    return OrderedConfig.of(cfg)
 
 
 def report(path: str | Path, problems: Sequence[str]) -> str:

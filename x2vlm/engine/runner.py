@@ -11,6 +11,7 @@ import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.dist import master_only
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -18,6 +19,7 @@ from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.config_text import config_text
 from x2vlm.data.ledger import BadRecordLedger
 from x2vlm.data.roots import with_data_root
 from x2vlm.data.streams import build_evaluation_loader, build_streams
@@ -27,6 +29,7 @@ from x2vlm.engine.checkpoint import checkpoints_in, iterations_of, load_same, ne
 from x2vlm.engine.defaults import complete
 from x2vlm.engine.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
 from x2vlm.engine.loops import MixedTrainLoop
+from x2vlm.engine.optimizer_state import in_own_order, with_names
 from x2vlm.engine.processes import init_processes
 from x2vlm.engine.sharding import FullySharded, is_sharding
 from x2vlm.engine.terminal import spare_terminal
@@ -162,7 +165,7 @@ class MixedRunner(Runner):
     def _content(self, meta: dict[str, Any], optimizer: bool, schedulers: bool) -> dict[str, Any]:
         """What a checkpoint holds, under MMEngine's names."""
         meta = {"epoch": self.epoch, "iter": self.iter + 1} | meta
-        meta |= {"cfg": self.cfg.pretty_text, "seed": self.seed, "experiment_name": self.experiment_name}
+        meta |= {"cfg": config_text(self.cfg), "seed": self.seed, "experiment_name": self.experiment_name}
         meta |= {"time": time.strftime("%Y%m%d_%H%M%S"), "mmengine_version": mmengine.__version__}
         meta |= {"dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", {})}
         content = {
@@ -171,7 +174,8 @@ class MixedRunner(Runner):
             "message_hub": self.message_hub.state_dict(),
         }
         if optimizer:
-            content["optimizer"] = self.optim_wrapper.state_dict()
+            state = self.optim_wrapper.state_dict()
+            content["optimizer"] = with_names(state, self._inner_model, self.optim_wrapper.optimizer)
         if schedulers and self.param_schedulers is not None:
             content["param_schedulers"] = [scheduler.state_dict() for scheduler in self.param_schedulers]
         content = apply_to(content, lambda value: hasattr(value, "cpu"), lambda value: value.cpu())
@@ -201,6 +205,7 @@ class MixedRunner(Runner):
             content = self._read_again(filename)
             self.call_hook("after_load_checkpoint", checkpoint=content)
             load_same(self._inner_model, content, filename)
+            content = self._matched(content, filename)
         else:
             content = read_checkpoint(filename)
             prepared = self._prepared or self._prepare(content, strict, filename)
@@ -219,6 +224,17 @@ class MixedRunner(Runner):
         if isinstance(self.model, FullySharded) and is_in_parts(filename):
             return read_parts(filename, self.model.mesh)
         return self._spread(read_checkpoint(filename))
+
+    def _matched(self, content: dict[str, Any], filename: str | Path) -> dict[str, Any]:
+        """The checkpoint of a run with its optimizer's states where this run has the parameters of their names."""
+        averaged = any(isinstance(hook, EMAHook) for hook in self.hooks)
+        if "ema_state_dict" in content and not averaged:
+            raise CheckpointError(
+                f"{filename} holds an average of the weights (EMA), which this config does not keep: its weights are "
+                "the average. Resume with the EMAHook of its run, or begin a new run from the average: load_from."
+            )
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        return in_own_order(content, self._inner_model, self.optim_wrapper.optimizer, filename)
 
     def _spread(self, content: dict[str, Any]) -> dict[str, Any]:
         """A checkpoint's content with weights in parts, where the model's are; the optimizer sees to its own state."""
@@ -245,7 +261,7 @@ class MixedRunner(Runner):
         """Write the config into the work folder; one that is there and says something else stays."""
         name = Path(self.cfg.filename or f"{self.timestamp}.py").with_suffix(".py").name
         target = Path(self.work_dir) / name
-        text = self.cfg.pretty_text
+        text = config_text(self.cfg)
         if target.exists() and target.read_text() != text:
             target = target.with_name(f"{target.stem}_{self.timestamp}.py")
         target.write_text(text)

@@ -23,6 +23,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import HOOKS, MODEL_WRAPPERS
+from x2vlm.weights.files import CheckpointError
 
 GATHERED = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -128,6 +129,29 @@ class EMAHook(hooks.EMAHook):
         sharded = isinstance(runner.model, FullySharded)
         model = mirror(self.src_model) if sharded else self.src_model
         self.ema_model = MODELS.build(self.ema_cfg, default_args={"model": model})
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Go on with the average of a checkpoint, by name; or begin one with its weights.
+
+        Raises:
+            CheckpointError: When resuming, if a name or a shape of the average differs from the model's.
+        """
+        if runner._resume and "ema_state_dict" in checkpoint:
+            _check_average(checkpoint["ema_state_dict"], self.ema_model.state_dict())
+        super().after_load_checkpoint(runner, checkpoint)
+
+
+def _check_average(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    problems = [f"it lacks {name}" for name in wanted if name not in saved]
+    problems += [f"it has {name}, which this config's has not" for name in saved if name not in wanted]
+    shapes = {name: (tuple(saved[name].shape), tuple(wanted[name].shape)) for name in wanted if name in saved}
+    problems += [f"{name} is {old}, this config's {new}" for name, (old, new) in shapes.items() if old != new]
+    if problems:
+        more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise CheckpointError(
+            f"the average of the weights (EMA) in the checkpoint does not fit this config's model: "
+            f"{'; '.join(problems[:4])}{more}. A run goes on with the config it was begun with."
+        )
 
 
 def mirror(module: nn.Module, seen: dict[nn.Parameter, nn.Parameter] | None = None) -> nn.Module:
