@@ -16,6 +16,7 @@ COMMANDS = {
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
     "check-config": ("x2vlm.commands.check_config", "tell every problem of configs, without training"),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
+    "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),

@@ -75,7 +75,7 @@ class Settings:
 ALL_FAMILIES = tuple(value for value in vars(families).values() if isinstance(value, Registry))
 ANY = Role(ALL_FAMILIES, optional=True, elsewhere=True)
 
-OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "tokenizer", "attention")
+OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "word_width", "tokenizer", "attention")
 _COLLATE = Role((families.TRANSFORMS,), derived=("tokenizer", "batch_size"))
 _LOOP = Role((families.LOOPS,), hidden=("runner", "dataloader", "evaluator", "mode"), optional=True)
 _SCHEDULER = Role((families.PARAM_SCHEDULERS,), hidden=("optimizer",), extra=("convert_to_iter_based",))

@@ -103,6 +103,7 @@ class X2VLM(PretrainedModel):
             "text_width": text_width,
             "context_width": vision_width or text_width,
             "vocab_size": getattr(self.text_encoder, "vocab_size", None),
+            "word_width": _word_width(self.text_encoder),
             "tokenizer": tokenizer,
             "attention": attention,
             "init_from": getattr(self.text_encoder, "source", None),
@@ -248,3 +249,8 @@ class X2VLM(PretrainedModel):
     def encode_pixels(self, pixels: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images or clips through the vision encoder; see :func:`~x2vlm.models.encode.encode_pixels`."""
         return encode.encode_pixels(self, pixels, masked_patches)
+
+
+def _word_width(text_encoder: nn.Module | None) -> int | None:
+    words = getattr(text_encoder, "word_embeddings", None)
+    return None if words is None else words.shape[-1]
