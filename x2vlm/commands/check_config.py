@@ -7,7 +7,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.source import shown
+from x2vlm.config.config_source import shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:

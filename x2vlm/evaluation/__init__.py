@@ -1,9 +1,9 @@
 """Metrics: what a model is judged by, each with its protocol and what guessing would give."""
 
-from x2vlm.evaluation.attributes import AttributeMetric
-from x2vlm.evaluation.captioning import CaptioningMetric
-from x2vlm.evaluation.classification import ClassificationMetric
-from x2vlm.evaluation.grounding import GroundingMetric
-from x2vlm.evaluation.retrieval import RetrievalMetric
-from x2vlm.evaluation.vqa import VQAMetric
-from x2vlm.evaluation.winoground import WinogroundMetric
+from x2vlm.evaluation.tasks.attributes import AttributeMetric
+from x2vlm.evaluation.tasks.captioning import CaptioningMetric
+from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
+from x2vlm.evaluation.tasks.grounding import GroundingMetric
+from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
+from x2vlm.evaluation.tasks.vqa import VQAMetric
+from x2vlm.evaluation.tasks.winoground import WinogroundMetric

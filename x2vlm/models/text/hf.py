@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.packing import layout_of_mask
-from x2vlm.models.layers.shapes import check_shapes, ladder_of
+from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.text.hf_attention import cast_once_before, register_attention
 from x2vlm.models.text.hf_settings import (
     OWN_ATTENTION,
@@ -26,9 +26,9 @@ from x2vlm.models.text.hf_settings import (
     set_drop_path,
     set_dropout,
 )
-from x2vlm.models.text.probe import SUMMARIES, at_rest, probe, reading_problems
+from x2vlm.models.text.reading_probe import SUMMARIES, at_rest, probe, reading_problems
 from x2vlm.registry import TEXT_ENCODERS
-from x2vlm.weights.towers import choose_layers, fill, read_bert
+from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
 
 
 @TEXT_ENCODERS.register_module()
@@ -55,7 +55,7 @@ class HFTextEncoder(nn.Module):
         attention: Attention backend of the types that docs/models.md lists for it; the others, and all with ``native``,
             keep transformers' own attention.
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
-            :func:`~x2vlm.models.layers.shapes.ladder_of`.
+            :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
         summary: Which token stands for a whole text: ``first``, or ``last`` (the last real one) for networks that read
             from left to right.
 
