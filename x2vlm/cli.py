@@ -1,6 +1,7 @@
 """The command ``x2vlm``: one name for all tools, each imported only when it is called."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
     "check-config": ("x2vlm.commands.check_config", "tell every problem of configs, without training"),
+    "check-plugin": ("x2vlm.commands.check_plugin", "run what a plugin brings once, and tell what breaks its contract"),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
     "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
@@ -52,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Run one command; the scripts in ``tools/`` call this.
 
-    What a user can mend (a config, a missing file) is told in a sentence; any other error keeps its traceback.
+    What a user can mend (a config, a missing file) is told in a sentence, an error inside a plugin in a sentence and
+    its traceback; any other error keeps its traceback.
 
     Args:
         command: A key of ``COMMANDS``.
@@ -61,13 +64,18 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not.
     """
-    from x2vlm.building import ConfigError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
     module, _ = COMMANDS[command]
     try:
         return import_module(module).main(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
+        told = error.__cause__ or error
+        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        sys.stderr.write(f"{error.sentence}\n\n{trace}")
         return 1
 
 

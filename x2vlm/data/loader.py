@@ -10,6 +10,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from x2vlm.building import PartError, naming_the_part
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.record import RecordError
 from x2vlm.data.sampler import derive_seed, seeded
@@ -50,11 +51,20 @@ class SeededDataset(Dataset):
         for attempt in range(self.attempts):
             with seeded(derive_seed(self.seed, self.name, draw, attempt)):
                 try:
-                    return Drawn(self.adapter[index], bad, draw)
+                    return Drawn(self._sample(index), bad, draw)
                 except RecordError as error:
                     bad.append(BadRecord(error.where, error.reason))
             index = derive_seed(self.seed, self.name, draw, attempt, "instead") % len(self.adapter)
         return Drawn(None, bad, draw)
+
+    def _sample(self, index: int) -> Sample:
+        try:
+            with naming_the_part(self.adapter, f"record {index}"):
+                return self.adapter[index]
+        except PartError as error:
+            if isinstance(error.__cause__, RecordError):  # of a data set that is no Adapter
+                raise error.__cause__ from None
+            raise PartError(f"'{self.name}': {error}") from error.__cause__
 
 
 class SeededCollate:
@@ -74,12 +84,18 @@ class SeededCollate:
         samples = [one.sample for one in drawn if one.sample is not None]
         bad = [record for one in drawn for record in one.bad]
         if samples:
-            with seeded(derive_seed(self.seed, self.name, drawn[0].draw, "collate")):
+            where = f"'{self.name}', records {', '.join(_places(samples[:2]))}, ..."
+            seed = derive_seed(self.seed, self.name, drawn[0].draw, "collate")
+            with seeded(seed), naming_the_part(self.collate, where):
                 batch = self.collate(samples)
         else:
             nothing = torch.zeros(0, 0, dtype=torch.long)
             batch = Batch(text_ids=nothing, text_mask=nothing.bool())
         return replace(batch, bad=bad, drawn=len(samples) + len(bad))
+
+
+def _places(samples: Sequence[Sample]) -> list[str]:
+    return [str(getattr(sample, "where", "without a place")) for sample in samples]
 
 
 def make_loader(

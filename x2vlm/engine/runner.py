@@ -31,6 +31,7 @@ from x2vlm.engine.defaults import complete
 from x2vlm.engine.distributed.fsdp import FullySharded, is_sharding
 from x2vlm.engine.distributed.launch import init_processes
 from x2vlm.engine.hooks.terminal_log import spare_terminal
+from x2vlm.engine.metric_contract import check_calls
 from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
 from x2vlm.engine.train_loop import MixedTrainLoop
 from x2vlm.registry import LOOPS, METRICS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
@@ -99,15 +100,16 @@ class MixedRunner(Runner):
     def _build_evaluations(self, loop: BaseLoop | Mapping, mode: str, data: Mapping, metrics: Mapping) -> BaseLoop:
         if isinstance(loop, BaseLoop):
             return loop
+        path, root = "evaluations.{}.metric", self.cfg.get("data_root")
+        built = {name: _build_metric(name, cfg, self.tokenizer, self.work_dir, root) for name, cfg in metrics.items()}
+        for name, metric in built.items():
+            check_calls(metric, self._inner_model, path.format(name))
         parts = {
             "dataloader": {
-                name: build_evaluation_loader(name, cfg, self.tokenizer, self.ledger, self.cfg.get("data_root"))
+                name: build_evaluation_loader(name, cfg, self.tokenizer, self.ledger, root)
                 for name, cfg in data.items()
             },
-            "evaluator": {
-                name: _build_metric(name, cfg, self.tokenizer, self.work_dir, self.cfg.get("data_root"))
-                for name, cfg in metrics.items()
-            },
+            "evaluator": built,
         }
         return build(LOOPS, loop, f"{mode}_cfg", runner=self, mode=mode, **parts)
 

@@ -15,7 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
-from x2vlm.building import suggestion
+from x2vlm.building import PartError, naming_the_part, suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.data.sampler import derive_seed
 from x2vlm.data.streams import EvaluationLoader, Stream
@@ -33,6 +33,7 @@ from x2vlm.engine.failures.out_of_memory import describe_pass, explaining_out_of
 from x2vlm.engine.failures.update_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.hooks.data_waits import DataWaits
 from x2vlm.engine.hooks.logging_hooks import hook_of
+from x2vlm.engine.metric_contract import result_problem
 from x2vlm.engine.optim.optim_wrapper import autocast
 from x2vlm.engine.step_plan import PASSES, Objectives, StepPlan, in_passes, is_video
 from x2vlm.engine.total_loss import losses_of, named_scalars, sum_of_losses, with_stream_weights
@@ -399,8 +400,11 @@ class EvaluationLoop(BaseLoop):
         device = next(model.parameters()).device
         results: dict[str, float] = {}
         for name, metric in self.evaluator.items():
-            with torch.no_grad(), gathered(self.runner.model), autocast(self.precision, device):
+            modes = torch.no_grad(), gathered(self.runner.model), autocast(self.precision, device)
+            with modes[0], modes[1], modes[2], naming_the_part(metric, f"evaluation '{name}'"):
                 found = metric.evaluate(model, self.loaders[name])
+            if problem := result_problem(found):
+                raise PartError(f"evaluation '{name}': {type(metric).__name__}.evaluate returned {problem}")
             results |= {f"{name}/{key}": float(value) for key, value in found.items()}
         results = all_gather_objects(results)[0]  # all processes go on alike: a best checkpoint is written by all
         self._write(results)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.building import build
+from x2vlm.building import PartError, build, naming_the_part
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
+from x2vlm.models.contracts import check_tower, loss_problem
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
@@ -88,10 +89,13 @@ class X2VLM(PretrainedModel):
             self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
         if text_encoder is not None:
             self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **words)
+        for name in ("vision_encoder", "text_encoder"):
+            check_tower(name, getattr(self, name))
         text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
             self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)
+            check_tower("fusion_encoder", self.fusion_encoder, *widths.values())
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
@@ -180,14 +184,19 @@ class X2VLM(PretrainedModel):
         for stream, names in factors.items():
             for name in names:
                 check_needs(name, self.objectives[name].needs, encoded[stream])
-                requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
+                with naming_the_part(self.objectives[name], f"stream '{stream}', objective '{name}', requests"):
+                    requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
         fused = iter(self.read([request for own in requests.values() for request in own]))
         # 3. Losses of what was read, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
         for (stream, name), own in requests.items():
             objective, states = self.objectives[name], [next(fused) for _ in own]
             factor = factors[stream][name] * objective.weight
-            for key, value in objective.losses(encoded[stream], states).items():
+            with naming_the_part(objective, f"stream '{stream}', objective '{name}', losses"):
+                found = objective.losses(encoded[stream], states)
+            if problem := loss_problem(name, objective, found):
+                raise PartError(problem)
+            for key, value in found.items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
         return losses
 

@@ -23,6 +23,7 @@ from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 from x2vlm.data.batch import Sample
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
 from x2vlm.data.record import Record, RecordError, identity
+from x2vlm.data.record_contract import frames_problem, pairs_problem
 from x2vlm.data.tokenizer import mentions_side
 from x2vlm.data.transforms.geometry import (
     Size,
@@ -216,7 +217,13 @@ class PackSample(BaseTransform):
         self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
 
     def transform(self, results: Record) -> Sample:
-        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is a picture alone."""
+        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is a picture alone.
+
+        Raises:
+            ValueError: If it has not as many boxes and identities as texts, or frames that are no uint8 images.
+        """
+        if problem := frames_problem(results.get("frames")) or pairs_problem(results):
+            raise ValueError(f"{results['where']}: {problem}")
         sample = Sample(
             where=results["where"],
             texts=results.get("texts", []),

@@ -80,6 +80,10 @@ class RetrievalMetric:
         if index is not None:
             build(INDEXES, index, "index")  # mistakes are told now; each search fills one of its own
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {"itm": ("score",)} if self.rerank else {}
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Search everything the loaders of all processes yield.
 
