@@ -19,6 +19,7 @@ import x2vlm
 from x2vlm.building import ConfigError
 from x2vlm.commands.ablation_table import Result, metric_names, plot, summarise, to_csv, to_markdown, varying
 from x2vlm.config import add_cfg_options, load_config
+from x2vlm.run_name import run_name
 
 RECORD = "ablation.json"  # in a run's folder: what was asked for, and what came of it
 LOG = "ablation.log"
@@ -203,16 +204,17 @@ def write_report(records: Records, base: str, folder: Path, shown: Sequence[str]
 
 
 def unique_names(configs: Sequence[str | Path]) -> dict[str, Path]:
-    """Configs by the stem of their file, in order; the same file twice counts once.
+    """Configs by the names of their runs, in order; the same file twice counts once.
 
     Raises:
-        ConfigError: If two files have the same stem.
+        ConfigError: If two files have the same name.
     """
     named: dict[str, Path] = {}
     for config in map(Path, configs):
-        other = named.setdefault(config.stem, config)
+        name = run_name(config)
+        other = named.setdefault(name, config)
         if other.resolve() != config.resolve():
-            raise ConfigError(f"{other} and {config} would share the name '{config.stem}'. Rename one of them.")
+            raise ConfigError(f"{other} and {config} would share the name '{name}'. Rename one of them.")
     return named
 
 

@@ -19,7 +19,7 @@ from x2vlm.config.config_source import Source, missing_file, place, read_source,
 from x2vlm.config.overrides import apply_overrides
 from x2vlm.config.roles import TOP_LEVEL
 from x2vlm.config_text import OrderedConfig
-from x2vlm.plugins import load_plugins
+from x2vlm.plugins import load_plugins, use_plugins
 from x2vlm.signatures import suggestion
 
 
@@ -50,6 +50,8 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(report(path, [str(error)])) from error
     problems += _imports(cfg)
+    asked = [module for part in source.chain() for module in part.modules()] if source else []
+    use_plugins([part.path for part in source.chain()] if source else [path], [*asked, *_custom_imports(cfg)])
     with _unresolved():
         problems += _strange_names(cfg, source)
         _follow_removals(cfg, source)
@@ -157,8 +159,7 @@ def _imports(cfg: Config) -> list[str]:
             imported(part)
         except ConfigError as error:
             problems.append(error.message)
-    names = custom.get("imports") or [] if isinstance(custom, dict) else []
-    for name in [names] if isinstance(names, str) else names:
+    for name in _custom_imports(cfg):
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever the imported module raises, the config is what named it
@@ -168,6 +169,13 @@ def _imports(cfg: Config) -> list[str]:
             else:
                 problems.append(message)
     return problems
+
+
+def _custom_imports(cfg: Config) -> list[str]:
+    with _unresolved():
+        custom = cfg.get("custom_imports")
+    names = custom.get("imports") or [] if isinstance(custom, dict) else []
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _lost_removals(source: Source | None) -> list[str]:

@@ -42,6 +42,12 @@ class Source:
         nodes = (node for node in ast.walk(self.tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
         return {alias.asname or alias.name for node in nodes for alias in node.names}
 
+    def modules(self) -> set[str]:
+        """The modules this file imports from, bases not included."""
+        nodes = [node for node in self.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        return named | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+
     def read(self) -> set[str]:
         """Names this file uses the value of."""
         nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Name))
