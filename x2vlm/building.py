@@ -98,7 +98,7 @@ def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
     """Build the part that ``cfg`` describes.
 
     Args:
-        registry: The family the part belongs to.
+        registry: The family the part belongs to. MMEngine's order, ``build(cfg, registry)``, is understood too.
         cfg: ``dict(type=..., **arguments)``, where the type is a registered name, a dotted import path, a class or a
             function; or an object that is built already, which is returned as it is.
         path: Where ``cfg`` stands in the config, for messages, e.g. ``"model.vision_encoder"``.
@@ -110,6 +110,8 @@ def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
         FileNotFoundError: If the constructor raises one; the path is put in front.
         PartError: If the constructor of a plugin's part raises anything else.
     """
+    if isinstance(cfg, Registry) and isinstance(registry, Mapping):
+        registry, cfg = cfg, registry  # the order of MMEngine's build_from_cfg
     if not isinstance(cfg, Mapping):
         if cfg is None or isinstance(cfg, (str, int, float, list, tuple, type)):
             raise ConfigError(f"expected dict(type=...) or a built {registry.name}, not {cfg!r}.", path)

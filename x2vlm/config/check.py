@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from x2vlm.building import LAZY, ConfigError, called, imported, resolve
+from x2vlm.config.package_settings import package_problems
 from x2vlm.config.relations import relation_problems
 from x2vlm.config.roles import ALL_FAMILIES, ANY, TOP_LEVEL, Role, Settings, role_at, settings_at
 from x2vlm.plugins import broken_plugins
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from x2vlm.signatures import argument_problems, suggestion
+from x2vlm.signatures import argument_problems, suggestion, value_problems
 
 
 def tree_problems(tree: dict[str, Any]) -> list[str]:
@@ -22,7 +23,7 @@ def tree_problems(tree: dict[str, Any]) -> list[str]:
         tree: The config as plain dicts and lists, what it imports not yet imported.
     """
     problems = [problem for key in tree if key in TOP_LEVEL for problem in _walk(tree[key], (key,))]
-    return list(dict.fromkeys(problems + list(relation_problems(tree, find))))
+    return list(dict.fromkeys([*problems, *relation_problems(tree, find), *package_problems(tree)]))
 
 
 def find(type_: Any, role: Role) -> Any:
@@ -99,6 +100,7 @@ def _part_problems(node: dict[str, Any], path: str, role: Role | None) -> Iterat
     terms = {"hidden": role.hidden, "extra": role.extra, "title": called(type_)}
     problems = argument_problems(constructor, given, role.derived, **terms)
     yield from (f"{path}: {problem}" for problem in problems)
+    yield from (f"{path}.{problem}" for problem in value_problems(constructor, node))
 
 
 def _import_problems(node: Any, path: str, role: Role | None) -> Iterator[str]:
@@ -120,6 +122,7 @@ def _setting_problems(node: dict[str, Any], path: str, settings: Settings | None
     terms = {"hidden": settings.hidden, "extra": settings.extra}
     problems = argument_problems(settings.constructor(), node, settings.derived, **terms)
     yield from (f"{path}: {problem}" for problem in problems)
+    yield from (f"{path}.{problem}" for problem in value_problems(settings.constructor(), node))
     yield from (f"{path}: '{name}' is missing." for name in settings.extra if node.get(name) is None)
 
 

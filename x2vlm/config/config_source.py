@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from x2vlm.building import ConfigError
+from x2vlm.config.shipped import PACKAGE, is_shipped, shipped_file
 from x2vlm.signatures import suggestion
 
 
@@ -30,6 +31,11 @@ class Source:
         yield self
         for base in self.bases:
             yield from base.chain()
+
+    def statements(self) -> Iterator[ast.ImportFrom]:
+        """The imports inside ``read_base()``, of this file and of everything it is based on."""
+        for part in self.chain():
+            yield from (node for block in part.tree.body if isinstance(block, ast.With) for node in block.body)
 
     def assigned(self) -> dict[str, int]:
         """Top-level names this file assigns, with their lines."""
@@ -120,10 +126,17 @@ def _deleted(target: ast.expr) -> tuple[str, str, int] | None:
 def _base_path(path: Path, node: ast.stmt) -> Path:
     if not isinstance(node, ast.ImportFrom) or not node.module:
         raise ConfigError("only 'from .file import *' may stand inside read_base().", place(path, node.lineno))
+    if is_shipped(node):
+        base = shipped_file(node.module)
+        if not base.is_file():
+            near = missing_file(base) if base.parent.is_dir() else f"{base} does not exist."
+            raise ConfigError(f"base config not found: {near}", place(path, node.lineno))
+        return base
     if node.level == 0:
         raise ConfigError(
             f"'from {node.module} import ...' inside read_base() must be relative: start it with a dot, as in "
-            f"'from .{node.module.split('.')[-1]} import *'.",
+            f"'from .{node.module.split('.')[-1]} import *'. Configs of the library: 'from {PACKAGE}.demo.toy_pretrain "
+            "import *'.",
             place(path, node.lineno),
         )
     folder = path.parent

@@ -36,6 +36,24 @@ def relation_problems(tree: dict[str, Any], find: Find) -> Iterator[str]:
                 yield from _frame_problems(path, [_value(*step, FRAMES, find) for step in steps[1:]], num_frames)
 
 
+def doubts(tree: dict[str, Any]) -> Iterator[str]:
+    """What works and is likely not meant: sentences to warn with.
+
+    Args:
+        tree: The config as plain dicts and lists.
+    """
+    model = tree.get("model") if isinstance(tree.get("model"), dict) else {}
+    known, streams = model.get("objectives"), dict(members(tree, "streams"))
+    if not isinstance(known, dict) or not streams:
+        return
+    active = {name: one for name, one in streams.items() if one.get("weight", 1.0) != 0}
+    if any(one.get("objectives") is None for one in active.values()):
+        return  # such a stream runs all of them
+    for name in known:
+        if not any(name in one["objectives"] for one in active.values()):
+            yield f"model.objectives.{name} is run by no stream ({', '.join(active)}): it learns nothing."
+
+
 def members(tree: dict[str, Any], group: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The members of a group by name, as far as they are the dicts they should be."""
     found = tree.get(group)
