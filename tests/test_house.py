@@ -25,6 +25,7 @@ GROUND = [
 ]
 INSIDE = {  # rooms within a room, in the order in which they may import
     "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }
 MOST_FILES = 16  # of a folder, without __init__.py

@@ -14,7 +14,7 @@ import x2vlm.plugins
 from x2vlm.building import ConfigError, import_locations, resolve
 from x2vlm.commands.ablate import unique_names
 from x2vlm.config import load_config
-from x2vlm.engine.defaults import complete
+from x2vlm.engine.defaults import fill_defaults
 from x2vlm.family import Family
 from x2vlm.plugins import broken_plugins, load_plugins, plugin_folders, plugin_of
 from x2vlm.registry import VISION_ENCODERS
@@ -293,7 +293,7 @@ def test_two_plugins_with_a_config_each_are_two_runs(tmp_path):
     files = [Path("plugins/a/config.py"), Path("plugins/b/config.py"), Path("configs/demo/toy_pretrain.py")]
     assert [run_name(file) for file in files] == ["a/config", "b/config", "toy_pretrain"]
     assert list(unique_names(files)) == ["a/config", "b/config", "toy_pretrain"]
-    runs = [complete(Config(dict(), filename=str(file))) for file in written(tmp_path, files)]
+    runs = [fill_defaults(Config(dict(), filename=str(file))) for file in written(tmp_path, files)]
     assert [Path(run.work_dir) for run in runs[:2]] == [Path("work_dirs/a/config"), Path("work_dirs/b/config")]
     assert not any("/" in run.experiment_name for run in runs)
 
