@@ -7,7 +7,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,13 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(config: str | Path, overrides: dict | None = None) -> bool:
-    """Check one config and say so in a line, or in one line per problem."""
+    """Check one config and print a line, or one line per problem."""
     try:
         load_config(config, overrides)
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False
-    sys.stdout.write(f"{shown(config)}: ok\n")
+    sys.stdout.write(f"{display_path(config)}: ok\n")
     return True
 
 

@@ -16,7 +16,7 @@ from mmengine.registry import Registry
 from x2vlm import registry as families
 from x2vlm.building import LAZY, ConfigError, PartError, build, called
 from x2vlm.config import load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 from x2vlm.plugins import Plugin, load_plugins, plugin_of
 
 
@@ -42,18 +42,18 @@ def check(folder: Path, with_data: bool = True) -> bool:
             used |= set(_types(cfg.to_dict()))
             done = _run(cfg, with_data)
         except PartError as error:
-            _say(f"{shown(config)}: {error.sentence}")
+            _say(f"{display_path(config)}: {error.sentence}")
             if error.__cause__ is not None:
                 _say("".join(traceback.format_exception(error.__cause__)).rstrip())
             fine = False
         except (ConfigError, FileNotFoundError, ImportError, ValueError) as error:
             told = str(error)
-            _say(told if told.startswith(shown(config)) else f"{shown(config)}: {told}")
+            _say(told if told.startswith(display_path(config)) else f"{display_path(config)}: {told}")
             fine = False
         else:
-            _say(f"{shown(config)}: ok ({done})")
+            _say(f"{display_path(config)}: ok ({done})")
     if not configs:
-        _say(f"{shown(folder)} has no config*.py, so nothing was run. A config says how its parts are built.")
+        _say(f"{display_path(folder)} has no config*.py, so nothing was run. A config says how its parts are built.")
     for name in parts:
         if configs and name not in used:
             _say(f"note: no config names {name}: nothing was run of it")
@@ -69,9 +69,11 @@ def registered_by(plugin: str) -> Iterator[tuple[str, Any]]:
 
 def _loaded(folder: Path) -> Plugin:
     if not (folder / "__init__.py").is_file():
-        raise FileNotFoundError(f"{shown(folder)} is no plugin: it has no __init__.py.")
+        raise FileNotFoundError(f"{display_path(folder)} is no plugin: it has no __init__.py.")
     if folder.parent.name != "plugins":
-        raise ConfigError(f"{shown(folder)} does not lie in a folder 'plugins'. Move it to plugins/{folder.name}.")
+        raise ConfigError(
+            f"{display_path(folder)} does not lie in a folder 'plugins'. Move it to plugins/{folder.name}."
+        )
     found = next((p for p in load_plugins(folders=[folder.parent]) if Path(p.origin) == folder), None)
     if found is None:
         raise ConfigError(f"another plugin of the name '{folder.name}' was found first. Rename one of the folders.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import x2vlm
 
 if TYPE_CHECKING:
-    from x2vlm.config.config_source import Source
+    from x2vlm.config.config_source import ConfigSource
 
 PACKAGE = "x2vlm.configs"
 
@@ -37,7 +37,7 @@ def is_shipped(statement: ast.ImportFrom) -> bool:
     return statement.level == 0 and (statement.module or "").startswith(f"{PACKAGE}.")
 
 
-def copy_side_by_side(source: "Source", folder: Path) -> dict[str, Path]:
+def copy_side_by_side(source: "ConfigSource", folder: Path) -> dict[str, Path]:
     """Write a config and all it is based on into a folder, line by line as they are but for the names of their bases.
 
     Returns:

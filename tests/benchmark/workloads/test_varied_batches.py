@@ -3,10 +3,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from x2vlm.benchmark.works import training_works
-from x2vlm.benchmark.works.inference_works import Scale
-from x2vlm.benchmark.works.model_sizes import MASK_ID, MASKS, OBJECTIVES, SIZES, make_model
-from x2vlm.benchmark.works.varied_batches import CAPTIONS, PHRASES, on_device, varied_batches
+from x2vlm.benchmark.workloads import training_workloads
+from x2vlm.benchmark.workloads.model_sizes import MASK_ID, MASKS, OBJECTIVES, SIZES, make_model
+from x2vlm.benchmark.workloads.varied_batches import CAPTIONS, PHRASES, on_device, varied_batches
+from x2vlm.benchmark.workloads.workload import Scale
 from x2vlm.objectives import itm
 from x2vlm.reference.reference_model import ReferenceModel
 
@@ -85,10 +85,13 @@ def test_both_sides_have_the_same_losses_and_gradients_in_every_shape(monkeypatc
         ReferenceModel, "draw", lambda self, *feats: (torch.arange(len(feats[0])).roll(1).tolist(),) * 2
     )
     model = make_model(TINY, TINY.image, dropout=0.0).train()
-    plain = ReferenceModel(model, 40, MASKS)
+    reference = ReferenceModel(model, 40, MASKS)
     for streams in varied_batches(TINY, 6, 3):
         found = []
-        for losses, computed_by in ((training_works.library_losses, model), (training_works.plain_losses, plain)):
+        for losses, computed_by in (
+            (training_workloads.library_losses, model),
+            (training_workloads.reference_losses, reference),
+        ):
             model.zero_grad()
             total = losses(computed_by, streams, list(OBJECTIVES))
             total.backward()
@@ -98,11 +101,11 @@ def test_both_sides_have_the_same_losses_and_gradients_in_every_shape(monkeypatc
         torch.testing.assert_close(our_grads, their_grads, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("side", ["library", "plain"])
+@pytest.mark.parametrize("side", ["library", "reference"])
 def test_a_pass_updates_the_weights_in_every_step(side, monkeypatch):
     updates = []
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *args, **kwargs: updates.append(self))
-    (work,) = training_works.training(Scale(TINY, pairs=4, batches=3))
-    losses = getattr(work, side)()
-    assert len(losses) == len(work.steps) == len(updates) == 3
+    (workload,) = training_workloads.training(Scale(TINY, pairs=4, batches=3))
+    losses = getattr(workload, side)()
+    assert len(losses) == len(workload.steps) == len(updates) == 3
     assert torch.stack(losses).isfinite().all()

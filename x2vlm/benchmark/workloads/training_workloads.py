@@ -1,4 +1,4 @@
-"""Training steps that are measured, whole and growing part by part."""
+"""Training workloads: whole steps, and cumulative parts of a step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.benchmark.timing.device_precision import computing_in
-from x2vlm.benchmark.works.inference_works import CAPTION_TOKENS, Run, Scale, Work
-from x2vlm.benchmark.works.model_sizes import MASKS, OBJECTIVES, Size, image_batch, make_model, region_batch
-from x2vlm.benchmark.works.varied_batches import Stream, on_device, varied_batches
+from x2vlm.benchmark.timing.measurement import Run
+from x2vlm.benchmark.workloads.model_sizes import MASKS, OBJECTIVES, Size, image_batch, make_model, region_batch
+from x2vlm.benchmark.workloads.varied_batches import Stream, on_device, varied_batches
+from x2vlm.benchmark.workloads.workload import CAPTION_TOKENS, Scale, Workload
 from x2vlm.engine.hooks.compile_blocks import compile_blocks
 from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper
 from x2vlm.engine.optim.param_groups import X2VLMOptimConstructor
@@ -26,7 +27,7 @@ ADAMW = {
 }
 
 
-def train_step(scale: Scale) -> list[Work]:
+def train_step(scale: Scale) -> list[Workload]:
     """Forward and backward through captions and regions, three images for every eight of the latter."""
     model = make_model(scale.size, scale.size.image, dropout=scale.dropout).to(scale.device).train()
     images = images_of(scale.pairs)
@@ -34,10 +35,10 @@ def train_step(scale: Scale) -> list[Work]:
     return [step(name, model, mixed(scale.size, scale.pairs), 2 * scale.pairs, "pairs", scale)]
 
 
-def training(scale: Scale) -> list[Work]:
+def training(scale: Scale) -> list[Workload]:
     """Whole steps, the optimizer's included, through captions and regions whose shapes differ from step to step."""
     model = make_model(scale.size, scale.size.image, dropout=scale.dropout).to(scale.device).train()
-    plain = ReferenceModel(model, CAPTION_TOKENS, MASKS)
+    reference = ReferenceModel(model, CAPTION_TOKENS, MASKS)
     if scale.compiled:
         compile_blocks(model)
     precision = "fp32" if scale.precision == "tf32" else scale.precision
@@ -47,10 +48,10 @@ def training(scale: Scale) -> list[Work]:
     def whole(losses: Callable[..., Tensor], computed_by: Any, streams: Mapping[str, Stream]) -> Run:
         return _update(optim_wrapper, lambda: losses(computed_by, streams, list(OBJECTIVES)), scale)
 
-    steps = [(whole(library_losses, model, each), whole(plain_losses, plain, each)) for each in batches]
-    library, plainly = (lambda side=side: [both[side]() for both in steps] for side in (0, 1))
+    steps = [(whole(library_losses, model, each), whole(reference_losses, reference, each)) for each in batches]
+    library, with_reference = (lambda side=side: [both[side]() for both in steps] for side in (0, 1))
     name = f"training, {scale.pairs} captions and {scale.pairs} regions, {scale.batches} varied steps"
-    return [Work(named(name, scale), library, plainly, 2 * scale.pairs, "pairs", steps=tuple(steps))]
+    return [Workload(named(name, scale), library, with_reference, 2 * scale.pairs, "pairs", steps=tuple(steps))]
 
 
 def _update(optim_wrapper: MixedOptimWrapper, losses: Callable[[], Tensor], scale: Scale) -> Run:
@@ -66,7 +67,7 @@ def _update(optim_wrapper: MixedOptimWrapper, losses: Callable[[], Tensor], scal
     return run
 
 
-def video_step(scale: Scale) -> list[Work]:
+def video_step(scale: Scale) -> list[Workload]:
     """Forward and backward through two clips of three frames."""
     model = make_model(scale.size, scale.size.image, dropout=scale.dropout, frames=3).to(scale.device).train()
     streams = {"video": (image_batch(scale.size, 2, frames=3), IMAGE_OBJECTIVES)}
@@ -80,16 +81,16 @@ def mixed(size: Size, pairs: int) -> dict[str, Stream]:
 
 
 def images_of(regions: int) -> int:
-    """Three pictures for every eight regions."""
+    """Three images for every eight regions."""
     return max(1, 3 * regions // 8)
 
 
-def step(name: str, model: X2VLM, streams: Mapping[str, Stream], count: int, unit: str, scale: Scale) -> Work:
+def step(name: str, model: X2VLM, streams: Mapping[str, Stream], count: int, unit: str, scale: Scale) -> Workload:
     """A step through all streams, by both sides; of the model, which is compiled in place if the scale says so.
 
-    The plain path reads the weights of the blocks and never calls a block, so it runs as it is.
+    The reference path reads the weights of the blocks and never calls a block, so it runs as it is.
     """
-    plain = ReferenceModel(model, CAPTION_TOKENS, MASKS)
+    reference = ReferenceModel(model, CAPTION_TOKENS, MASKS)
     if scale.compiled:
         compile_blocks(model)
     streams = {name: (batch.to(scale.device), objectives) for name, (batch, objectives) in streams.items()}
@@ -97,50 +98,50 @@ def step(name: str, model: X2VLM, streams: Mapping[str, Stream], count: int, uni
     def with_library(only: Sequence[str]) -> Run:
         return _backward(model, lambda: library_losses(model, streams, only), scale)
 
-    def plainly(only: Sequence[str]) -> Run:
-        return _backward(model, lambda: plain_losses(plain, streams, only), scale)
+    def with_reference(only: Sequence[str]) -> Run:
+        return _backward(model, lambda: reference_losses(reference, streams, only), scale)
 
-    used = [one for one in OBJECTIVES if any(one in objectives for _, objectives in streams.values())]
-    more = {name: (with_library(used[: i + 1]), plainly(used[: i + 1])) for i, name in enumerate(used)}
+    names = [one for one in OBJECTIVES if any(one in objectives for _, objectives in streams.values())]
+    growing = {name: (with_library(names[: i + 1]), with_reference(names[: i + 1])) for i, name in enumerate(names)}
     vision = (
         _backward(model, lambda: _library_vision(model, streams), scale),
-        _backward(model, lambda: _plain_vision(plain, streams), scale),
+        _backward(model, lambda: _reference_vision(reference, streams), scale),
     )
-    parts = {"vision": vision, "text": more.pop("itc")} | more
-    return Work(named(name, scale), with_library(used), plainly(used), count, unit, parts)
+    parts = {"vision": vision, "text": growing.pop("itc")} | growing
+    return Workload(named(name, scale), with_library(names), with_reference(names), count, unit, parts)
 
 
 def named(name: str, scale: Scale) -> str:
-    """A name, and what is unusual about how it is done."""
-    how = [scale.precision] * (scale.precision != "fp32") + ["compiled"] * scale.compiled
-    return ", ".join([name, *how])
+    """A name with precision and compilation, where these are not the defaults."""
+    suffixes = [scale.precision] * (scale.precision != "fp32") + ["compiled"] * scale.compiled
+    return ", ".join([name, *suffixes])
 
 
 def library_losses(model: X2VLM, streams: Mapping[str, Stream], only: Sequence[str]) -> Tensor:
-    """As the training loop does it: the sum of the losses of all streams, which go through the model together."""
+    """As the training loop computes it: the sum of the losses of all streams, which go through the model together."""
     batches = {stream: batch for stream, (batch, _) in streams.items()}
-    used = {stream: [name for name in names if name in only] for stream, (_, names) in streams.items()}
-    losses = model(batches, objectives=used)
+    names_by_stream = {stream: [name for name in names if name in only] for stream, (_, names) in streams.items()}
+    losses = model(batches, objectives=names_by_stream)
     return sum(value for each in losses.values() for value in each.values())
 
 
-def plain_losses(plain: ReferenceModel, streams: Mapping[str, Stream], only: Sequence[str]) -> Tensor:
+def reference_losses(reference: ReferenceModel, streams: Mapping[str, Stream], only: Sequence[str]) -> Tensor:
     """As published: the sum of the losses of one stream after the other; they go backward together."""
     losses = [
-        plain.losses(batch, [name for name in objectives if name in only]) for batch, objectives in streams.values()
+        reference.losses(batch, [name for name in objectives if name in only]) for batch, objectives in streams.values()
     ]
     return sum(value for each in losses for value in each.values())
 
 
 def _library_vision(model: X2VLM, streams: Mapping[str, Stream]) -> Tensor:
-    """What of a step is there before any text: pictures of all streams in one pass, and features of their parts."""
+    """The vision part of a step: images of all streams in one pass, and features of their regions."""
     encoded = model({stream: batch for stream, (batch, _) in streams.items()}, mode="encode")
     return sum(each.context.feat.sum() for each in encoded.values())
 
 
-def _plain_vision(plain: ReferenceModel, streams: Mapping[str, Stream]) -> Tensor:
-    summaries = [plain.contexts(batch)[0].embeds[:, 0] for batch, _ in streams.values()]
-    return sum(F.normalize(plain.model.vision_proj(summary), dim=-1).sum() for summary in summaries)
+def _reference_vision(reference: ReferenceModel, streams: Mapping[str, Stream]) -> Tensor:
+    summaries = [reference.contexts(batch)[0].embeds[:, 0] for batch, _ in streams.values()]
+    return sum(F.normalize(reference.model.vision_proj(summary), dim=-1).sum() for summary in summaries)
 
 
 def _backward(model: X2VLM, losses: Callable[[], Tensor], scale: Scale) -> Run:

@@ -1,14 +1,15 @@
-"""Every work that can be measured, by name, and how much of it."""
+"""All workloads by name, and cases: a workload with its options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from x2vlm.benchmark.works.data_works import data, end_to_end
-from x2vlm.benchmark.works.inference_works import Scale, Work, answer, caption, encode, rerank
-from x2vlm.benchmark.works.model_sizes import SIZES
-from x2vlm.benchmark.works.training_works import train_step, training, video_step
+from x2vlm.benchmark.workloads.data_workloads import data, end_to_end
+from x2vlm.benchmark.workloads.inference_workloads import answer, caption, encode, rerank
+from x2vlm.benchmark.workloads.model_sizes import SIZES
+from x2vlm.benchmark.workloads.training_workloads import train_step, training, video_step
+from x2vlm.benchmark.workloads.workload import Scale, Workload
 
-WORKS: dict[str, Callable[[Scale], list[Work]]] = {
+WORKLOADS: dict[str, Callable[[Scale], list[Workload]]] = {
     "train-step": train_step,
     "training": training,
     "video-step": video_step,
@@ -19,15 +20,15 @@ WORKS: dict[str, Callable[[Scale], list[Work]]] = {
     "data": data,
     "end-to-end": end_to_end,
 }
-ALL = ("train-step", "train-step-16", "train-step-bf16", *list(WORKS)[1:])
+ALL = ("train-step", "train-step-16", "train-step-bf16", *list(WORKLOADS)[1:])
 
 
 @dataclass(frozen=True)
 class Case:
-    """A work and how it is done; plain words and numbers, so that another process can be told.
+    """A workload and its options; plain strings and numbers, so that it can be passed to another process.
 
     Attributes:
-        work: A key of ``WORKS``.
+        work: A key of ``WORKLOADS``.
         size: A key of ``SIZES``.
         pairs: Captions, and as many regions, of a training step.
         queries: Images, and texts, whose candidates are ranked; None: 8 at base size, 2 at tiny.
@@ -37,7 +38,7 @@ class Case:
         batches: Of varied training; None: 20, on a CPU at base size 6.
     """
 
-    work: str
+    workload: str
     size: str = "base"
     pairs: int = 8
     queries: int | None = None
@@ -47,29 +48,29 @@ class Case:
     batches: int | None = None
 
     @property
-    def place(self) -> str:
-        """The device that this work is measured on."""
-        return "cpu" if self.work == "data" else self.device
+    def measured_on(self) -> str:
+        """The device that this workload is measured on."""
+        return "cpu" if self.workload == "data" else self.device
 
-    def works(self) -> list[Work]:
-        """Built: models, weights and inputs."""
+    def workloads(self) -> list[Workload]:
+        """Build the models, weights and inputs."""
         queries = self.queries or (8 if self.size == "base" else 2)
-        batches = self.batches or (6 if self.place == "cpu" and self.size == "base" else 20)
+        batches = self.batches or (6 if self.measured_on == "cpu" and self.size == "base" else 20)
         scale = Scale(
             SIZES[self.size],
             self.pairs,
             queries,
             precision=self.precision,
             compiled=self.compiled,
-            device=self.place,
+            device=self.measured_on,
             batches=batches,
         )
-        return WORKS[self.work](scale)
+        return WORKLOADS[self.workload](scale)
 
     def named(self, name: str) -> "Case":
         """The same for one of ``ALL``."""
         if name == "train-step-16":
-            return replace(self, work="train-step", pairs=16)
+            return replace(self, workload="train-step", pairs=16)
         if name == "train-step-bf16":
-            return replace(self, work="train-step", precision="bf16")
-        return replace(self, work=name)
+            return replace(self, workload="train-step", precision="bf16")
+        return replace(self, workload=name)

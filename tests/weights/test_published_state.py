@@ -1,12 +1,13 @@
-"""Names of the published classes: there and back again, name for name, byte for byte."""
+"""State dicts of the published classes: there and back again, name for name, byte for byte."""
 
 import json
 
 import pytest
 import torch
 
-from x2vlm.weights.published_names import from_published, guess_kind, is_published, to_published
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.kind_detection import guess_kind, is_published
+from x2vlm.weights.published_state import from_published, to_published
 
 TINY = [
     *("XVLM", "XVLMForRetrieval", "XVLMForGrounding", "XVLMForVQA", "XVLMForMLMCaptioning", "XVLMForNLVR"),
@@ -127,12 +128,12 @@ def test_what_the_model_computes_with_is_never_put_aside(published):
         assert rest == expected.get(kind, set()), kind
 
 
-def test_names_of_no_published_class_are_told():
+def test_names_of_no_published_class_are_reported():
     with pytest.raises(CheckpointError, match=r"names are of no published class: foo, bar.*Known: XVLM, "):
         from_published({"foo": torch.zeros(1), "bar": torch.zeros(1)})
 
 
-def test_a_misspelt_class_is_told_with_the_nearest(published):
+def test_a_misspelt_class_is_reported_with_the_nearest(published):
     state = random_state(published["tiny"]["XVLM"])
     with pytest.raises(CheckpointError, match=r"no published class 'XVLMForRetrival'.*Did you mean 'XVLMForRetrieval'"):
         from_published(state, kind="XVLMForRetrival")

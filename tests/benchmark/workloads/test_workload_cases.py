@@ -4,22 +4,22 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from x2vlm.benchmark.works.all_works import WORKS
-from x2vlm.benchmark.works.inference_works import Scale
-from x2vlm.benchmark.works.model_sizes import SIZES, make_model, pixels
+from x2vlm.benchmark.workloads.model_sizes import SIZES, make_model, pixels
+from x2vlm.benchmark.workloads.workload import Scale
+from x2vlm.benchmark.workloads.workload_cases import WORKLOADS
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.reference.reference_model import ReferenceModel
-from x2vlm.reference.reference_tasks import PlainCaptionReader
+from x2vlm.reference.reference_tasks import ReferenceCaptionReader
 
 SCALE = Scale(SIZES["tiny"], pairs=8, queries=2, dropout=0.0)
 
 
 @pytest.mark.parametrize("name", ["rerank", "encode", "answer", "caption"])
 def test_both_sides_give_the_same(name):
-    for work in WORKS[name](SCALE):
-        ours, theirs = work.library(), work.plain()
+    for workload in WORKLOADS[name](SCALE):
+        ours, theirs = workload.library(), workload.reference()
         if name == "caption":
             assert [one.ids for one in ours] == [one.ids for one in theirs]
             assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5, rel=1e-5)
@@ -30,10 +30,10 @@ def test_both_sides_give_the_same(name):
             torch.testing.assert_close(ours.view(theirs.shape), theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in WORKS if name not in ("data", "training")])
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("data", "training")])
 def test_both_sides_run_in_bf16_and_compute_products_in_it(name):
-    for work in WORKS[name](replace(SCALE, precision="bf16")):
-        for side in (work.library, work.plain):
+    for workload in WORKLOADS[name](replace(SCALE, precision="bf16")):
+        for side in (workload.library, workload.reference):
             with Types() as types:
                 side()
             assert torch.bfloat16 in types.seen
@@ -66,7 +66,7 @@ class Types(TorchDispatchMode):
         BeamSearch(beams=3, min_length=2, max_length=7, no_repeat=1),
     ],
 )
-def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
+def test_captions_are_those_of_the_reference_path_whatever_the_search(search):
     size = SCALE.size
     model = make_model(size, size.image, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}}).eval()
     generator, head = torch.Generator().manual_seed(1), model.objectives["caption"]
@@ -75,8 +75,8 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         images = pixels(3, size.image)
         ours = head.generate(model, model.encode(Batch(None, None, images, torch.arange(3))), search)
-        plain = ReferenceModel(model)
-        reader = PlainCaptionReader(plain, plain.encode_pixels(images))
+        reference = ReferenceModel(model)
+        reader = ReferenceCaptionReader(reference, reference.encode_pixels(images))
         theirs = search(reader, torch.tensor([head.start_ids] * 3), head.end_id)
     assert [one.ids for one in ours] == [one.ids for one in theirs]
     assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5, rel=1e-5)
@@ -84,19 +84,19 @@ def test_captions_are_those_of_the_plain_path_whatever_the_search(search):
 
 @pytest.mark.parametrize("name", ["train-step", "video-step"])
 def test_both_sides_train_on_the_same_losses_where_nothing_is_drawn(name):
-    (work,) = WORKS[name](SCALE)
-    for part in ("vision", "text"):  # features of pictures, then the contrastive loss; no negatives
-        library, plain = work.parts[part]
-        torch.testing.assert_close(library(), plain(), atol=1e-5, rtol=1e-5)
-    assert list(work.parts) == ["vision", "text", "itm", "mlm", *["bbox"] * (name == "train-step")]
+    (workload,) = WORKLOADS[name](SCALE)
+    for part in ("vision", "text"):  # features of images, then the contrastive loss; no negatives
+        library, reference = workload.parts[part]
+        torch.testing.assert_close(library(), reference(), atol=1e-5, rtol=1e-5)
+    assert list(workload.parts) == ["vision", "text", "itm", "mlm", *["bbox"] * (name == "train-step")]
 
 
 @pytest.mark.parametrize(("backend", "apart"), [("pillow", 1e-6), ("torch", 0.005)])  # a level is 0.015
 def test_both_sides_read_the_same_regions_from_the_same_random_numbers(backend, apart):
-    (work,) = WORKS["data"](SCALE, backend)
-    ours, theirs = work.library(), work.plain()
+    (workload,) = WORKLOADS["data"](SCALE, backend)
+    ours, theirs = workload.library(), workload.reference()
     assert ours.texts == theirs.texts
-    assert len(ours) > 20  # several of each picture
+    assert len(ours) > 20  # several of each image
     assert (ours.pixels - theirs.pixels).abs().mean() < apart
     torch.testing.assert_close(ours.boxes_xyxy, theirs.boxes_xyxy)
     assert torch.equal(ours.has_box, theirs.has_box)
@@ -107,7 +107,7 @@ def test_both_sides_read_the_same_regions_from_the_same_random_numbers(backend, 
 
 
 def test_both_sides_train_on_what_they_read():
-    (work,) = WORKS["end-to-end"](SCALE)
-    work.library()
-    work.plain()
-    assert work.count == 8
+    (workload,) = WORKLOADS["end-to-end"](SCALE)
+    workload.library()
+    workload.reference()
+    assert workload.count == 8

@@ -1,4 +1,4 @@
-"""The models and batches that are measured: as large as published, or tiny to see that all of it runs."""
+"""The models and batches that are measured: as large as published, or tiny for tests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.models.x2vlm import X2VLM
 
 MASK_ID, FIRST_WORD = 4, 5
-MASKS = 12  # words of a text that are guessed, at most
+MASKS = 12  # masked tokens of a text, at most
 OBJECTIVES = {
     "itc": {"type": "ITC", "positives": "pairs"},
     "itm": {"type": "ITM", "positives": "pairs"},
@@ -23,7 +23,7 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is.
+    """Sizes of the models and inputs.
 
     Attributes:
         width: Of all towers.
@@ -31,9 +31,9 @@ class Size:
         fusion_depth: Layers of the fusion encoder and of the answer decoder.
         vocab_size: Number of words.
         patch: Side of a patch in pixels.
-        image: Side of a picture in pre-training, in pixels.
-        large: Side of a picture in retrieval.
-        caption: Side of a picture that is captioned.
+        image: Side of an image in pre-training, in pixels.
+        large: Side of an image in retrieval.
+        caption: Side of an image in captioning.
         k: Candidates of a query in re-ranking.
         answers: Candidates among the answers of which ``ranked`` are ranked as a whole.
         ranked: See ``answers``.
@@ -64,7 +64,7 @@ def make_model(
 
     Args:
         size: How large.
-        image: Side of its pictures, in pixels.
+        image: Side of its images, in pixels.
         objectives: Those of pre-training where not given.
         dropout: In all towers (0 also means no stochastic depth).
         frames: Of a clip; 0 where there are none.
@@ -90,34 +90,34 @@ def make_model(
 
 
 def texts(size: Size, count: int, tokens: int, seed: int) -> dict[str, Tensor]:
-    """``count`` texts of ``tokens`` tokens, half of them to be guessed, ``MASKS`` at most."""
-    guesses = min(MASKS, tokens // 2)
+    """``count`` texts of ``tokens`` tokens, half of them masked, ``MASKS`` at most."""
+    num_masked = min(MASKS, tokens // 2)
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(FIRST_WORD, size.vocab_size, (count, tokens), generator=generator)
-    guessed = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[:guesses] for _ in range(count)])
+    positions = torch.stack([1 + torch.randperm(tokens - 1, generator=generator)[:num_masked] for _ in range(count)])
     return {
         "text_ids": ids,
         "text_mask": torch.ones(count, tokens, dtype=torch.bool),
-        "masked_ids": ids.scatter(1, guessed, MASK_ID),
-        "mlm_positions": guessed,
-        "mlm_labels": ids.gather(1, guessed),
+        "masked_ids": ids.scatter(1, positions, MASK_ID),
+        "mlm_positions": positions,
+        "mlm_labels": ids.gather(1, positions),
     }
 
 
 def pixels(count: int, side: int, frames: int = 0) -> Tensor:
-    """Pictures ``[count, 3, side, side]``, or clips ``[count, frames, 3, side, side]``, of noise."""
+    """Images ``[count, 3, side, side]``, or clips ``[count, frames, 3, side, side]``, of noise."""
     shape = (count, frames, 3, side, side) if frames else (count, 3, side, side)
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 
 
 def image_batch(size: Size, count: int, frames: int = 0, tokens: int = 12) -> Batch:
-    """Pictures (or clips), each with a caption."""
-    own = torch.arange(count)
-    return Batch(**texts(size, count, tokens, seed=1), pixels=pixels(count, size.image, frames), owner=own, ids=own)
+    """Images (or clips), each with a caption."""
+    index = torch.arange(count)
+    return Batch(**texts(size, count, tokens, seed=1), pixels=pixels(count, size.image, frames), owner=index, ids=index)
 
 
 def region_batch(size: Size, count: int, images: int) -> Batch:
-    """Phrases of 5 tokens, each with a box in one of the pictures."""
+    """Phrases of 5 tokens, each with a box in one of the images."""
     generator = torch.Generator().manual_seed(4)
     extent = 0.2 + 0.5 * torch.rand(count, 2, generator=generator)
     middle = extent / 2 + (1 - extent) * torch.rand(count, 2, generator=generator)
