@@ -24,7 +24,7 @@ GROUND = [
     "weights",
 ]
 INSIDE = {  # rooms within a room, in the order in which they may import
-    "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "data": ["io", "transforms", "datasets", "collate", "toy", "tools"],
     "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }

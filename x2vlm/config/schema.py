@@ -80,7 +80,7 @@ OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "wo
 _COLLATE = PartSchema((families.TRANSFORMS,), derived=("tokenizer", "batch_size"))
 _LOOP = PartSchema((families.LOOPS,), hidden=("runner", "dataloader", "evaluator", "mode"), optional=True)
 _SCHEDULER = PartSchema((families.PARAM_SCHEDULERS,), hidden=("optimizer",), extra=("convert_to_iter_based",))
-_MASKING = SettingsSchema("x2vlm.data.masking:Masking")
+_MASKING = SettingsSchema("x2vlm.data.collate.token_masking:Masking")
 
 # "*" matches one key, "#" one index of a list; "**" at the start matches any path.
 PART_SCHEMAS = {
@@ -164,9 +164,9 @@ TOP_LEVEL = OURS | MMENGINE
 SETTINGS_SCHEMAS = {
     "streams.*": SettingsSchema("x2vlm.data.streams:Stream", derived=("collate",), hidden=("name",), optional=False),
     "evaluations.*": SettingsSchema(
-        "x2vlm.data.streams:EvaluationLoader",
+        "x2vlm.data.loader:EvaluationLoader",
         derived=("collate",),
-        hidden=("name", "ledger"),
+        hidden=("name", "bad_record_log"),
         extra=("metric",),
         optional=False,
     ),

@@ -1,4 +1,4 @@
-"""What fuzzing found, each told as a bad record now; and the limits that a config states."""
+"""Regressions of what fuzzing found: each is a bad record now; and the limits that a config sets."""
 
 import io
 import json
@@ -10,9 +10,9 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
@@ -21,7 +21,7 @@ from x2vlm.data.datasets.tables import Table
 from x2vlm.data.datasets.tar_shards import TarShards
 from x2vlm.data.datasets.webdataset import WebDataset
 from x2vlm.data.io.image_decoding import decode_image
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.phrase_boxes import phrase_elements
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
@@ -29,8 +29,9 @@ from x2vlm.data.streams import Stream
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.elements import box_inside
 from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import LoadImage, PackSample
+from x2vlm.data.transforms.image import LoadImage
 from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
 
 
@@ -42,17 +43,17 @@ def refused(work, *reasons):
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "a.tar")
-    refused(lambda: decode_image(tmp_path / "a.png", "x:1"), r"^x:1: .*a\.png: is no ordinary file")
-    refused(lambda: TarIndex(tmp_path / "a.tar").read("a.png", "x:1"), r"^x:1: .*is no ordinary file")
+    refused(lambda: decode_image(tmp_path / "a.png", "x:1"), r"^x:1: .*a\.png: is no regular file")
+    refused(lambda: TarIndex(tmp_path / "a.tar").read("a.png", "x:1"), r"^x:1: .*is no regular file")
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/stdin"])
 def test_a_device_is_refused_also_where_annotations_may_name_any_file(write_lines, name):
     data = JsonLines(write_lines({"image": name, "caption": "a"}), image_root="/")
-    refused(lambda: decode_image(data.record(0)["image"], "x:1"), "is no ordinary file|No such device|No such file")
+    refused(lambda: decode_image(data.record(0)["image"], "x:1"), "is no regular file|No such device|No such file")
 
 
-def test_half_a_character_in_the_name_of_a_file_is_told(write_lines, write_tar):
+def test_half_a_character_in_the_name_of_a_file_is_reported(write_lines, write_tar):
     data = JsonLines(write_lines({"image": "half\ud800.png", "caption": "a"}))
     refused(lambda: decode_image(data.record(0)["image"], "x:1"), "surrogates not allowed")
     refused(lambda: TarIndex(write_tar(("a", b""))).read("\ud800", "x:1"), r"no member can be called '\\ud800'")
@@ -64,19 +65,19 @@ def test_a_number_of_thousands_of_digits_breaks_its_line_only(write_lines):
     assert data.record(1)["caption"] == "b"
 
 
-def test_boxes_and_phrases_of_numbers_that_no_computer_holds_are_told():
+def test_boxes_and_phrases_of_numbers_that_no_computer_holds_are_reported():
     with pytest.raises(ValueError, match="expected four numbers"):
         box_inside({"bb": [10**400, 0, 1, 1]}, 8, 8)
     refused(lambda: phrase_elements([{"text": "a", "ent": 1}], {1: {"boxes": [[10**400, 0, 1, 1]]}}, "x:1"), "^x:1")
 
 
 @pytest.mark.parametrize("clips", [5, {"a": 1}, "ab"])
-def test_clips_that_are_no_list_are_told(write_lines, clips):
+def test_clips_that_are_no_list_are_reported(write_lines, clips):
     data = JsonLines(write_lines({"clips": clips}))
     refused(lambda: data.record(0), r"^train\.jsonl:1: clips: expected a list of objects")
 
 
-def test_a_record_without_video_among_videos_is_told():
+def test_a_record_without_video_among_videos_is_reported():
     refused(lambda: SampleFrames(2)({"where": "x:1", "image": b""}), "^x:1: there is no video")
 
 
@@ -87,13 +88,13 @@ EXAMPLE = {"images": ["a.png"], "sentence": "A circle .", "label": "true", "iden
     ("changes", "reason"),
     [
         ({"identifier": None}, "identifier"),
-        ({"images": [5]}, "expected the name of a picture, got 5"),
+        ({"images": [5]}, "expected the name of an image, got 5"),
         ({"images": "a" * 50_000}, "expected a list of up to 6 names"),
         ({"permutation": float("inf")}, "not an example of NLVR v1"),
         ({"structured_rep": [[]]}, "not an example of NLVR v1"),
     ],
 )
-def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes, reason):
+def test_an_example_of_nlvr_that_is_none_is_reported(write_lines, write_tar, changes, reason):
     line = {key: value for key, value in (EXAMPLE | changes).items() if value is not None}
     data = NlvrV1(write_lines(line), write_tar(("a.png", b"")), ambiguous=False)
     assert len(data) == 1
@@ -102,7 +103,7 @@ def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes
 
 def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, monkeypatch):
     log = []
-    monkeypatch.setattr("x2vlm.data.datasets.coco.print_log", lambda text, **options: log.append(text))
+    monkeypatch.setattr("x2vlm.data.io.coco_file.print_log", lambda text, **options: log.append(text))
     images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}, {"id": 2}, None, {"id": [], "file_name": "b"}]
     whole = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}
     boxes = [whole, whole | {"bbox": [10**400, 0, 1, 1]}, whole | {"image_id": None}, whole | {"bbox": ["1"] * 4}, 7]
@@ -115,12 +116,12 @@ def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, 
 
 
 @pytest.mark.parametrize("answers", [["half \ud800"], [["red", float("nan")]], [["red", 10**400]], [["red", -1]]])
-def test_answers_that_no_tokenizer_or_tensor_takes_are_told(answers):
+def test_answers_that_no_tokenizer_or_tensor_takes_are_reported(answers):
     refused(lambda: PickAnswers()({"where": "x:1", "texts": ["a"], "answers": answers}), "^x:1")
 
 
 @pytest.mark.parametrize("label", [float("nan"), float("inf"), 2**70, -1, "9" * 5000])
-def test_labels_that_are_no_class_are_told(label):
+def test_labels_that_are_no_class_are_reported(label):
     refused(lambda: PickLabel()({"where": "x:1", "label": label}), "^x:1: its label is .*; expected the number of")
 
 
@@ -144,7 +145,7 @@ def member(name, headers=None):
     return info
 
 
-def test_a_member_that_says_it_is_larger_than_its_file_makes_no_room_for_it(tmp_path):
+def test_a_member_whose_header_is_larger_than_its_file_makes_no_room_for_it(tmp_path):
     raw = bytearray(tar_of(tmp_path / "a.tar", member("a")).read_bytes())
     raw[124:136] = b"77777777777\0"  # eight GiB
     raw[148:156] = b" " * 8
@@ -165,7 +166,7 @@ def test_a_member_that_says_it_is_larger_than_its_file_makes_no_room_for_it(tmp_
         {"GNU.sparse.map": "0,x"},
     ],
 )
-def test_an_extended_header_that_lies_ends_the_tar_and_is_told(tmp_path, headers):
+def test_an_extended_header_that_lies_ends_the_tar_and_is_reported(tmp_path, headers):
     index = TarIndex(tar_of(tmp_path / "a.tar", member("first"), member("second", headers)))
     assert index.problem.startswith("the tar ends early: ")
     assert index.read("first", "x:1") == bytes(4)
@@ -183,7 +184,7 @@ def test_a_sparse_map_without_end_is_not_read_for_ever(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
+def test_members_of_any_tar_are_read_or_reported(tmp_path, seed):
     rng = random.Random(seed)
     (tmp_path / "a.tar").write_bytes(hostile.tar([(f"{i}.jpg", b"content") for i in range(5)], rng))
     index = TarIndex(tmp_path / "a.tar")
@@ -196,14 +197,14 @@ def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
 
 def test_signs_that_a_terminal_obeys_or_a_file_refuses_are_shown_as_such(tmp_path):
     bad = BadRecord("a\x1b[2J\n.jsonl:1", "half \ud800, \u202e turned, \x07" + "x" * 5000)
-    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
-    ledger.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
+    log = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
+    log.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
     line = json.loads((tmp_path / "bad.jsonl").read_text("utf-8"))
     assert line["where"] == r"a\x1b[2J\n.jsonl:1"
     assert line["reason"].startswith(r"half \ud800, \u202e turned, \x07x")
     assert len(line["reason"]) < 1100
-    assert BadRecordLog(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
-    assert named_records([bad]).isprintable()
+    assert BadRecordLog(tmp_path / "bad.jsonl").counts["image"].reasons.keys() == {line["where"]}
+    assert format_bad_records([bad]).isprintable()
 
 
 def test_the_longest_line_can_be_set(write_lines):
@@ -239,7 +240,7 @@ def test_the_longest_text_and_the_most_elements_can_be_set(write_lines, line, re
     refused(lambda: data[0], r"^train\.jsonl:1: ", reason)
 
 
-def test_what_is_nested_so_deep_that_no_process_could_send_it_is_told(write_lines):
+def test_what_is_nested_so_deep_that_no_process_could_send_it_is_reported(write_lines):
     deep = "[" * 500 + "]" * 500
     data = PlainText(write_lines('{"text": "a", "x": ' + deep + "}"), "text")
     assert data[0]["text"] == "a"  # what is not read does not matter
@@ -255,9 +256,9 @@ def test_what_is_nested_so_deep_that_no_process_could_send_it_is_told(write_line
         (dict(max_bytes="1M"), r"limits: max_bytes is '1M'; expected a whole number"),
     ],
 )
-def test_a_limit_that_is_none_is_told(limits, reason):
+def test_a_limit_that_is_none_is_reported(limits, reason):
     with pytest.raises(ValueError, match=reason):
-        Limits.of(limits)
+        RecordLimits.of(limits)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -265,19 +266,19 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     write_tar, write_lines, png, workers
 ):
     tars = [write_tar(*((f"{i}.png", png()) for i in range(4)), name=f"{name}.tar") for name in "ab"]
-    places = [(tar.name, i) for tar in tars for i in range(4)]
-    lines = [{"key": f"{tar}{i}", "shard": tar, "member": f"{i}.png", "captions": ["a"]} for tar, i in places]
+    positions = [(tar.name, i) for tar in tars for i in range(4)]
+    lines = [{"key": f"{tar}{i}", "shard": tar, "member": f"{i}.png", "captions": ["a"]} for tar, i in positions]
     data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
     stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
     stream.start(0)
-    ledger = BadRecordLog(max_fraction=0.2, min_records=20)
-    ledger.note("image", next(stream))
-    assert not ledger.tallies["image"].bad
+    log = BadRecordLog(max_fraction=0.2, min_records=20)
+    log.note("image", next(stream))
+    assert not log.counts["image"].bad
     tars[1].unlink()
     with pytest.raises(TooManyBadRecordsError, match=r"train\.jsonl:\d: .*b\.tar: No such file"):
         for _ in range(40):
             batch = next(stream)
             assert len(batch) == 4  # others take their place
-            ledger.note("image", batch)
-    assert {bad.partition(":")[2] for bad in ledger.tallies["image"].named} <= set("5678")
+            log.note("image", batch)
+    assert {bad.partition(":")[2] for bad in log.counts["image"].reasons} <= set("5678")
     stream.stop()
