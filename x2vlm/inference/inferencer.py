@@ -1,7 +1,9 @@
-"""Ask a trained model: which of these texts fits this picture, where in it is this thing, what is the answer?"""
+"""Ask a trained model: which text fits, which image, where is it, what is the answer, what is to be seen?
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+Shape letters: B images, T texts, E embed_dim.
+"""
+
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -9,253 +11,400 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-import x2vlm
-from x2vlm.boxes import cxcywh_to_xyxy
-from x2vlm.building import build
-from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.gallery.matching import matching_logits
-from x2vlm.gallery.retrieval_features import to_cpu
-from x2vlm.inference.answer_questions import Answer, answer_questions
-from x2vlm.inference.caption_images import SaidOfPicture, caption_pictures
-from x2vlm.inference.draw_boxes import COLORS, DrawnBox, Picture, as_array, draw_boxes
-from x2vlm.inference.trained_model import choose_pipeline, load_weights
+from x2vlm.data.batch import Batch
+from x2vlm.inference.attribute_scores import attribute_scores
+from x2vlm.inference.classify import classify
+from x2vlm.inference.draw_boxes import COLORS, DrawnBox, draw_boxes
+from x2vlm.inference.explain import Explanation, explain
+from x2vlm.inference.generate import answer, caption
+from x2vlm.inference.ground import ground
+from x2vlm.inference.image_index import ImageIndex
+from x2vlm.inference.inputs import ImageInput, images_in, is_many
+from x2vlm.inference.match import match
+from x2vlm.inference.processor import Preprocessing, Processor, VideoInput
+from x2vlm.inference.results import Answer, Attribute, Caption, Grounding, Label, Match, Retrieved
+from x2vlm.inference.trained_model import open_model
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.generation.search import Search
-from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
+from x2vlm.models.outputs import Context
+from x2vlm.registry import INFERENCERS
 
-
-@dataclass(frozen=True)
-class Match:
-    """How well a text fits.
-
-    Attributes:
-        text: The text as it was given.
-        similarity: Cosine of the features of picture and text, -1..1.
-        probability: That they match, by the matching objective, 0..1; None where it was not asked: the text was not
-            among the nearest, or the model has no such objective.
-    """
-
-    text: str
-    similarity: float
-    probability: float | None
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where a thing is: ``box_xyxy_px`` in pixels of the picture that was given."""
-
-    text: str
-    box_xyxy_px: tuple[float, float, float, float]
+Images = ImageInput | Sequence[ImageInput]
+Videos = VideoInput | Sequence[VideoInput]
 
 
 @INFERENCERS.register_module()
 class Inferencer:
-    """A model with everything between a person and it: the pipeline that pictures and texts go through in evaluation.
+    """A model, and what stands between it and people: images and texts in, dataclasses out.
+
+    Every method takes one image (or, as ``video=``, one clip: a path or a list of frames) and gives one result, or a
+    list of images and gives a list of results. ``tasks`` says which methods the model can serve.
 
     Args:
-        model: The model.
-        pipeline: Transforms from a record to a sample, built. ``SampleFrames`` among them makes it answer about clips.
-        collate: Makes a batch of samples, built.
-        chunk: Texts that are matched at once.
+        model: The model, on the device where it is to compute.
+        tokenizer: Of its texts; the model's own if not given.
+        preprocessing: How images and texts are prepared; what the model carries if not given.
+        urls: Fetch images whose path is an address. Off: such a path is refused.
+        chunk: Images, or texts, that go through the model at once.
+
+    Raises:
+        ValueError: If a weight of the model is not finite.
     """
 
-    def __init__(self, model: Any, pipeline: Sequence[Callable], collate: Callable, chunk: int = 256) -> None:
-        self.model, self.collate, self.chunk = model, collate, chunk
-        # Who asks does not know the answer.
-        self.pipeline = [step for step in pipeline if not isinstance(step, (PickAnswers, AnswerLabel, PickLabel))]
-        self.video = any(isinstance(step, SampleFrames) for step in self.pipeline)
-        self._picker = next((step for step in self.pipeline if isinstance(step, (PickPhrases, PickRegions))), None)
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        preprocessing: Preprocessing | None = None,
+        urls: bool = False,
+        chunk: int = 64,
+    ) -> None:
+        check_finite_weights(model)
+        self.model, self.chunk = model.eval(), chunk
+        tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
+        self.processor = Processor(tokenizer, preprocessing or Preprocessing.of_model(model), urls)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | PathLike, device: str | torch.device = "cpu", **options: Any
+    ) -> "Inferencer":
+        """The model of a folder that ``save_pretrained`` wrote; see :meth:`from_checkpoint` for the errors."""
+        return cls.from_checkpoint(folder, None, device=device, **options)
 
     @classmethod
     def from_checkpoint(
         cls,
-        config: str | PathLike | Config,
-        checkpoint: str | PathLike,
+        model: str | PathLike | Config,
+        checkpoint: str | PathLike | None = None,
         evaluation: str | None = None,
         device: str | torch.device = "cpu",
+        **options: Any,
     ) -> "Inferencer":
-        """The model of a config with the weights of a checkpoint.
+        """The model of a config with the weights of a checkpoint. No data has to be there.
 
         Args:
-            config: A config, or its file.
-            checkpoint: What training with it wrote.
-            evaluation: Whose pipeline to use, by name in ``evaluations``; None takes the first that shows pictures.
-                Name one that shows clips to ask about clips.
+            model: A config, its file, or a model folder (then without ``checkpoint``).
+            checkpoint: What training with that config wrote.
+            evaluation: Whose preparation of images and texts to use, by its name in ``evaluations``; None takes, for
+                each setting, the first evaluation that has it.
             device: Where to compute.
+            options: ``urls`` and ``chunk``.
 
         Raises:
             ConfigError: If the config cannot work, or has no such evaluation.
-            CheckpointError: If there is no such checkpoint, or it is of another model.
+            CheckpointError: If there is no such checkpoint or folder, or it is of another model.
         """
-        cfg = config if isinstance(config, Config) else x2vlm.load_config(config)
-        name, pipeline = choose_pipeline(cfg.get("evaluations", {}), evaluation)
-        tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer")
-        collate = build(TRANSFORMS, cfg.evaluations[name].collate, f"evaluations.{name}.collate", tokenizer=tokenizer)
-        model = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
-        load_weights(model, checkpoint)
-        return cls(model.to(device).eval(), pipeline, collate)
+        net, tokenizer, preprocessing = open_model(model, checkpoint, evaluation)
+        return cls(net.to(device), tokenizer, preprocessing, **options)
 
-    def match(self, picture: Picture | Sequence[Picture], texts: Sequence[str], k: int | None = None) -> list[Match]:
-        """Which of these texts fits this picture?
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the methods that this model can serve."""
+        model, has = self.model, set(self.model.objectives)
+        sees, reads = model.vision_encoder is not None, model.text_encoder is not None
+        both, compares = sees and reads, model.text_proj is not None and model.vision_proj is not None
+        can = {
+            "encode_image": sees and model.vision_proj is not None,
+            "encode_text": reads and model.text_proj is not None,
+            "match": both and (compares or "itm" in has),
+            "retrieve": both and compares,
+            "ground": both and "bbox" in has,
+            "answer": both and "answer" in has,
+            "caption": both and "caption" in has,
+            "classify": "classification" in has,
+            "attributes": both and (compares or "itm" in has),
+            "explain": both and "itm" in has and hasattr(model.fusion_encoder, "project"),
+        }
+        return tuple(name for name, possible in can.items() if possible)
+
+    def encode_image(self, images: Images | None = None, video: Videos | None = None) -> Tensor:
+        """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
+        self._need("encode_image")
+        many, pixels = self._pixels(images, video)
+        with eval_mode(self.model):
+            feats = torch.cat([self._context(part).feat.float().cpu() for part in pixels.split(self.chunk)])
+        return feats if many else feats[0]
+
+    def encode_text(self, texts: str | Sequence[str]) -> Tensor:
+        """Features in the shared space, L2-normalised: ``[E]`` of one text, ``[T, E]`` of a list."""
+        self._need("encode_text")
+        ids, mask = self.processor.captions(_as_list(texts))
+        with eval_mode(self.model):
+            parts = zip(ids.split(self.chunk), mask.split(self.chunk), strict=True)
+            feats = torch.cat([self.model.encode_text(*part).feat.float().cpu() for part in parts])
+        return feats[0] if isinstance(texts, str) else feats
+
+    def match(
+        self,
+        images: Images | None = None,
+        texts: str | Sequence[str] = (),
+        k: int | None = None,
+        video: Videos | None = None,
+    ) -> list[Match] | list[list[Match]]:
+        """Which of these texts fits?
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
+            images: One image, or a list.
             texts: One or more.
-            k: Match only the ``k`` texts of highest cosine, as retrieval does; None matches all.
+            k: Compute the probability of the ``k`` texts of highest cosine only, as retrieval does; None: of all.
+            video: One clip, or a list, instead of images.
 
         Returns:
-            All texts, best first: by probability, then (those that were not matched) by cosine.
+            All texts, best first: by probability, then (those without) by cosine; of a list, such a list an image.
         """
+        self._need("match")
+        many, pixels = self._pixels(images, video)
+        texts = _as_list(texts)
         with eval_mode(self.model):
-            batch = self._batch(picture, texts)
-            context, view = self.model.encode_context(batch), self.model.encode_text(batch.text_ids, batch.text_mask)
-            similarity = (context.feat * view.feat).sum(dim=-1)
-            probability: dict[int, float] = {}
-            if "itm" in self.model.objectives:
-                nearest = similarity.topk(min(k or len(texts), len(texts))).indices.cpu()
-                pairs = to_cpu(context), nearest, to_cpu(view), nearest
-                matching = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
-                probability = dict(zip(nearest.tolist(), matching.tolist(), strict=True))
-        matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
-        return sorted(
-            matches, key=lambda m: (-1.0 if m.probability is None else m.probability, m.similarity), reverse=True
-        )
+            found = match(self.model, pixels, texts, self.processor.captions(texts), k, self.chunk)
+        return found if many else found[0]
 
-    def locate(self, picture: Picture, phrases: str | Sequence[str]) -> list[Found]:
-        """Where in the picture is what each phrase describes?
+    def index(self, images: str | PathLike | Sequence[ImageInput], progress: Any = None) -> ImageIndex:
+        """The features of a gallery, to be searched again and again.
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image.
-            phrases: One or more.
+            images: A folder (all images in it and below), or a list of images.
+            progress: Called with the number of images that are done, after each chunk.
+        """
+        self._need("retrieve")
+        files = images_in(images) if isinstance(images, str | PathLike) else list(images)
+        return ImageIndex.of(self, files, progress)
+
+    def retrieve(
+        self, query: str, images: str | PathLike | Sequence[ImageInput] | ImageIndex, k: int = 10, rerank: int = 32
+    ) -> list[Retrieved]:
+        """Which images does this text describe?
+
+        Args:
+            query: The text.
+            images: A folder, a list of images, or what :meth:`index` made of them.
+            k: How many to name.
+            rerank: So many of the nearest by cosine are ordered anew by the probability of matching, where the model
+                has objective ``itm``; 0: by cosine alone.
+        """
+        self._need("retrieve")
+        index = images if isinstance(images, ImageIndex) else self.index(images)
+        return index.search(self, query, k, rerank)
+
+    def ground(
+        self,
+        images: Images,
+        phrases: str | Sequence[str],
+        candidates: int = 1,
+        threshold: float = 0.0,
+    ) -> Any:
+        """Where is what each phrase describes?
+
+        Args:
+            images: One image, or a list.
+            phrases: One, or more.
+            candidates: Boxes to propose for each phrase, the best first. More than one: the phrase is also looked for
+                in overlapping parts of the image, and what it matches best comes first.
+            threshold: A phrase whose probability of matching the image is below is "not in this image": it has no box.
 
         Returns:
-            A box per phrase, in their order.
-
-        Raises:
-            ValueError: If the model predicts no boxes, or answers about clips.
+            A :class:`~x2vlm.inference.results.Grounding` for one phrase, a list for a list of phrases; of several
+            images, such a thing an image.
         """
-        if "bbox" not in self.model.objectives:
-            known = ", ".join(self.model.objectives) or "none"
-            raise ValueError(f"locate needs objective 'bbox', but this model's objectives are: {known}.")
-        if self.video:
-            raise ValueError(
-                "locate answers about a picture, but this inferencer shows clips: name an image evaluation."
-            )
-        phrases = [phrases] if isinstance(phrases, str) else list(phrases)
+        self._need("ground")
+        many = is_many(images)
+        given = list(images) if many else [images]
+        words = _as_list(phrases)
         with eval_mode(self.model):
-            batch = self._batch(picture, phrases)
-            objective = self.model.objectives["bbox"]
-            (found,) = self.model.read(objective.requests(self.model.encode(batch)))
-            predicted = objective.box(found.states).float()
-        boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(as_array(picture).shape)
-        return [Found(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
+            tokens = self.processor.captions(words)
+            found = [
+                ground(self.model, self.processor, self.processor.read(image), words, tokens, candidates, threshold)
+                for image in given
+            ]
+        found = [one[0] for one in found] if isinstance(phrases, str) else found
+        return found if many else found[0]
 
     def answer(
         self,
-        picture: Picture | Sequence[Picture],
-        questions: str | Sequence[str],
+        images: Images | None = None,
+        questions: str | Sequence[str] = (),
         candidates: Sequence[str] | None = None,
         k: int = 128,
         best: int = 1,
         max_tokens: int = 10,
-    ) -> list[Answer]:
-        """What does the model answer to these questions about the picture (or clip)?
+        video: Videos | None = None,
+    ) -> Any:
+        """What does the model answer?
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            questions: One or more.
-            candidates: Answers to choose from; None lets the model write.
+            images: One image, or a list.
+            questions: One, or more; all of them are put to every image.
+            candidates: Answers to choose from; None lets the model generate.
             k: Of so many candidates of the likeliest first tokens the whole is scored.
             best: Answers to give to each question, the runners-up in ``others``.
-            max_tokens: Most tokens of a written answer.
+            max_tokens: Most tokens of a generated answer.
+            video: One clip, or a list, instead of images.
 
         Returns:
-            An answer per question, in their order.
-
-        Raises:
-            ValueError: If the model has no objective ``answer``, or there is nothing to choose from.
+            An :class:`~x2vlm.inference.results.Answer` to one question, a list to a list; of several images, such a
+            thing an image.
         """
-        questions = [questions] if isinstance(questions, str) else list(questions)
+        self._need("answer")
+        many, pixels = self._pixels(images, video)
+        words = _as_list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
         with eval_mode(self.model):
-            batch = self._batch(picture, questions)
-            return answer_questions(self.model, batch, questions, self.collate.tokenizer, **options)
+            tokens = self.processor.questions(words)
+            found: list[list[Answer]] = [
+                answer(self.model, self._batch(one[None], tokens), words, self.processor.tokenizer, **options)
+                for one in pixels
+            ]
+        found = [one[0] for one in found] if isinstance(questions, str) else found
+        return found if many else found[0]
 
-    def caption(
-        self, picture: Picture | Sequence[Picture], search: dict[str, Any] | Search | None = None
-    ) -> SaidOfPicture:
-        """What does the model say of the picture (or clip)?
+    def caption(self, images: Images | None = None, search: Any = None, video: Videos | None = None) -> Any:
+        """A caption of an image or clip; of a list, a list.
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or, with
-                ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search if not
-                given.
-
-        Raises:
-            ValueError: If the model has no objective ``caption``, or the search has no meaning.
+            images: One image, or a list.
+            search: How tokens are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or,
+                with ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search
+                if not given.
+            video: One clip, or a list, instead of images.
         """
+        self._need("caption")
+        many, pixels = self._pixels(images, video)
         with eval_mode(self.model):
-            return caption_pictures(self.model, self._batch(picture, ["picture"]), self.collate.tokenizer, search)[0]
+            found: list[Caption] = [
+                one
+                for part in pixels.split(self.chunk)
+                for one in caption(self.model, self._batch(part), self.processor.tokenizer, search)
+            ]
+        return found if many else found[0]
 
-    def show(self, picture: Picture, phrases: str | Sequence[str], side: int = 640) -> Any:
-        """The picture (a Pillow image of that longer side) with what :meth:`locate` found."""
-        found = self.locate(picture, phrases)
-        boxes = [DrawnBox(one.box_xyxy_px, one.text, COLORS[i % len(COLORS)]) for i, one in enumerate(found)]
-        return draw_boxes(picture, boxes, side)
+    def classify(
+        self,
+        images: Any = None,
+        texts: Any = None,
+        classes: Sequence[str] | None = None,
+        best: int = 5,
+        video: Videos | None = None,
+    ) -> list[Label] | Label:
+        """The class of an image, of a sentence, or of a sentence about an image (or about two: NLVR2).
 
-    def _batch(self, picture: Picture | Sequence[Picture], texts: Sequence[str]) -> Batch:
-        """Every text paired with all of the picture."""
-        if isinstance(texts, str) or not texts:
-            raise ValueError(f"expected one text or more in a sequence, got {texts!r}.")
-        shown = self._shown(picture)
-        sample = self._sample(shown, texts)
-        if len(sample.texts) != len(texts):  # the pipeline picks one caption of several: it is given one at a time
-            each = [self._sample(shown, [text]).texts for text in texts]
-            count = len(texts)
-            sample = replace(
-                sample,
-                texts=[one[0] for one in each],
-                ids=[],
-                boxes_xyxy=torch.zeros(count, 4),
-                has_box=torch.zeros(count, dtype=torch.bool),
-            )
-        self._check_size(sample.pixels)
-        batch = self.collate([sample])
-        whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(len(texts), 4)
-        batch = replace(batch, boxes_xyxy=whole, has_box=torch.zeros(len(texts), dtype=torch.bool), patch_mask=None)
-        return batch.to(self.model.device)
+        Args:
+            images: What the model reads: an image; a tuple of images that one text reads together; or a list of these.
+                None where it reads sentences alone.
+            texts: A sentence (a tuple of two, where pairs are classified), or a list of as many as there are images.
+                None where it reads images alone.
+            classes: Names of the classes, in order; what the model carries if not given, else numbers.
+            best: How many classes to name.
+            video: One clip, or a list, instead of images.
+        """
+        self._need("classify")
+        names = tuple(classes or self.processor.settings.classes)
+        with eval_mode(self.model):
+            return classify(self.model, self.processor, images, texts, video, names, best, self.chunk)
 
-    def _sample(self, shown: dict[str, Any], texts: Sequence[str]) -> Sample:
-        if self._picker is not None:
-            kind = {"kind": self._picker.kinds[0]} if self._picker.kinds else {}
-            said = {"elems": [{"bb": (0, 0, 1, 1), "caption": text} | kind for text in texts]}
-        else:
-            said = {"caption": list(texts), "question": list(texts)}
-        result: Any = {"where": "the question", "id": "picture", "extras": {}} | said | shown
-        for step in self.pipeline:
-            result = step(result)
-        return result
+    def attributes(
+        self, image: ImageInput, names: Sequence[str], box_xyxy_px: Sequence[float] | None = None, noun: str = "object"
+    ) -> list[Attribute]:
+        """Which of these attributes has the thing in the box, the likeliest first (as in OVAD, arXiv:2211.12914)?
 
-    def _check_size(self, pixels: Tensor) -> None:
-        given, taken = tuple(pixels.shape[-2:]), getattr(self.model.vision_encoder, "image_size", None)
-        if taken is not None and given != tuple(taken):
+        Args:
+            image: The image.
+            names: Attributes, e.g. ``["red", "wooden"]``.
+            box_xyxy_px: Where the thing is; None: the whole image.
+            noun: What it is.
+        """
+        self._need("attributes")
+        array = self.processor.read(image)
+        with eval_mode(self.model):
+            return attribute_scores(self.model, self.processor, array, _as_list(names), box_xyxy_px, noun)
+
+    def explain(
+        self,
+        image: ImageInput,
+        text: str,
+        word: str | None = None,
+        layer: int | None = None,
+        method: str = "gradcam",
+    ) -> Explanation:
+        """Which parts of the image does a text, or a word of it, rest on?
+
+        Args:
+            image: The image.
+            text: The text.
+            word: A word (or several in a row) of the text; None: all of it.
+            layer: A layer of the fusion encoder, from 0; None: the one in the middle.
+            method: ``gradcam``: attention times the gradient of the matching logit (arXiv:2107.07651, Sec. 5);
+                ``attention``: attention alone.
+        """
+        self._need("explain")
+        with eval_mode(self.model):
+            return explain(self.model, self.processor, self.processor.read(image), text, word, layer, method)
+
+    def draw(self, image: ImageInput, groundings: Grounding | Sequence[Grounding], side: int = 640) -> Any:
+        """The image (a Pillow image of that longer side) with the boxes of :meth:`ground` and their phrases."""
+        every = [groundings] if isinstance(groundings, Grounding) else list(groundings)
+        boxes = [
+            DrawnBox(one.box_xyxy_px, one.phrase, COLORS[i % len(COLORS)]) for i, one in enumerate(every) if one.found
+        ]
+        return draw_boxes(self.processor.read(image), boxes, side)
+
+    def _need(self, task: str) -> None:
+        if task not in self.tasks:
+            has = ", ".join(self.model.objectives) or "none"
             raise ValueError(
-                f"the evaluation's pipeline gives a picture of {given[0]}x{given[1]} but the model takes "
-                f"{taken[0]}x{taken[1]}. Put dict(type='Resize', size={tuple(taken)}) before PackSample there."
+                f"this model cannot {task}: its objectives are {has}. It can: {', '.join(self.tasks) or 'nothing'}."
             )
 
-    def _shown(self, picture: Picture | Sequence[Picture]) -> dict[str, Any]:
-        if not self.video:
-            return {"image": as_array(picture)}
-        if isinstance(picture, str | PathLike):
-            return {"video": picture}
-        return {"video": [as_array(frame) for frame in picture]}
+    def _pixels(self, images: Any, video: Any) -> tuple[bool, Tensor]:
+        """Whether several were given, and the pixels of all."""
+        if (images is None) == (video is None):
+            raise ValueError("give images, or clips as video=..., and not both.")
+        if video is not None:
+            many = _many_clips(video)
+            return many, self.processor.clips(list(video) if many else [video])
+        many = is_many(images)
+        if many and not images:
+            raise ValueError("the list of images is empty.")
+        return many, self.processor.images(images if many else [images])
+
+    def _context(self, pixels: Tensor) -> Context:
+        return self.model.encode_context(self._batch(pixels))
+
+    def _batch(self, pixels: Tensor, tokens: tuple[Tensor, Tensor] | None = None) -> Batch:
+        """Every image with itself; or one image with every text."""
+        ids, mask = tokens or (None, None)
+        owner = torch.arange(len(pixels)) if ids is None else torch.zeros(len(ids), dtype=torch.long)
+        return Batch(text_ids=ids, text_mask=mask, pixels=pixels, owner=owner).to(self.model.device)
 
 
-def _scale(shape: Sequence[int]) -> Tensor:
-    height, width = shape[:2]
-    return torch.tensor([width, height, width, height], dtype=torch.float)
+def check_finite_weights(model: Any) -> None:
+    """Refuse a model whose answers would mean nothing.
+
+    Raises:
+        ValueError: If a parameter or buffer is NaN or infinite.
+    """
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(
+                f"weight {name} of the model is not finite: its training failed, or the file is damaged. "
+                "Use an earlier checkpoint."
+            )
+
+
+def _as_list(texts: str | Sequence[str]) -> list[str]:
+    given = [texts] if isinstance(texts, str) else list(texts)
+    if not given:
+        raise ValueError("give one text, or a list of one or more.")
+    return given
+
+
+def _many_clips(video: Any) -> bool:
+    """A list of paths, or of lists of frames, is several clips; a list of images is one."""
+    if not is_many(video):
+        return False
+    if not video:
+        raise ValueError("the list of clips is empty.")
+    first = video[0]
+    if is_many(first):
+        return True
+    from x2vlm.inference.inputs import VIDEO_ENDINGS
+
+    return isinstance(first, str | PathLike) and str(first).lower().endswith(VIDEO_ENDINGS)

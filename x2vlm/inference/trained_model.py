@@ -1,15 +1,52 @@
-"""From a config and a checkpoint to the parts that answer."""
+"""Trained models by the names of their files: a folder, or a config and a checkpoint."""
 
-from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from torch import nn
 
-from x2vlm.building import ConfigError, build, suggestion
-from x2vlm.data.transforms.image import LoadImage
-from x2vlm.registry import TRANSFORMS
+import x2vlm
+from x2vlm.building import ConfigError, build
+from x2vlm.inference.processor import Preprocessing, preprocessing_of_config
+from x2vlm.models.pretrained import load_pretrained
+from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights import LoadReport, load_into
+
+Source = str | PathLike | Config
+
+
+def open_model(
+    model: Source, checkpoint: str | PathLike | None = None, evaluation: str | None = None
+) -> tuple[Any, Any, Preprocessing]:
+    """A trained model, its tokenizer, and how images and texts are prepared for it.
+
+    Args:
+        model: A folder that ``save_pretrained`` wrote; or a config, or its file, with ``checkpoint``.
+        checkpoint: What training wrote.
+        evaluation: See :func:`~x2vlm.inference.processor.preprocessing_of_config`.
+
+    Raises:
+        ConfigError: If the config cannot work, or a checkpoint is missing or too much.
+        CheckpointError: If there are no such weights, or they are of another model.
+    """
+    if not isinstance(model, Config) and Path(model).expanduser().is_dir():
+        if checkpoint is not None:
+            raise ConfigError(f"{model} is a model folder, which has its weights: leave the checkpoint out.")
+        net = load_pretrained(model)
+        return net, net.tokenizer, Preprocessing.of_model(net)
+    if not isinstance(model, Config) and Path(model).suffix != ".py":
+        raise ConfigError(f"{model} is neither a model folder nor a config file (.py).")
+    if checkpoint is None:
+        raise ConfigError(
+            f"{'a config' if isinstance(model, Config) else model} alone has no weights: give a checkpoint."
+        )
+    cfg = model if isinstance(model, Config) else x2vlm.load_config(model)
+    tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None
+    net = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
+    load_weights(net, checkpoint)
+    return net.eval(), tokenizer, preprocessing_of_config(cfg, net, evaluation)
 
 
 def load_weights(model: nn.Module, checkpoint: str | PathLike) -> LoadReport:
@@ -22,19 +59,3 @@ def load_weights(model: nn.Module, checkpoint: str | PathLike) -> LoadReport:
         CheckpointError: If there is no such file, it cannot be read, or it lacks a parameter of the model.
     """
     return load_into(model, checkpoint, complete=True)
-
-
-def choose_pipeline(evaluations: Mapping[str, Any], name: str | None) -> tuple[str, list[Any]]:
-    """An evaluation and its pipeline, built: the named one, or the first that shows pictures."""
-    if name is not None and name not in evaluations:
-        known = ", ".join(evaluations) or "none"
-        raise ConfigError(f"there is no '{name}'.{suggestion(name, evaluations)} There are: {known}.", "evaluations")
-    for key in evaluations if name is None else [name]:
-        path = f"evaluations.{key}.dataset.pipeline"
-        steps = evaluations[key].get("dataset", {}).get("pipeline", ())
-        pipeline = [build(TRANSFORMS, step, f"{path}[{i}]") for i, step in enumerate(steps)]
-        if name is not None or any(isinstance(step, LoadImage) for step in pipeline):
-            return key, pipeline
-    raise ConfigError(
-        "no evaluation loads images (LoadImage): their pipeline is what a picture goes through.", "evaluations"
-    )

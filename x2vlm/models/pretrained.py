@@ -45,6 +45,8 @@ class PretrainedModel(BaseModel):
     """A model that is saved as a folder and comes back from it, and knows which of its parameters are new."""
 
     _fresh: frozenset[str] | None = None
+    preprocessing: dict[str, Any] | None = None
+    """How images and texts are prepared, as :class:`~x2vlm.inference.processor.Preprocessing` has it; is saved."""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Any:
@@ -99,6 +101,8 @@ def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None)
     """
     folder = Path(folder)
     config: dict[str, Any] = {"x2vlm": __version__, "model": model_config(model)}
+    if getattr(model, "preprocessing", None):
+        config["preprocessing"] = model.preprocessing
     tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
@@ -134,6 +138,7 @@ def load_pretrained(folder: str | Path) -> nn.Module:
     if prepared.report.left_out or prepared.report.resized or prepared.report.kind:
         raise CheckpointError(f"{folder / WEIGHTS} is not of the model in {CONFIG}:\n{prepared.report}")
     put(model, prepared.tensors)
+    model.preprocessing = config.get("preprocessing")
     return model.eval()
 
 
