@@ -17,6 +17,7 @@ COMMANDS = {
     "caption": ("x2vlm.commands.infer:caption", "write a caption for an image"),
     "search": ("x2vlm.commands.infer:search", "find the images in a folder that a text describes"),
     "explain": ("x2vlm.commands.infer:explain", "which parts of an image a text rests on"),
+    "app": ("x2vlm.commands.app", "a page and a REST API that serve a model"),
     "export": ("x2vlm.commands.export", "write a model as ONNX or torch.export graphs"),
     "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
