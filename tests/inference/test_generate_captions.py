@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from x2vlm.building import build
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.evaluation.tasks.captioning import CaptioningMetric
 from x2vlm.inference import Inferencer
 from x2vlm.registry import DATASETS, MODELS, TOKENIZERS

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from x2vlm.building import ConfigError, build
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.record import RecordError
 from x2vlm.inference import Inferencer
 from x2vlm.registry import DATASETS
@@ -75,7 +75,7 @@ def test_texts_are_cleaned_as_in_the_evaluation(inferencer, image):
 def test_boxes_are_in_pixels_of_the_image_that_was_given(inferencer, image):
     small = inferencer.ground(image, TEXTS)
     large = inferencer.ground(Image.fromarray(image).resize((600, 400), Image.Resampling.NEAREST), TEXTS)
-    assert [found.phrase for found in small] == TEXTS
+    assert [found.text for found in small] == TEXTS
     for one, other in zip(small, large, strict=True):
         x0, y0, x1, y1 = one.box_xyxy_px
         assert 0 <= x0 <= x1 <= 60
@@ -251,3 +251,17 @@ def test_boxes_are_drawn_on_the_image_that_was_given(inferencer, image):
     drawn = inferencer.draw(image, inferencer.ground(image, TEXTS), side=300)
     assert drawn.size == (300, 200)
     assert len(np.unique(np.asarray(drawn).reshape(-1, 3), axis=0)) > 3
+
+
+def test_old_names_still_work_with_a_warning(inferencer, image):
+    with pytest.warns(DeprecationWarning, match=r"match\(picture=\.\.\.\) is now match\(image=\.\.\.\)"):
+        assert inferencer.match(picture=image, texts=TEXTS) == inferencer.match(image=image, texts=TEXTS)
+    with pytest.warns(DeprecationWarning, match="locate.* is now ground"):
+        assert inferencer.locate(image, TEXTS) == inferencer.ground(image, TEXTS)
+    with pytest.warns(DeprecationWarning, match=r"show.* is now draw"):
+        assert inferencer.show(image, TEXTS[0], side=60).size == (60, 40)
+    from x2vlm.inference import inferencer as module
+    from x2vlm.inference.results import Grounding
+
+    with pytest.warns(DeprecationWarning, match=r"Found is now x2vlm\.inference\.results\.Grounding"):
+        assert module.Found is Grounding

@@ -9,10 +9,10 @@ import torch
 from x2vlm.boxes import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.evaluation.scorers import scorer
-from x2vlm.evaluation.tasks.attributes import OBJECT_TEMPLATES, TEMPLATES
-from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.evaluation.tasks.attribute_templates import OBJECT_TEMPLATES, TEMPLATES
 from x2vlm.inference.processor import Processor
-from x2vlm.inference.results import Attribute
+from x2vlm.inference.results import AttributeScore
+from x2vlm.models.join_outputs import to_cpu
 
 
 def attribute_scores(
@@ -22,7 +22,7 @@ def attribute_scores(
     names: Sequence[str],
     box_xyxy_px: Sequence[float] | None,
     noun: str,
-) -> list[Attribute]:
+) -> list[AttributeScore]:
     """How well each attribute fits, the likeliest first: the best of its sentences less the mean of plain ones.
 
     As :class:`~x2vlm.evaluation.tasks.attributes.AttributeMetric` scores them; by cosine where the model has a shared
@@ -55,5 +55,5 @@ def attribute_scores(
     every = torch.arange(len(sentences))
     values = score(model, context, torch.zeros_like(every), texts, every, 256)
     base, rest = values[: len(plain)].mean(), values[len(plain) :].unflatten(0, (len(names), -1))
-    found = [Attribute(name, float(row.max() - base)) for name, row in zip(names, rest, strict=True)]
+    found = [AttributeScore(name, float(row.max() - base)) for name, row in zip(names, rest, strict=True)]
     return sorted(found, key=lambda one: one.score, reverse=True)

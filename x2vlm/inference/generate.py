@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from x2vlm.data.batch import Batch
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.inference.results import Answer, Caption
 from x2vlm.models.generation.search import Search, search_of

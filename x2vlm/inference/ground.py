@@ -13,9 +13,9 @@ from torch import Tensor
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_iou
 from x2vlm.data.batch import Batch
 from x2vlm.gallery.matching import matching_logits
-from x2vlm.gallery.retrieval_features import to_cpu
 from x2vlm.inference.processor import Processor
 from x2vlm.inference.results import Candidate, Grounding
+from x2vlm.models.join_outputs import to_cpu
 from x2vlm.models.needs import Needs
 
 SAME = 0.5  # boxes that overlap so much are one candidate

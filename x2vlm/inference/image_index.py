@@ -18,12 +18,13 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from x2vlm.data.record import RecordError
-from x2vlm.gallery.retrieval_features import to_cpu
 from x2vlm.inference.inputs import ImageInput
 from x2vlm.inference.match import pair_scores
 from x2vlm.inference.results import Retrieved
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.weights.weight_files import CheckpointError, read_tensors, write_tensors
+from x2vlm.models.join_outputs import to_cpu
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.weight_files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from x2vlm.inference.inferencer import Inferencer

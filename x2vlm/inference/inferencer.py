@@ -3,6 +3,7 @@
 Shape letters: B images, T texts, E embed_dim.
 """
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -14,21 +15,23 @@ from torch import Tensor
 from x2vlm.data.batch import Batch
 from x2vlm.inference.attribute_scores import attribute_scores
 from x2vlm.inference.classify import classify
-from x2vlm.inference.draw_boxes import COLORS, DrawnBox, draw_boxes
+from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes
 from x2vlm.inference.explain import Explanation, explain
 from x2vlm.inference.generate import answer, caption
 from x2vlm.inference.ground import ground
 from x2vlm.inference.image_index import ImageIndex
-from x2vlm.inference.inputs import ImageInput, images_in, is_many
+from x2vlm.inference.inputs import VIDEO_ENDINGS, ImageInput, images_in, is_many
 from x2vlm.inference.match import match
 from x2vlm.inference.processor import Preprocessing, Processor, VideoInput
-from x2vlm.inference.results import Answer, Attribute, Caption, Grounding, Label, Match, Retrieved
+from x2vlm.inference.renamed import renamed_argument, renamed_attributes
+from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
 from x2vlm.inference.trained_model import open_model
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context
 from x2vlm.registry import INFERENCERS
 
 Images = ImageInput | Sequence[ImageInput]
+_renamed = renamed_argument("picture", "image")
 Videos = VideoInput | Sequence[VideoInput]
 
 
@@ -116,10 +119,10 @@ class Inferencer:
         }
         return tuple(name for name, possible in can.items() if possible)
 
-    def encode_image(self, images: Images | None = None, video: Videos | None = None) -> Tensor:
+    def encode_image(self, image: Images | None = None, video: Videos | None = None) -> Tensor:
         """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
         self._need("encode_image")
-        many, pixels = self._pixels(images, video)
+        many, pixels = self._pixels(image, video)
         with eval_mode(self.model):
             feats = torch.cat([self._context(part).feat.float().cpu() for part in pixels.split(self.chunk)])
         return feats if many else feats[0]
@@ -133,9 +136,10 @@ class Inferencer:
             feats = torch.cat([self.model.encode_text(*part).feat.float().cpu() for part in parts])
         return feats[0] if isinstance(texts, str) else feats
 
+    @_renamed
     def match(
         self,
-        images: Images | None = None,
+        image: Images | None = None,
         texts: str | Sequence[str] = (),
         k: int | None = None,
         video: Videos | None = None,
@@ -143,7 +147,7 @@ class Inferencer:
         """Which of these texts fits?
 
         Args:
-            images: One image, or a list.
+            image: One image, or a list.
             texts: One or more.
             k: Compute the probability of the ``k`` texts of highest cosine only, as retrieval does; None: of all.
             video: One clip, or a list, instead of images.
@@ -152,7 +156,7 @@ class Inferencer:
             All texts, best first: by probability, then (those without) by cosine; of a list, such a list an image.
         """
         self._need("match")
-        many, pixels = self._pixels(images, video)
+        many, pixels = self._pixels(image, video)
         texts = _as_list(texts)
         with eval_mode(self.model):
             found = match(self.model, pixels, texts, self.processor.captions(texts), k, self.chunk)
@@ -187,7 +191,7 @@ class Inferencer:
 
     def ground(
         self,
-        images: Images,
+        image: Images,
         phrases: str | Sequence[str],
         candidates: int = 1,
         threshold: float = 0.0,
@@ -195,7 +199,7 @@ class Inferencer:
         """Where is what each phrase describes?
 
         Args:
-            images: One image, or a list.
+            image: One image, or a list.
             phrases: One, or more.
             candidates: Boxes to propose for each phrase, the best first. More than one: the phrase is also looked for
                 in overlapping parts of the image, and what it matches best comes first.
@@ -206,21 +210,23 @@ class Inferencer:
             images, such a thing an image.
         """
         self._need("ground")
-        many = is_many(images)
-        given = list(images) if many else [images]
+        many = is_many(image)
+        given = list(image) if many else [image]
         words = _as_list(phrases)
         with eval_mode(self.model):
             tokens = self.processor.captions(words)
             found = [
-                ground(self.model, self.processor, self.processor.read(image), words, tokens, candidates, threshold)
-                for image in given
+                ground(self.model, self.processor, self.processor.read(one), words, tokens, candidates, threshold)
+                for one in given
             ]
         found = [one[0] for one in found] if isinstance(phrases, str) else found
         return found if many else found[0]
 
+    @_renamed
+    @_renamed
     def answer(
         self,
-        images: Images | None = None,
+        image: Images | None = None,
         questions: str | Sequence[str] = (),
         candidates: Sequence[str] | None = None,
         k: int = 128,
@@ -231,7 +237,7 @@ class Inferencer:
         """What does the model answer?
 
         Args:
-            images: One image, or a list.
+            image: One image, or a list.
             questions: One, or more; all of them are put to every image.
             candidates: Answers to choose from; None lets the model generate.
             k: Of so many candidates of the likeliest first tokens the whole is scored.
@@ -244,7 +250,7 @@ class Inferencer:
             thing an image.
         """
         self._need("answer")
-        many, pixels = self._pixels(images, video)
+        many, pixels = self._pixels(image, video)
         words = _as_list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
         with eval_mode(self.model):
@@ -256,18 +262,19 @@ class Inferencer:
         found = [one[0] for one in found] if isinstance(questions, str) else found
         return found if many else found[0]
 
-    def caption(self, images: Images | None = None, search: Any = None, video: Videos | None = None) -> Any:
+    @_renamed
+    def caption(self, image: Images | None = None, search: Any = None, video: Videos | None = None) -> Any:
         """A caption of an image or clip; of a list, a list.
 
         Args:
-            images: One image, or a list.
+            image: One image, or a list.
             search: How tokens are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or,
                 with ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search
                 if not given.
             video: One clip, or a list, instead of images.
         """
         self._need("caption")
-        many, pixels = self._pixels(images, video)
+        many, pixels = self._pixels(image, video)
         with eval_mode(self.model):
             found: list[Caption] = [
                 one
@@ -278,7 +285,7 @@ class Inferencer:
 
     def classify(
         self,
-        images: Any = None,
+        image: Any = None,
         texts: Any = None,
         classes: Sequence[str] | None = None,
         best: int = 5,
@@ -287,7 +294,7 @@ class Inferencer:
         """The class of an image, of a sentence, or of a sentence about an image (or about two: NLVR2).
 
         Args:
-            images: What the model reads: an image; a tuple of images that one text reads together; or a list of these.
+            image: What the model reads: an image; a tuple of images that one text reads together; or a list of these.
                 None where it reads sentences alone.
             texts: A sentence (a tuple of two, where pairs are classified), or a list of as many as there are images.
                 None where it reads images alone.
@@ -298,11 +305,11 @@ class Inferencer:
         self._need("classify")
         names = tuple(classes or self.processor.settings.classes)
         with eval_mode(self.model):
-            return classify(self.model, self.processor, images, texts, video, names, best, self.chunk)
+            return classify(self.model, self.processor, image, texts, video, names, best, self.chunk)
 
     def attributes(
         self, image: ImageInput, names: Sequence[str], box_xyxy_px: Sequence[float] | None = None, noun: str = "object"
-    ) -> list[Attribute]:
+    ) -> list[AttributeScore]:
         """Which of these attributes has the thing in the box, the likeliest first (as in OVAD, arXiv:2211.12914)?
 
         Args:
@@ -341,10 +348,20 @@ class Inferencer:
     def draw(self, image: ImageInput, groundings: Grounding | Sequence[Grounding], side: int = 640) -> Any:
         """The image (a Pillow image of that longer side) with the boxes of :meth:`ground` and their phrases."""
         every = [groundings] if isinstance(groundings, Grounding) else list(groundings)
-        boxes = [
-            DrawnBox(one.box_xyxy_px, one.phrase, COLORS[i % len(COLORS)]) for i, one in enumerate(every) if one.found
-        ]
+        found = [(number, one) for number, one in enumerate(every) if one.found]
+        boxes = [BoxAnnotation(one.box_xyxy_px, one.text, COLORS[number % len(COLORS)]) for number, one in found]
         return draw_boxes(self.processor.read(image), boxes, side)
+
+    def locate(self, image: ImageInput, phrases: str | Sequence[str]) -> list[Grounding]:
+        """The old name of :meth:`ground`, with a warning."""
+        warnings.warn("locate(image, phrases) is now ground(image, [phrases]).", DeprecationWarning, stacklevel=2)
+        return self.ground(image, _as_list(phrases))
+
+    def show(self, image: ImageInput, phrases: str | Sequence[str], side: int = 640) -> Any:
+        """The old way to :meth:`draw`, with a warning."""
+        message = "show(image, phrases) is now draw(image, ground(image, phrases))."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.draw(image, self.ground(image, _as_list(phrases)), side)
 
     def _need(self, task: str) -> None:
         if task not in self.tasks:
@@ -405,6 +422,7 @@ def _many_clips(video: Any) -> bool:
     first = video[0]
     if is_many(first):
         return True
-    from x2vlm.inference.inputs import VIDEO_ENDINGS
-
     return isinstance(first, str | PathLike) and str(first).lower().endswith(VIDEO_ENDINGS)
+
+
+__getattr__ = renamed_attributes(__name__, {"Found": Grounding})

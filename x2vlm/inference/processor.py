@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from x2vlm.building import ConfigError, resolve, suggestion
-from x2vlm.data.collate import PairCollate
-from x2vlm.data.tokenizer import clean_caption, clean_question, clean_text, tokenize
-from x2vlm.data.transforms.captions import AllCaptions
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.tokenizer import tokenize
 from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.geometry import as_size
-from x2vlm.data.transforms.image import CLIP_MEAN, CLIP_STD, LoadImage, PackSample, Resize
+from x2vlm.data.transforms.geometry import parse_size
+from x2vlm.data.transforms.image import LoadImage, Resize
 from x2vlm.data.transforms.labels import PickLabel, read_classes
+from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import PickCaption, PickText
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickText
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text
 from x2vlm.inference.inputs import ImageInput, as_image
 from x2vlm.registry import TRANSFORMS
 
@@ -135,7 +136,7 @@ def _steps(dataset: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
 def _settings_of(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """What one transform says."""
     if kind is Resize:
-        return {"image_size": as_size(given["size"]), "resize_backend": given["backend"]}
+        return {"image_size": parse_size(given["size"]), "resize_backend": given["backend"]}
     if kind is PackSample:
         return {"mean": tuple(given["mean"]), "std": tuple(given["std"])}
     if kind is SampleFrames:

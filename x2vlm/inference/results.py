@@ -80,7 +80,7 @@ class Grounding(Result):
     """Where the thing is that a phrase describes.
 
     Attributes:
-        phrase: The phrase as it was given.
+        text: The phrase as it was given.
         box_xyxy_px: Corners in pixels of the given image; None where it is not in the image (see ``threshold`` of
             :meth:`~x2vlm.inference.inferencer.Inferencer.ground`).
         box_xyxy: The same in 0..1.
@@ -89,7 +89,7 @@ class Grounding(Result):
         others: Further candidates, most probable first.
     """
 
-    phrase: str
+    text: str
     box_xyxy_px: Box | None
     box_xyxy: Box | None
     probability: float | None
@@ -103,9 +103,9 @@ class Grounding(Result):
 
     def __str__(self) -> str:
         if self.box_xyxy_px is None:
-            return f"{self.phrase!r}: not in this image ({_scores(self.image_probability, None)})"
+            return f"{self.text!r}: not in this image ({_scores(self.image_probability, None)})"
         corners = ", ".join(f"{value:.0f}" for value in self.box_xyxy_px)
-        return f"{self.phrase!r}: ({corners}) px, {_scores(self.probability, None)}"
+        return f"{self.text!r}: ({corners}) px, {_scores(self.probability, None)}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Label(Result):
 
 
 @dataclass(frozen=True)
-class Attribute(Result):
+class AttributeScore(Result):
     """How well an attribute fits a thing: score of its sentences less that of sentences that name the thing alone."""
 
     name: str

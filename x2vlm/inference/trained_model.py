@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from torch import nn
 
 import x2vlm
 from x2vlm.building import ConfigError, build
 from x2vlm.inference.processor import Preprocessing, preprocessing_of_config
 from x2vlm.models.pretrained import load_pretrained
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights import LoadReport, load_into
+from x2vlm.weights import load_into
 
 Source = str | PathLike | Config
 
@@ -45,17 +44,5 @@ def open_model(
     cfg = model if isinstance(model, Config) else x2vlm.load_config(model)
     tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None
     net = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
-    load_weights(net, checkpoint)
+    load_into(net, checkpoint, complete=True)
     return net.eval(), tokenizer, preprocessing_of_config(cfg, net, evaluation)
-
-
-def load_weights(model: nn.Module, checkpoint: str | PathLike) -> LoadReport:
-    """Fill a model with the weights of a checkpoint, ours or published; nothing in the file is run.
-
-    Returns:
-        What was loaded.
-
-    Raises:
-        CheckpointError: If there is no such file, it cannot be read, or it lacks a parameter of the model.
-    """
-    return load_into(model, checkpoint, complete=True)

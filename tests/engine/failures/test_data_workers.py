@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError
 from x2vlm.engine import build_runner
 from x2vlm.engine.failures.data_workers import DataStoppedError
-from x2vlm.engine.train_loop import append_line, evaluated_iterations
+from x2vlm.engine.metrics_log import append_line, evaluated_iterations
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -121,5 +121,5 @@ def test_half_a_line_is_taken_off_before_the_next(tmp_path):
 def test_half_a_bad_record_of_a_run_that_was_killed_is_taken_off(tmp_path):
     file = tmp_path / "bad_records.jsonl"
     file.write_text('{"stream": "a", "where": "x:1", "reason": "broken"}\n{"stream": "a", "wh')
-    assert BadRecordLog(file).tallies["a"].named == {"x:1": "broken"}
+    assert BadRecordLog(file).counts["a"].reasons == {"x:1": "broken"}
     assert len(file.read_text().splitlines()) == 1
