@@ -118,7 +118,7 @@ def _each(files: Sequence[Path], task: str) -> Iterator[Path]:
 def _given(path: Path) -> dict[str, Any]:
     from x2vlm.inference.inputs import VIDEO_ENDINGS
 
-    return {"video": path} if path.suffix.lower() in VIDEO_ENDINGS else {"images": path}
+    return {"video": path} if path.suffix.lower() in VIDEO_ENDINGS else {"image": path}
 
 
 def _match(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tuple[Path, Callable]]:
