@@ -14,9 +14,9 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from x2vlm import __version__
-from x2vlm.app.web_page import page_of, theme
 from x2vlm.app.rest import router_of, too_large
 from x2vlm.app.service import MAX_UPLOAD_BYTES, Service
+from x2vlm.app.web_page import page_of, theme
 
 # What the page may load: itself. Gradio's template names scripts and fonts of other hosts; a browser then skips them.
 POLICY = (
