@@ -93,6 +93,25 @@ def test_a_file_name_exists_once():
     assert not {one for one in names if names.count(one) > 1}
 
 
+def test_no_modules_import_each_other():
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
+    edges = {module: (imported(path) & set(modules)) - {module} for module, path in modules.items()}
+    edges = {module: used for module, used in edges.items() if not module.endswith("__init__")}
+    while leaves := {module for module, used in edges.items() if not used & set(edges)}:
+        edges = {module: used for module, used in edges.items() if module not in leaves}
+    in_circles = {module: sorted(used & set(edges)) for module, used in edges.items()}
+    assert not in_circles, f"these modules import each other, or what does: {in_circles}"
+
+
+def test_a_class_name_exists_once():
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name(path))
+    assert not {one: files for one, files in places.items() if len(files) > 1}
+
+
 def test_every_folder_says_what_it_holds():
     for folder in {path.parent for path in SOURCES}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{name(folder)}/__init__.py"
