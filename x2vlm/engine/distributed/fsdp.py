@@ -118,8 +118,7 @@ def _average_gradient(parameter: nn.Parameter) -> None:
 class EMAHook(hooks.EMAHook):
     """MMEngine's average of the weights, which is spread over processes where the weights are.
 
-    Args:
-        **options: As MMEngine's: ``ema_type``, ``momentum``, ``begin_iter``, ``update_buffers``, ...
+    Arguments are MMEngine's: ``ema_type``, ``momentum``, ``begin_iter``, ``update_buffers``, ...
     """
 
     def before_run(self, runner: Any) -> None:
