@@ -1,4 +1,4 @@
-"""Cross-references of docstrings, like ``:class:`~x2vlm.X2VLM` ``, become links; one that names nothing is a warning."""
+"""Cross-references of docstrings, like ``:class:`~x2vlm.X2VLM` ``, become links; a wrong one is a warning."""
 
 import logging
 import re
