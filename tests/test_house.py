@@ -128,7 +128,7 @@ def anchors(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_lines_of_documents_are_short(path):
     lines = enumerate(path.read_text().splitlines(), start=1)
-    assert not [f"{name(path)}:{number}" for number, line in lines if len(line) >= 120]
+    assert not [number for number, line in lines if len(line) >= 120]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
@@ -140,6 +140,12 @@ def test_links_in_documents_resolve(path):
         file = (path.parent / target).resolve() if target else path
         assert file.exists(), f"{name(path)}: {link} leads nowhere"
         assert not anchor or anchor in anchors(file), f"{name(path)}: {link} names no heading of {name(file)}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [path.relative_to(ROOT / "docs") for suffix in ("md", "ipynb") for path in ROOT.glob(f"docs/**/*.{suffix}")]
+    assert not [str(page) for page in pages if f": {page}\n" not in navigation]
 
 
 def commands(path: Path) -> list[str]:

@@ -84,7 +84,7 @@ def test_a_notebook_is_small(path):
     ("name", "shown"),
     [
         ("first_tour", ("region.loss_bbox", "image_retrieval/itc_i2t_r1")),
-        ("ablation", ("no_region_alignment", "table.md")),
+        ("ablation", ("no_region_alignment", "grounding/mean_iou")),
     ],
 )
 def test_a_notebook_runs_from_top_to_bottom(name, shown, monkeypatch):
