@@ -53,6 +53,7 @@ configs: setup  ## Check every config without training
 
 docs: setup  ## Build the documentation into site/; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Built site/index.html; with search: python -m http.server -d site'
 
 clean:  ## Remove the environment and everything that was built; work_dirs/ stays
 	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage htmlcov

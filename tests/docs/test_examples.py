@@ -52,6 +52,51 @@ def test_the_python_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
     assert "a blue square" in printed.getvalue()
 
 
+def parts_in(path):
+    """Every part of the library that a document writes down, as ``(name, argument names)``."""
+    text = path.read_text()
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    for code in [*python_blocks(path), *inline]:
+        with contextlib.suppress(SyntaxError):
+            for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
+                given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+                kind = given.pop("type", None) if ast.unparse(call.func) == "dict" else call.func
+                name = getattr(kind, "value" if isinstance(kind, ast.Constant) else "id", None)
+                if isinstance(name, str):
+                    yield name, list(given)
+
+
+@pytest.fixture(scope="module")
+def registered():
+    """All parts by name."""
+    from mmengine.registry import Registry
+
+    from x2vlm import registry
+    from x2vlm.building import names
+
+    families = [family for family in vars(registry).values() if isinstance(family, Registry)]
+    for family in families:
+        names(family)  # imports the modules of the family
+    return {name: part for family in families for name, part in family.module_dict.items()}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_parts_in_a_document_exist_and_take_these_arguments(path, registered):
+    from x2vlm.signatures import argument_problems
+
+    if path.name == "plugins.md":  # registers parts of its own
+        return
+    blocks = "\n".join(python_blocks(path))
+    problems = []
+    for name, given in parts_in(path):
+        if name in registered:
+            found = argument_problems(registered[name], given, extra=("subset", "limits"))
+            problems += [problem for problem in found if "has no argument" in problem]
+        elif f'type="{name}"' in blocks:
+            problems.append(f"{name} is not registered.")
+    assert not problems
+
+
 def sentences(path):
     """The texts of a module, with an ellipsis for every value that is put in."""
     tree = ast.parse(path.read_text())
