@@ -17,7 +17,7 @@ from x2vlm.data.collate import PairCollate
 from x2vlm.data.record import RecordError
 from x2vlm.data.streams import EvaluationLoader
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.engine.checkpoint.integrity import SaveError
+from x2vlm.engine.checkpoint.atomic_save import SaveError
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery import rerank
 from x2vlm.gallery.encode_gallery import Storing, encode_gallery, part_ranges

@@ -58,15 +58,15 @@ class Session:
         from mmengine.logging import MMLogger
 
         from x2vlm.distributed import rank
-        from x2vlm.engine.defaults import complete
-        from x2vlm.engine.optim.optim_wrapper import autocast
-        from x2vlm.engine.runner import init_processes
+        from x2vlm.engine.defaults import fill_defaults
+        from x2vlm.engine.distributed.launch import init_processes
+        from x2vlm.engine.optim.autocast import autocast
         from x2vlm.gallery.encode_gallery import Storing
         from x2vlm.inference.trained_model import load_weights
         from x2vlm.registry import MODELS, TOKENIZERS
 
         self.args, self.folder = args, Path(args.folder)
-        self.cfg = cfg = complete(cfg)
+        self.cfg = cfg = fill_defaults(cfg)
         self.name = _evaluation(cfg, args.evaluation)
         init_processes(cfg.launcher)
         self.is_first = rank() == 0

@@ -167,7 +167,7 @@ SETTINGS = {
         extra=("metric",),
         optional=False,
     ),
-    "train_cfg.plan": Settings("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "absent")),
+    "train_cfg.plan": Settings("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
     "train_cfg.bad_numbers": Settings("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": Settings("x2vlm.weights.load_weights:Loading"),
     "gallery": Settings("x2vlm.gallery.encode_gallery:Storing"),

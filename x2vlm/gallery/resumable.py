@@ -10,7 +10,7 @@ from typing import Any
 
 from x2vlm.building import ConfigError
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.checkpoint.integrity import SaveError, part_of, sync
+from x2vlm.engine.checkpoint.atomic_save import SaveError, part_of, sync
 
 NAME = "{:06d}"
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.gallery.test_processes import in_two_processes
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.engine.runner import _build_metric
+from x2vlm.engine.eval_loop import build_metric
 from x2vlm.evaluation.tasks.vqa import VQAMetric
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.answers import GeneratedAnswers, Ranking
@@ -130,7 +130,7 @@ def test_a_file_of_candidates_is_read_in_its_order(tokenizer, tmp_path):
 def test_in_a_run_candidates_come_from_the_data_folder_and_answers_go_to_the_work_folder(tokenizer, tmp_path):
     (tmp_path / "answers.json").write_text(json.dumps(CANDIDATES))
     config = dict(type="VQAMetric", answer_list="answers.json", save_to="said.json")
-    metric = _build_metric("vqa", config, tokenizer, work_dir="runs/1", data_root=str(tmp_path))
+    metric = build_metric("vqa", config, tokenizer, work_dir="runs/1", data_root=str(tmp_path))
     assert metric.candidates == CANDIDATES
     assert metric.save_to.as_posix() == "runs/1/said.json"
 

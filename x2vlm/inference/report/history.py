@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from x2vlm.engine.train_loop import METRICS_FILE
+from x2vlm.engine.metrics_log import METRICS_FILE
 from x2vlm.inference.report.charts import Point
 
 Series = dict[str, list[Point]]
