@@ -31,6 +31,11 @@ def all_gather_objects(item: Any) -> list[Any]:
     return items
 
 
+def all_gather_lists(items: list[Any]) -> list[Any]:
+    """The picklable lists of every process, concatenated in order of rank."""
+    return [item for process in all_gather_objects(items) for item in process]
+
+
 def all_gather_rows(rows: Tensor) -> Tensor:
     """All-gather along the first dimension, ``[b_r, ...]`` -> ``[sum b_r, ...]``, differentiable.
 

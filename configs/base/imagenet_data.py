@@ -1,4 +1,4 @@
-"""ImageNet-1K: a folder of pictures for each of the 1000 classes. Paths start from `data_root`."""
+"""ImageNet-1K: a folder of images for each of the 1000 classes. Paths start from `data_root`."""
 
 data_root = "data/imagenet"
 
@@ -18,7 +18,7 @@ streams = dict(
                 dict(type="PackSample"),
             ],
         ),
-        batch_size=64,
+        batch_size=64,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

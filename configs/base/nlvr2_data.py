@@ -1,4 +1,4 @@
-"""NLVR2, sentences about two pictures: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`."""
+"""NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`."""
 
 data_root = "data/nlvr2"
 
@@ -30,7 +30,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
-        batch_size=16,
+        batch_size=16,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

@@ -1,4 +1,4 @@
-"""SNLI-VE, pictures that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`."""
+"""SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`."""
 
 data_root = "data/snli_ve"
 
@@ -31,7 +31,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
-        batch_size=32,
+        batch_size=32,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

@@ -11,7 +11,7 @@ from x2vlm.commands import demo
 
 @pytest.fixture
 def config(cfg, tmp_path):
-    """A file with a whole training of two iterations."""
+    """A config file of a training of two iterations."""
     load, pack = [dict(type="LoadImage")], [dict(type="Resize", size=16), dict(type="PackSample")]
 
     def stream(kind, steps, objectives, **more):
@@ -48,14 +48,14 @@ def test_one_command_trains_tests_and_writes_the_page(config, tmp_path, capsys):
     assert "x2vlm train CONFIG" in output
     for text in (
         "What tiny_toy learned",
-        "Gallery: pictures",
-        "Gallery: video retrieval",
+        "Examples: images",
+        "Examples: video retrieval",
         "ITC:",
         "Box: L1",
         "peak memory",
     ):
         assert text in page
-    assert "max_iters" in page  # the exact config
+    assert "max_iters" in page  # the full config
     assert page.count('class="main"') >= 3 * 3 + 2  # a curve per stream and objective
 
 

@@ -51,7 +51,7 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         The page, and the metrics.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
-    from x2vlm.inference.report.example_cards import make_gallery
+    from x2vlm.inference.report.example_cards import example_cards
     from x2vlm.inference.report.page import write_report
     from x2vlm.inference.report.run_facts import run_facts
 
@@ -63,7 +63,7 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     page = write_report(
         work_dir,
         results=results,
-        gallery=make_gallery(cfg.evaluations, results, runner.model, runner.tokenizer),
+        gallery=example_cards(cfg.evaluations, results, runner.model, runner.tokenizer),
         facts=run_facts(runner.model, seconds),
         config=cfg.pretty_text,
         **texts,
@@ -115,7 +115,7 @@ def command_line(args: argparse.Namespace) -> str:
 
 def summary(report: Path, results: Mapping[str, float], config: Path) -> str:
     """The main metrics, the path of the page, and the commands for real data."""
-    from x2vlm.inference.report.page import headlines
+    from x2vlm.inference.report.result_tables import headlines
 
     metrics = [f"  {line['what']:<32}{line['value']:>8}   ({line['beside']})" for line in headlines(results)]
     return "\n".join(

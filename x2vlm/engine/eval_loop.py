@@ -12,7 +12,7 @@ from mmengine.runner import BaseLoop
 
 from x2vlm.building import ConfigError, build
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.streams import EvaluationLoader
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.distributed import all_gather_objects
 from x2vlm.engine.distributed.fsdp import unsharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model

@@ -26,8 +26,9 @@ from x2vlm.engine.checkpoint.resume import newest_intact
 from x2vlm.engine.hooks.ema_hook import clone_parameters
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights.sharded_checkpoint import REST, is_in_parts
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint
+from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 slow = pytest.mark.slow
@@ -218,4 +219,4 @@ def test_a_mirror_has_names_values_and_order_of_the_model_and_shared_weights_onc
 
 
 def test_a_folder_without_a_rest_is_no_checkpoint_in_parts(tmp_path):
-    assert not is_in_parts(tmp_path)
+    assert not is_sharded_checkpoint(tmp_path)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.checkpoint.integrity import HASH, SUMS, digest, hash_of
-from x2vlm.weights.sharded_checkpoint import write_parts
-from x2vlm.weights.weight_files import write_plain
+from x2vlm.weights.checkpoint_file import write_file
+from x2vlm.weights.sharded_checkpoint import write_sharded_checkpoint
 
 PART = ".part"  # suffix while a file is being written
 _T = TypeVar("_T")
@@ -35,11 +35,11 @@ def write_checkpoint(path: Path, content: Mapping[str, Any], sharded: bool) -> N
     try:
         if sharded:
             run_in_all_processes(lambda: _make_empty(part_of(path)) if rank() == 0 else None)
-            run_in_all_processes(lambda: write_parts(part_of(path), content))
+            run_in_all_processes(lambda: write_sharded_checkpoint(part_of(path), content))
             commit_folder(path)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_plain(part_of(path), content)
+            write_file(part_of(path), content)
             commit(path)
     except OSError as error:
         raise _save_error(path, error) from error

@@ -10,7 +10,7 @@ from x2vlm.distributed import shard_like
 from x2vlm.engine.checkpoint.train_state import FRESH_KEY
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
-from x2vlm.weights.sharded_checkpoint import is_in_parts, read_parts
+from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint, read_sharded_checkpoint
 from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry, state_of
 
 
@@ -21,8 +21,8 @@ def read_run(filename: str | Path, model: nn.Module) -> dict[str, Any]:
         filename: The checkpoint.
         model: The model, wrapped.
     """
-    if isinstance(model, FullySharded) and is_in_parts(filename):
-        return read_parts(filename, model.mesh)
+    if isinstance(model, FullySharded) and is_sharded_checkpoint(filename):
+        return read_sharded_checkpoint(filename, model.mesh)
     return shard_weights(read_checkpoint(filename), model)
 
 
