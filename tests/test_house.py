@@ -173,6 +173,13 @@ def test_commands_in_documents_name_what_exists(path):
                 assert list(ROOT.glob(word)), f"{name(path)}: `{command}` names {word}, which does not exist"
 
 
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=name)
+def test_paths_in_documents_exist(path):
+    shown = re.findall(r"`((?:x2vlm|tests|configs|plugins|tools|docs)/[\w./*-]+)`", path.read_text())
+    made_up = ("plugins/sigmoid_itc/", "plugins/NAME/")  # the plugin that the guide writes, and any
+    assert not [each for each in shown if not each.startswith(made_up) and not list(ROOT.glob(each.rstrip("/")))]
+
+
 def test_every_difference_that_the_code_marks_has_its_line():
     known = anchors(ROOT / "docs" / "differences.md")
     for path in SOURCES:
