@@ -193,7 +193,7 @@ def _search(registry: Registry, name: str) -> Any:
         return None
     try:
         found = registry.get(name)  # "scope.Name" or "package.module.Name"
-    except Exception:  # MMEngine tries to import what it may be; the next line tells what went wrong
+    except Exception:  # MMEngine tries to import what it may be; the next line reports the error
         found = None
     return found if found is not None else _import_dotted(name)
 

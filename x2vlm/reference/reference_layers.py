@@ -38,7 +38,7 @@ def softmax_attention(
     return (weights @ value).transpose(1, 2).flatten(2)
 
 
-def forbid(mask: Tensor, value: float) -> Tensor:
+def additive_mask(mask: Tensor, value: float) -> Tensor:
     """``[B, N]`` or ``[B, L, N]`` bool, True where attention is allowed -> what is added to ``[B, H, L, N]`` logits."""
     mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
     return (~mask).float() * value

@@ -23,7 +23,7 @@ from x2vlm.models.x2vlm import X2VLM
 from x2vlm.reference.reference_layers import (
     CONTEXT_FORBIDDEN,
     TEXT_FORBIDDEN,
-    forbid,
+    additive_mask,
     fusion_layer,
     text_layer,
     vision_block,
@@ -74,7 +74,7 @@ class ReferenceModel:
         room = self.max_tokens - ids.shape[1]
         ids = F.pad(ids, (0, room), value=self.model.text_encoder.pad_token_id)
         mask = F.pad(mask, (0, room), value=False)
-        net, added = self.model.text_encoder.net, forbid(mask, TEXT_FORBIDDEN)
+        net, added = self.model.text_encoder.net, additive_mask(mask, TEXT_FORBIDDEN)
         hidden = net.embeddings(input_ids=ids)
         for layer in net.encoder.layer:
             hidden = text_layer(layer, hidden, added)
@@ -82,8 +82,10 @@ class ReferenceModel:
 
     def fuse(self, text: Tokens, context: Tokens | None) -> Tensor:
         """``[B, L, D]``: each text with its own context; None runs the layers without cross-attention."""
-        hidden, added = text.embeds, forbid(text.mask, TEXT_FORBIDDEN)
-        context_inputs = (None, None) if context is None else (context.embeds, forbid(context.mask, CONTEXT_FORBIDDEN))
+        hidden, added = text.embeds, additive_mask(text.mask, TEXT_FORBIDDEN)
+        context_inputs = (
+            (None, None) if context is None else (context.embeds, additive_mask(context.mask, CONTEXT_FORBIDDEN))
+        )
         for layer in self.model.fusion_encoder.layer:
             hidden = fusion_layer(layer, hidden, added, *context_inputs)
         return hidden

@@ -11,7 +11,7 @@ from torch import Tensor
 from x2vlm.data.collate.caption_collate import causal_mask
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.answers import Ranking
-from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer, text_layer
+from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, additive_mask, fusion_layer, text_layer
 from x2vlm.reference.reference_model import ReferenceModel, Tokens
 
 
@@ -64,7 +64,7 @@ def rank_answers(
 def _decode(decoder: AnswerDecoder, ids: Tensor, states: Tokens) -> Tensor:
     """``[R, L]`` ids with states of their own -> ``[R, L, V]``."""
     hidden, causal = decoder.embeddings(ids), causal_mask(torch.ones_like(ids, dtype=torch.bool))
-    added, context_added = forbid(causal, TEXT_FORBIDDEN), forbid(states.mask, CONTEXT_FORBIDDEN)
+    added, context_added = additive_mask(causal, TEXT_FORBIDDEN), additive_mask(states.mask, CONTEXT_FORBIDDEN)
     for layer in decoder.layer:
         hidden = fusion_layer(layer, hidden, added, states.embeds, context_added)
     return decoder.score(hidden)
@@ -96,7 +96,7 @@ class ReferenceCaptionReader:
             torch.arange(cached, with_mask.shape[1], device=ids.device)[None] + model.text_encoder.first_position
         )
         hidden = model.text_encoder.net.embeddings(input_ids=with_mask[:, cached:], position_ids=positions)
-        added, context_added = forbid(mask, TEXT_FORBIDDEN), torch.zeros(1, 1, 1, 1, device=ids.device)
+        added, context_added = additive_mask(mask, TEXT_FORBIDDEN), torch.zeros(1, 1, 1, 1, device=ids.device)
         history: list[Tensor] = []
         for i, layer in enumerate([*model.text_encoder.net.encoder.layer, *model.fusion_encoder.layer]):
             source = torch.cat([self.history[i], hidden], dim=1) if self.history else hidden

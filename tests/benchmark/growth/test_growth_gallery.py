@@ -18,7 +18,7 @@ def test_the_gallery_is_made_of_files_and_the_queries_are_others(tmp_path, monke
     write_gallery(tmp_path, 70)
     rows, queries = open_gallery(tmp_path)
     assert len(rows) == 70
-    assert len(rows.pieces) == 3
+    assert len(rows.shards) == 3
     assert queries.norm(dim=1).sub(1).abs().max() < 1e-5
     index = ExactIndex()
     index.fill(rows)

@@ -11,7 +11,7 @@ from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.fusion_plan import FusionPlan
 from x2vlm.models.fusion.requests import FusionRequest, fuse, states_at
 from x2vlm.models.outputs import Context, TextStates
-from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer
+from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, additive_mask, fusion_layer
 
 WIDTH, SEEN_WIDTH = 8, 12
 
@@ -60,9 +60,9 @@ def reference(fusion, request):
     hidden, source, seen = text.embeds, None, None
     if context is not None:
         source = torch.cat([context.summary[:, None], context.tokens[context.owner]], dim=1)
-        seen = forbid(F.pad(context.mask, (1, 0), value=True), CONTEXT_FORBIDDEN)
+        seen = additive_mask(F.pad(context.mask, (1, 0), value=True), CONTEXT_FORBIDDEN)
     for layer in fusion.layer:
-        hidden = fusion_layer(layer, hidden, forbid(text.mask, TEXT_FORBIDDEN), source, seen)
+        hidden = fusion_layer(layer, hidden, additive_mask(text.mask, TEXT_FORBIDDEN), source, seen)
     if request.at is None and text.mask.dim() == 2:
         hidden = hidden * text.mask[..., None]
     return states_at(hidden, request.at)

@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.engine.checkpoint.integrity import damage, rename_damaged
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint
-from x2vlm.weights.weight_files import CheckpointError
 
 
 def choose_start(cfg: Config) -> list[str]:

@@ -21,7 +21,7 @@ from x2vlm.evaluation.metrics.average_precision import average_precision
 from x2vlm.evaluation.record_fields import extras_by_text
 from x2vlm.evaluation.scorers import scorers
 from x2vlm.evaluation.tasks.attribute_templates import OBJECT_TEMPLATES, TEMPLATES, Attribute, read_attributes
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import join_texts, to_cpu
 from x2vlm.models.outputs import Context, TextStates

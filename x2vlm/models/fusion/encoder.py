@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from x2vlm.models.fusion.fusion_plan import FusionPlan
 from x2vlm.models.fusion.layer import FusionLayer
-from x2vlm.models.fusion.requests import FusionRequest, KeyValue
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.layers.drop_path import linear_rates
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.outputs import Context, TextStates

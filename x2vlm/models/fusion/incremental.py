@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
-from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.kv_cache import KVCache
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.outputs import Context, TextStates
 
 

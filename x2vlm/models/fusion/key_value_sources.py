@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.models.fusion.requests import FusionRequest, KeyValue
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.layers.packing import Array, HostLayout, Layout, empty_slot, layout_of_groups, positions_in_groups
 from x2vlm.models.layers.shape_rounding import ShapeLadder, round_up
 from x2vlm.models.outputs import Context

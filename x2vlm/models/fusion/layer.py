@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from x2vlm.models.fusion.fusion_plan import LayerInputs
 from x2vlm.models.fusion.key_value_sources import CrossAttentionInputs
-from x2vlm.models.fusion.requests import KeyValue
-from x2vlm.models.layers.attention import attend
+from x2vlm.models.layers.attention import KeyValue, attend
 from x2vlm.models.layers.drop_path import DropPath
 from x2vlm.models.layers.packing import Layout
 from x2vlm.models.layers.precision import cast_once

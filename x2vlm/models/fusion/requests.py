@@ -14,9 +14,9 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.outputs import Context, TextStates
 
-KeyValue = tuple[Tensor, Tensor]
 Index = Tensor | np.ndarray
 
 

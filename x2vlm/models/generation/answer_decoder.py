@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.models.fusion.layer import FusionLayer
-from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.kv_cache import KVCache
+from x2vlm.models.layers.attention import KeyValue
 
 
 class AnswerDecoder(nn.Module):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
-from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.beam_search import beam_search
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.prefix_tree import prefix_tree
 from x2vlm.models.generation.search import GenerationLimits
+from x2vlm.models.layers.attention import KeyValue
 
 FIRST_TOKENS = ("once", "twice")
 

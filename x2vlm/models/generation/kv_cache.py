@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KeyValue = tuple[Tensor, Tensor]
+from x2vlm.models.layers.attention import KeyValue
 
 
 class KVCache:

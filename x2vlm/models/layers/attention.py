@@ -15,6 +15,7 @@ from x2vlm.models.layers.probing import present, why_not
 from x2vlm.registry import ATTENTION_BACKENDS
 
 Backend = Callable[..., Tensor]
+KeyValue = tuple[Tensor, Tensor]  # [B, H, K, d] each
 
 
 def attend(

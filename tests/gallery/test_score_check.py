@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 
 
 def test_nan_is_refused_with_the_name_of_the_values():
