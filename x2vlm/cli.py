@@ -1,6 +1,7 @@
 """The command ``x2vlm``: one name for all tools, each imported only when it is called."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -15,7 +16,12 @@ COMMANDS = {
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
     "check-config": ("x2vlm.commands.check_config", "report every problem of configs, without training"),
+    "check-plugin": (
+        "x2vlm.commands.check_plugin",
+        "run what a plugin brings once, and report what breaks its contract",
+    ),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
+    "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
@@ -54,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Run one command; the scripts in ``tools/`` call this.
 
-    Errors that a user can correct (a config, a missing file) are printed as a sentence; others keep their traceback.
+    Errors that a user can correct (a config, a missing file) are printed as a sentence, errors inside a plugin as a
+    sentence and their traceback; others keep their traceback.
 
     Args:
         command: A key of ``COMMANDS``.
@@ -63,13 +70,18 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not.
     """
-    from x2vlm.building import ConfigError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
     module, _ = COMMANDS[command]
     try:
         return import_module(module).main(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
+        told = error.__cause__ or error
+        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        sys.stderr.write(f"{error.sentence}\n\n{trace}")
         return 1
 
 
