@@ -67,7 +67,7 @@ def toy_records(dataset: Any, together: bool) -> Any:
     if name_of(dataset) in OWN:
         (dataset.world if "world" in dataset else dataset).num_scenes = 12
         return dataset
-    if "datasets" in dataset:
+    if "datasets" in dataset and not dataset.get("pipeline"):
         dataset.datasets = [toy_records(one, together) for one in dataset.datasets]
         return dataset
     steps = {name_of(step): step for step in dataset.pipeline}

@@ -126,7 +126,20 @@ ROLES = {
     "**.reader": Role((families.VIDEO_READERS,), elsewhere=True),
 }
 
-OURS = frozenset({"tokenizer", "model", "loading", "data_root", "streams", "evaluations", "gallery", "bad_records"})
+OURS = frozenset(
+    {
+        "tokenizer",
+        "model",
+        "loading",
+        "data_root",
+        "streams",
+        "evaluations",
+        "keep_best",
+        "require_pretrained",
+        "gallery",
+        "bad_records",
+    }
+)
 # What MMEngine's runner reads, as far as ours lets it.
 MMENGINE = frozenset(
     {

@@ -122,6 +122,8 @@ class EvaluationLoader:
         seed: Seed of what a pipeline may draw at random; the same in every evaluation, so that results compare.
         persistent_workers: Keep the processes from one evaluation to the next, which then begins at once; they take
             memory meanwhile.
+        at_end: A test set: in training it is read once, at the end, with the best checkpoint. Other evaluations are
+            made at every ``val_interval``.
     """
 
     def __init__(
@@ -134,10 +136,11 @@ class EvaluationLoader:
         ledger: BadRecordLedger | None = None,
         seed: int = 0,
         persistent_workers: bool = False,
+        at_end: bool = False,
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
-        self.name, self.dataset, self.batch_size = name, dataset, batch_size
+        self.name, self.dataset, self.batch_size, self.at_end = name, dataset, batch_size, at_end
         self.ledger = BadRecordLedger() if ledger is None else ledger
         self._places = [(index, index) for index in range(rank(), len(dataset), world_size())]
         self._loader = make_loader(

@@ -59,6 +59,9 @@ def complete(cfg: Config | Mapping[str, Any]) -> Config:
     hooks = copy.deepcopy(NEEDED_HOOKS) | dict(cfg.get("default_hooks") or {})
     # None takes a hook out; MMEngine wants to hear that only of its own.
     cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINES_OWN}
+    if cfg.get("keep_best") and cfg.default_hooks.get("checkpoint"):
+        cfg.default_hooks.checkpoint.setdefault("save_best", cfg.keep_best)
+        cfg.default_hooks.checkpoint.setdefault("rule", "greater")
     _count_iterations(cfg)
     cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel"} | dict(cfg.get("model_wrapper_cfg") or {})
     if _is(cfg.model_wrapper_cfg, MMDistributedDataParallel):

@@ -23,6 +23,7 @@ from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.bad_numbers import BadNumbers, random_states
 from x2vlm.engine.bad_records import report_bad_records
 from x2vlm.engine.data_waits import DataWaits
+from x2vlm.engine.final_test import test_best
 from x2vlm.engine.finite_check import check_finite, defers_check
 from x2vlm.engine.hooks import hook_of
 from x2vlm.engine.keeping import CheckpointHook
@@ -179,6 +180,8 @@ class MixedTrainLoop(BaseLoop):
             self.settle()
             self.runner.call_hook("after_train_epoch")
             report_bad_records(self.runner)
+            if not self.stop_training:
+                self._test_at_end()
         finally:  # after an error, too: a live line is closed, and signals are given back
             self._workers.stop()
             for stream in self.streams.values():
@@ -256,6 +259,10 @@ class MixedTrainLoop(BaseLoop):
         with self._naming_the_stalled(place), self._saving_if_data_fail():
             self.runner.val_loop.run()
         self.runner.model.train()
+
+    def _test_at_end(self) -> None:
+        with self._naming_the_stalled("the test at the end"):
+            test_best(self.runner)
 
     def _saving_if_data_fail(self) -> AbstractContextManager:
         return saving_if_data_fail(self.runner, partial(self.load_state_dict, self.state_dict()))
@@ -371,6 +378,8 @@ class EvaluationLoop(BaseLoop):
         dataloader: The loaders, built, by name.
         evaluator: The metrics, built, by the same names: ``metric.evaluate(model, loader) -> {name: number}``.
         precision: ``fp32``, ``bf16`` or ``fp16`` autocast.
+        means: Plain means of numbers of several evaluations: from the name of the mean (``"val/r_mean"``) to the names
+            it is of (``["val_en/r_mean", "val_de/r_mean"]``). One of which a number is not there is left out.
         mode: ``val`` during training, ``test`` alone.
     """
 
@@ -380,6 +389,7 @@ class EvaluationLoop(BaseLoop):
         dataloader: Mapping[str, EvaluationLoader],
         evaluator: Mapping[str, Any],
         precision: str = "fp32",
+        means: Mapping[str, Sequence[str]] | None = None,
         mode: str = "val",
     ) -> None:
         autocast(precision, torch.device("cpu"))
@@ -387,30 +397,52 @@ class EvaluationLoop(BaseLoop):
         length = sum(map(len, self.loaders.values()))
         super().__init__(runner, LoaderFacade(length, sum(loader.batch_size for loader in self.loaders.values())))
         self.precision, self.mode = precision, mode
+        self.means = {name: list(of) for name, of in (means or {}).items()}
+        self.at_end = [name for name, loader in self.loaders.items() if getattr(loader, "at_end", False)]
 
     def run(self) -> dict[str, float]:
-        """Evaluate; ``{"<evaluation>/<metric>": number}``."""
-        self.runner.call_hook(f"before_{self.mode}")
-        self.runner.call_hook(f"before_{self.mode}_epoch")
+        """Evaluate; ``{"<evaluation>/<metric>": number}``. In training, test sets (``at_end``) are left alone."""
+        wanted = [name for name in self.evaluator if self.mode == "test" or name not in self.at_end]
+        if not wanted:
+            return {}
+        return self._run(wanted, self.mode, self.runner.loaded_from)
+
+    def run_at_end(self, checkpoint: str | None, iteration: int) -> dict[str, float]:
+        """Evaluate the test sets, once, with the weights that are in the model now; results as of :meth:`run`.
+
+        Args:
+            checkpoint: Where the weights are from; None: they are those of the last step.
+            iteration: Iterations behind them.
+        """
+        return self._run(self.at_end, "test", checkpoint, iteration)
+
+    def _run(
+        self, names: Sequence[str], mode: str, checkpoint: str | None, iteration: int | None = None
+    ) -> dict[str, float]:
+        self.runner.call_hook(f"before_{mode}")
+        self.runner.call_hook(f"before_{mode}_epoch")
         model = unwrapped(self.runner.model)
         model.eval()
         device = next(model.parameters()).device
         results: dict[str, float] = {}
-        for name, metric in self.evaluator.items():
+        for name in names:
             with torch.no_grad(), gathered(self.runner.model), autocast(self.precision, device):
-                found = metric.evaluate(model, self.loaders[name])
+                found = self.evaluator[name].evaluate(model, self.loaders[name])
             results |= {f"{name}/{key}": float(value) for key, value in found.items()}
+        for name, of in self.means.items():
+            if all(one in results for one in of):
+                results[name] = sum(results[one] for one in of) / len(of)
         results = all_gather_objects(results)[0]  # all processes go on alike: a best checkpoint is written by all
-        self._write(results)
-        self.runner.call_hook(f"after_{self.mode}_epoch", metrics=results)
-        self.runner.call_hook(f"after_{self.mode}")
+        self._write(results, mode, checkpoint, self.runner.trained_iters if iteration is None else iteration)
+        self.runner.call_hook(f"after_{mode}_epoch", metrics=results)
+        self.runner.call_hook(f"after_{mode}")
         return results
 
-    def _write(self, results: dict[str, float]) -> None:
+    def _write(self, results: dict[str, float], mode: str, checkpoint: str | None, iteration: int) -> None:
         if not is_main_process():
             return
-        line = {"mode": self.mode, "iter": self.runner.trained_iters, "run": self.runner.timestamp}
-        line |= {"checkpoint": self.runner.loaded_from} if self.mode == "test" else {}
+        line = {"mode": mode, "iter": iteration, "run": self.runner.timestamp}
+        line |= {"checkpoint": checkpoint} if mode == "test" else {}
         line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "metrics": results}
         append_line(Path(self.runner.work_dir) / METRICS_FILE, json.dumps(line))
 

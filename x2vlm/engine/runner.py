@@ -28,6 +28,7 @@ from x2vlm.engine.defaults import complete
 from x2vlm.engine.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
 from x2vlm.engine.loops import MixedTrainLoop
 from x2vlm.engine.processes import init_processes
+from x2vlm.engine.required_weights import check_required
 from x2vlm.engine.sharding import FullySharded, is_sharding
 from x2vlm.engine.terminal import spare_terminal
 from x2vlm.registry import LOOPS, METRICS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
@@ -167,7 +168,7 @@ class MixedRunner(Runner):
         meta |= {"dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", {})}
         content = {
             "meta": meta,
-            "state_dict": self._inner_model.state_dict(),
+            "state_dict": self.inner_model.state_dict(),
             "message_hub": self.message_hub.state_dict(),
         }
         if optimizer:
@@ -182,10 +183,10 @@ class MixedRunner(Runner):
         """The optimizer; parameters that the checkpoint to start from fills are not new ones."""
         if self._load_from is not None and not self._has_loaded and self._prepared is None:
             if self._resume:
-                recall_fresh(self._inner_model, self._load_from)
+                recall_fresh(self.inner_model, self._load_from)
             else:
                 self._prepared = self._prepare(read_checkpoint(self._load_from))
-                note_fresh(self._inner_model, self._prepared)
+                note_fresh(self.inner_model, self._prepared)
         return super().build_optim_wrapper(optim_wrapper)
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = False, **kwargs: Any) -> dict:
@@ -198,23 +199,23 @@ class MixedRunner(Runner):
             CheckpointError: If the file cannot be read or does not fit.
         """
         if self._resume:
-            content = self._read_again(filename)
+            content = self.read_again(filename)
             self.call_hook("after_load_checkpoint", checkpoint=content)
-            load_same(self._inner_model, content, filename)
+            load_same(self.inner_model, content, filename)
         else:
             content = read_checkpoint(filename)
             prepared = self._prepared or self._prepare(content, strict, filename)
             content = self._spread({**content, "state_dict": prepared.tensors})
             self.call_hook("after_load_checkpoint", checkpoint=content)
-            note_fresh(self._inner_model, prepared)
-            put(self._inner_model, content["state_dict"])
+            note_fresh(self.inner_model, prepared)
+            put(self.inner_model, content["state_dict"])
             self.logger.info(str(prepared.report))
             self._prepared = None
         self._has_loaded = True
         self.loaded_from, self._loaded_iters = str(filename), (content.get("meta") or {}).get("iter", 0)
         return content
 
-    def _read_again(self, filename: str | Path) -> dict[str, Any]:
+    def read_again(self, filename: str | Path) -> dict[str, Any]:
         """The checkpoint of a run, whole or in parts, as this run's model is."""
         if isinstance(self.model, FullySharded) and is_in_parts(filename):
             return read_parts(filename, self.model.mesh)
@@ -224,7 +225,7 @@ class MixedRunner(Runner):
         """A checkpoint's content with weights in parts, where the model's are; the optimizer sees to its own state."""
         if not isinstance(self.model, FullySharded):
             return content
-        like = self._inner_model.state_dict()
+        like = self.inner_model.state_dict()
         for key in ("state_dict", "ema_state_dict"):
             if key in content:
                 weights = content[key].items()
@@ -234,10 +235,11 @@ class MixedRunner(Runner):
     def _prepare(self, content: Mapping[str, Any], strict: bool = False, filename: str | None = None) -> Prepared:
         filename, testing = str(filename or self._load_from), self._train_loop is None
         loading = Loading(**(self.cfg.get("loading") or {}))
-        return prepare(self._inner_model, state_of(content, filename), loading, filename, complete=strict or testing)
+        return prepare(self.inner_model, state_of(content, filename), loading, filename, complete=strict or testing)
 
     @property
-    def _inner_model(self) -> nn.Module:
+    def inner_model(self) -> nn.Module:
+        """The model without its distributed wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     @master_only
@@ -272,6 +274,7 @@ def build_runner(cfg: Config | Mapping[str, Any], mode: str = "train") -> MixedR
     to_tell: list[str] = []
     if mode == "train":
         to_tell = choose_start(cfg)
+        check_required(cfg)
         parts = _training_parts(cfg) | _evaluation_parts(cfg, "val")
     elif mode == "test":
         cfg.resume = False

@@ -1,6 +1,6 @@
 """Learning rates over the iterations."""
 
-from math import ceil
+from math import ceil, cos, pi
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -29,12 +29,20 @@ def published_floor(step: int, warmup: int, total: int, min_factor: float = 0.0)
     return max(min_factor, (total - (1 - min_factor) * step) / max(1, total - warmup))
 
 
-DECAYS = {"straight": warmup_linear, "published": published_floor}
+def warmup_cosine(step: int, warmup: int, total: int, min_factor: float = 0.0) -> float:
+    """As :func:`warmup_linear`, but down to ``min_factor`` along half a cosine (arXiv:1608.03983v5, Eq. (5))."""
+    if step < warmup:
+        return step / warmup
+    share = min(1.0, (step - warmup) / max(1, total - warmup))
+    return min_factor + (1 - min_factor) * (1 + cos(pi * share)) / 2
+
+
+DECAYS = {"straight": warmup_linear, "published": published_floor, "cosine": warmup_cosine}
 
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupLinear(_ParamScheduler):
-    """Linear warm-up from 0, then linear decay, by updates of the weights (the published schedule).
+    """Linear warm-up from 0, then linear decay (or half a cosine), by updates of the weights (the published schedule).
 
     An update is an iteration, or as many as are accumulated: all iterations of one accumulation have one rate. The
     length of the run is not written here: the runner fills in ``end`` from ``max_iters``. Only the number of iterations
@@ -46,7 +54,7 @@ class WarmupLinear(_ParamScheduler):
         warmup: Updates (an int), or the share of all updates (a float below 1).
         min_factor: Where the decay ends, as a factor of each learning rate.
         decay: ``straight``: from 1 to ``min_factor``. ``published``: with a floor, the published line, which begins
-            above 1; see docs/differences.md#min-lr.
+            above 1; see docs/differences.md#min-lr. ``cosine``: along half a cosine.
         end: Number of iterations of the run.
         by_epoch: Only False is meaningful; MMEngine asks for it.
         param_name: What is scheduled.

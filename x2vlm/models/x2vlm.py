@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
+from x2vlm.models.frozen import freeze
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
@@ -47,6 +48,8 @@ class X2VLM(PretrainedModel):
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
         shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
             shape costs), ``exact`` or ``rounded``. The numbers are the same; see ``x2vlm.models.layers.shapes``.
+        frozen: Names of parts that are not trained and stay in evaluation mode, e.g. ``("vision_encoder",)`` for a
+            linear probe.
     """
 
     temperature_range = (0.001, 0.5)
@@ -64,6 +67,7 @@ class X2VLM(PretrainedModel):
         activation_checkpointing: bool = False,
         tokenizer: Any = None,
         shapes: str = "auto",
+        frozen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -77,6 +81,7 @@ class X2VLM(PretrainedModel):
             "attention": attention,
             "activation_checkpointing": activation_checkpointing,
             "shapes": shapes,
+            "frozen": tuple(frozen),
         }
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
@@ -115,6 +120,14 @@ class X2VLM(PretrainedModel):
         if activation_checkpointing:
             for tower in self.towers.values():
                 tower.set_activation_checkpointing(True)
+        self._frozen = freeze(self, frozen)
+
+    def train(self, mode: bool = True) -> "X2VLM":
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     @property
     def device(self) -> torch.device:
