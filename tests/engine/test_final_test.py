@@ -13,7 +13,7 @@ from x2vlm.registry import METRICS
 class TinyRising(TinyMetric):
     """Best after the second evaluation; remembers which weights it saw."""
 
-    seen: list[torch.Tensor] = []  # noqa: RUF012  (cleared by each test)
+    seen: list[torch.Tensor] = []
 
     def evaluate(self, model, loader):
         self.seen.append(model.text_encoder.weight.detach().clone())

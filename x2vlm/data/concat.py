@@ -23,8 +23,8 @@ class Concat(Adapter):
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
         times: How often each data set's records come in a pass; None: all once. ``(2, 1)`` doubles the first.
         names: What to call each data set in the log.
-        images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1). A data set with less than
-            nine tenths as many records is told in the log: part of it was lost on the way.
+        images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
+            known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
 
     Raises:
@@ -36,7 +36,7 @@ class Concat(Adapter):
         datasets: Sequence[dict | Dataset],
         times: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
-        images: Sequence[int] | None = None,
+        images: Sequence[int | None] | None = None,
         pipeline: Sequence[dict | Callable] = (),
     ) -> None:
         super().__init__(pipeline)
@@ -58,9 +58,11 @@ class Concat(Adapter):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def _compare(self, images: Sequence[int] | None) -> None:
+    def _compare(self, images: Sequence[int | None] | None) -> None:
         """Tell the sizes of data sets of which a published one is known."""
         for name, dataset, often, published in zip(self.names, self.datasets, self.times, images or (), strict=False):
+            if published is None:
+                continue
             short = len(dataset) < ENOUGH * published
             print_log(
                 f"{name}: {len(dataset):,} records, {often} times a pass; published: {published:,} images."

@@ -47,7 +47,7 @@ class Classification(Objective):
         reads: ``fused``, ``text`` or ``context``.
         contexts: Contexts that one text reads together: 2 in NLVR2.
         head: ``two_layer`` (the published head, as wide as twice its input) or ``linear`` (for linear probes).
-        smoothing: Share of a label that is spread evenly over all classes (label smoothing, arXiv:1512.00567v3, Sec. 7).
+        smoothing: Share of a label that is spread evenly over all classes (arXiv:1512.00567v3, Sec. 7).
         weight: Factor of the objective's losses.
     """
 
