@@ -24,13 +24,15 @@ def test_every_part_without_weights_is_named_with_its_file_and_how_to_give_it():
     told = str(error.value)
     assert f"model.vision_encoder: needs {BEIT}. Give it by --cfg-options model.vision_encoder.checkpoint=FILE." in told
     assert "model.text_encoder: needs bert-base-uncased of the BERT release." in told
-    assert "To begin from nothing on purpose: --cfg-options require_pretrained=False" in told
+    assert "To begin from nothing on purpose: --cfg-options require_pretrained=None" in told
 
 
 def test_a_file_that_is_named_and_not_there_is_told(tmp_path):
     cfg = recipe(require_pretrained=dict(vision_encoder=BEIT))
     cfg["model"]["vision_encoder"]["checkpoint"] = str(tmp_path / "beit.pth")
     with pytest.raises(ConfigError, match=r"model\.vision_encoder\.checkpoint: .*beit\.pth' is not there"):
+        check_required(cfg)
+    with pytest.raises(ConfigError, match=r"require_pretrained=None model\.vision_encoder\.checkpoint=None$"):
         check_required(cfg)
     (tmp_path / "beit.pth").write_bytes(b"weights")
     check_required(cfg)

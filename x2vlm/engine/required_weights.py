@@ -15,7 +15,7 @@ def check_required(cfg: Mapping[str, Any]) -> None:
     """Refuse to train a recipe from nothing where ``require_pretrained`` names the weights that it begins from.
 
     ``require_pretrained`` is a dict from a part of the model to the name of its weights and of who published them;
-    False (or None) lets a run begin from whatever the parts are made with. A run that begins from a checkpoint
+    None (or False) lets a run begin from whatever the parts are made with. A run that begins from a checkpoint
     (``load_from``) or is resumed needs no other weights.
 
     Raises:
@@ -31,23 +31,27 @@ def check_required(cfg: Mapping[str, Any]) -> None:
         )
     missing = list(_missing(cfg.get("model") or {}, required))
     if missing:
-        lines = "\n  ".join(missing)
+        lines = "\n  ".join(sentence for sentence, _ in missing)
+        options = " ".join(["require_pretrained=None", *(option for _, option in missing if option)])
         raise ConfigError(
             f"this recipe begins from weights that are not here:\n  {lines}\n"
-            "To begin from nothing on purpose: --cfg-options require_pretrained=False",
+            f"To begin from nothing on purpose: --cfg-options {options}",
             "require_pretrained",
         )
 
 
-def _missing(model: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[str]:
+def _missing(model: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A sentence for each part whose weights are not there, and the options that build it without them."""
     for name, weights in required.items():
         part = model.get(name) or {}
         given = {key: part[key] for key in SOURCES if part.get(key)}
         if not given:
-            yield f"model.{name}: needs {weights}. Give it by {_how(name)}."
+            yield f"model.{name}: needs {weights}. Give it by {_how(name)}.", ""
         for key, source in given.items():
             if source is not True and not is_there(str(source)):
-                yield f"model.{name}.{key}: {source!r} is not there (looked from {Path.cwd()}); it is {weights}."
+                sentence = f"model.{name}.{key}: {source!r} is not there (looked from {Path.cwd()}); it is {weights}."
+                fresh = f" model.{name}.config.model_type=bert" if key == "path" else ""
+                yield sentence, f"model.{name}.{key}=None{fresh}"
 
 
 def _how(name: str) -> str:
