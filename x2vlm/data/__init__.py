@@ -5,12 +5,15 @@ from x2vlm.data.base import Adapter, RecordError
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.captioning import CaptionCollate
 from x2vlm.data.captions import AllCaptions
+from x2vlm.data.choices import PickChoices, PickHardNegatives
 from x2vlm.data.classes import AnswerLabel, PickAnswers, PickLabel
 from x2vlm.data.clips import SampleFrames
 from x2vlm.data.coco import Coco
 from x2vlm.data.collate import PairCollate
 from x2vlm.data.concat import Concat
+from x2vlm.data.hard_negatives import CropToBox, HardNegatives
 from x2vlm.data.image_folder import ImageFolder
+from x2vlm.data.image_recipe import CenterCrop, MixCollate, RandomErasing, TimmAugment
 from x2vlm.data.images import decode_image
 from x2vlm.data.jsonlines import JsonLines
 from x2vlm.data.nlvr import NlvrV1

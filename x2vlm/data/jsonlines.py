@@ -1,7 +1,5 @@
 """The published annotation format: JSON objects with pictures or videos, captions, elements, questions, labels."""
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +9,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.annotations import named, pick, read_captions, read_elements
 from x2vlm.data.base import Adapter, Record, RecordError
 from x2vlm.data.files import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.images import from_base64
 from x2vlm.data.limits import Limits
 from x2vlm.data.lines import json_lines
 from x2vlm.data.subset import Subset
@@ -19,13 +18,15 @@ from x2vlm.registry import DATASETS
 KEYS: dict[str, Any] = {
     "image": ("binary", "image"),
     "images": "images",
-    "video": ("video", "frames"),
+    "video": ("video", "frames", "video_frames"),
     "clips": "clips",
-    "caption": ("caption", "desc"),
+    "caption": ("caption", "desc", "text"),
     "elems": "elems",
     "bb": None,
     "question": "question",
     "answers": ("answers", "answer"),
+    "choices": "choices",
+    "negatives": "negatives",
     "label": "label",
     "id": ("id", "image_id"),
     "extras": (),
@@ -37,8 +38,11 @@ class JsonLines(Adapter):
     """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
 
     Pictures and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
-    base64, what stands under any other key is a path. A list of pictures is a list of frames, whatever its key, but for
-    ``images``: these are read together. A string under the video key is the path of a video file.
+    base64, what stands under any other key is a path; under ``video_frames``, as in the published lines of videos, what
+    has a dot is a path, and the rest base64, which has none. A list of pictures is a list of frames, whatever its key, but for
+    ``images``: these are read together. A string under the video key is the path of a video file. A list of lists under
+    the video key are clips, whose captions are a list as long; ``is_continuous`` says whether they continue each other
+    (then they may be joined) or are cut out of a video here and there.
 
     Args:
         ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
@@ -143,9 +147,26 @@ class JsonLines(Adapter):
         key, value = image or named(line, self.keys["video"]) or ("", None)
         if value is None:
             return {}
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            return self._nested_clips(key, value, line, root, where)
         if isinstance(value, list):
             return {"video": [self._source(key, one, root, where) for one in value]}
         return {"image" if image else "video": self._source(key, value, root, where, file=not image)}
+
+    def _nested_clips(self, key: str, value: list, line: dict, root: Path, where: str) -> Record:
+        """Clips as the release writes them: a list of frames for each, and a list with the caption of each."""
+        captions = pick(line, self.keys["caption"])
+        if not isinstance(captions, list) or len(captions) != len(value):
+            raise RecordError(where, f"{key} has {len(value)} clips; expected a list of as many captions, one for each")
+        continuous = line.get("is_continuous")
+        if not isinstance(continuous, bool):
+            raise RecordError(where, f"is_continuous is {continuous!r}; clips need true or false there")
+        clips = []
+        for frames, caption in zip(value, captions, strict=True):
+            if not isinstance(frames, list) or not isinstance(caption, str):
+                raise RecordError(where, f"{key}: expected lists of frames with a caption each, got {caption!r:.60}")
+            clips.append({"video": [self._source(key, one, root, where) for one in frames], "caption": caption.strip()})
+        return {"clips": clips, "is_continuous": continuous}
 
     def _clip(self, clip: Any, root: Path, where: str) -> Record:
         shown = self._depicted(clip, root, where) if isinstance(clip, dict) else {}
@@ -154,19 +175,20 @@ class JsonLines(Adapter):
         return {**shown, "caption": read_captions(clip, self.keys["caption"], where)}
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
-        if file or self._holds_paths(key):
+        if file or self._holds_paths(key, value):
             return inside(root, self.names(value, where), where)
         return from_base64(value, where)
 
-    def _holds_paths(self, key: str) -> bool:
+    def _holds_paths(self, key: str, value: Any = None) -> bool:
+        name = key.rpartition(".")[2]
         if self.image_format == "auto":
-            return key.rpartition(".")[2] != "binary"
+            return "." in str(value) if name == "video_frames" else name != "binary"
         return self.image_format == "path"
 
     def _said(self, line: dict, where: str) -> Record:
         """What the record says: captions, elements, question, answers and label, those that are there."""
         said = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
-        said |= {name: pick(line, self.keys[name]) for name in ("elems", "answers", "label")}
+        said |= {name: pick(line, self.keys[name]) for name in ("elems", "answers", "choices", "negatives", "label")}
         said = {name: value for name, value in said.items() if value is not None}
         box = pick(line, self.keys["bb"])
         if box is not None:
@@ -184,18 +206,6 @@ def _extra(line: dict, key: str, where: str) -> Any:
     if found is None:
         raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
     return found[1]
-
-
-def from_base64(value: Any, where: str) -> bytes:
-    """The bytes that a base64 string stands for; white-space in it is ignored.
-
-    Raises:
-        RecordError: If it is not base64, e.g. because it is a path.
-    """
-    try:
-        return base64.b64decode("".join(value.split()), validate=True)
-    except (AttributeError, ValueError, binascii.Error) as error:
-        raise RecordError(where, f"expected base64, got {value!r:.60} ({error})") from error
 
 
 def _completed(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ Column = str | int
 
 TEXTS = ("text", "text_pair", "caption", "question", "label")
 FILES = ("image", "video")
-FIELDS = (*TEXTS, *FILES, "answers", "id", "extras")
+FIELDS = (*TEXTS, *FILES, "answers", "choices", "id", "extras")
+CHOICES = ("a0", "a1", "a2", "a3", "a4")
 DELIMITERS = {".tsv": "\t", ".csv": ","}
 
 
@@ -29,7 +30,8 @@ class Table(Adapter):
         ann_file: A file, a pattern, or several of either.
         columns: From what a record holds (``text``, ``text_pair``, ``caption``, ``question``, ``label``, ``image``,
             ``video``, ``id``) to the column: its name in the line of headings, or its number from 0. ``answers`` may be
-            several columns, of which empty ones are left out. ``extras`` is a list of columns for metrics.
+            several columns, of which empty ones are left out. ``choices`` are the columns of the answers that one
+            chooses from, by the number in ``label``. ``extras`` is a list of columns for metrics.
         header: The first line of every file has the names of the columns.
         delimiter: What stands between columns; None goes by the ending: a tab in ``.tsv``, a comma in ``.csv``.
         quoted: Columns may stand in double quotes, and then hold line ends; None: in ``.csv`` only. GLUE has no quotes.
@@ -92,6 +94,8 @@ class Table(Adapter):
             record[name] = inside(self.image_root or folder, self.names(cells[name], where), where)
         if "answers" in cells:
             record["answers"] = [answer for answer in cells["answers"] if answer]
+        if "choices" in cells:
+            record["choices"] = list(cells["choices"])
         return {**record, "extras": cells.get("extras", {})}
 
     def _identity(self, row: tuple[str, Path, dict[str, Any]]) -> str:
@@ -122,11 +126,17 @@ class Table(Adapter):
 
     def _places(self, headings: list[str] | None, file: Path) -> dict[str, Any]:
         """Columns by what they hold, as numbers."""
+        if headings and set(CHOICES) <= set(headings) and self.columns.get("answers") == ["answer"]:
+            raise ValueError(
+                f"ann_file: {file} is of questions with five answers to choose from: its column 'answer' holds the "
+                "number of the right one, which is no answer in words. Read label='answer' and choices="
+                f"{list(CHOICES)} (transform PickChoices), or give the file of open answers."
+            )
         places: dict[str, Any] = {}
         for name, column in self.columns.items():
             if name == "extras":
                 places[name] = {str(one): _number(one, headings, file) for one in column}
-            elif name == "answers":
+            elif name in ("answers", "choices"):
                 places[name] = [_number(one, headings, file) for one in column]
             else:
                 places[name] = _number(column, headings, file)
@@ -175,5 +185,5 @@ def _checked(columns: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"columns has no '{name}'.{suggestion(name, FIELDS)} Accepted: {', '.join(FIELDS)}.")
     if not columns:
         raise ValueError(f"columns is empty; say where things are, e.g. dict(text='sentence'). Accepted: {FIELDS}")
-    listed = {name: columns[name] for name in ("answers", "extras") if name in columns}
+    listed = {name: columns[name] for name in ("answers", "choices", "extras") if name in columns}
     return {**columns} | {name: [one] if isinstance(one, str | int) else list(one) for name, one in listed.items()}

@@ -109,7 +109,12 @@ class AttributeMetric:
                 a score is not a number.
         """
         with quiet(model):
-            parts = [self._read(model, batch) for batch in loader if len(batch)]
+            sizes: set[tuple[int, int]] = set()
+            parts = []
+            for batch in loader:
+                if len(batch):
+                    sizes.add(tuple(batch.pixels.shape[-2:]))
+                    parts.append(self._read(model, batch))
             scores = self._scores(model, parts)
         labels = torch.cat([part.labels for part in parts] or [torch.zeros(0, len(self.attributes))])
         everywhere = all_gather_objects((scores, labels))
@@ -120,7 +125,7 @@ class AttributeMetric:
                 "extras['attributes'], a list of labels for every box; Coco reads them from att_vec."
             )
         results = self._means(*precisions(scores, labels))
-        self._log(results, labels)
+        self._log(results, labels, sizes)
         return results
 
     def _read(self, model: Any, batch: Batch) -> "_Boxes":
@@ -180,10 +185,11 @@ class AttributeMetric:
                 results[f"chance_map{end}"] = 100 * share[of_set].mean().item()
         return results
 
-    def _log(self, results: dict[str, float], labels: Tensor) -> None:
+    def _log(self, results: dict[str, float], labels: Tensor, sizes: set[tuple[int, int]]) -> None:
+        shown = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
         had = int((labels == 1).any(dim=0).sum())
         print_log(
-            f"attributes of {len(labels)} given boxes, scored by {self.scorer_name}: mean average precision over the "
+            f"attributes of {len(labels)} given boxes at {shown} pixels, scored by {self.scorer_name}: mean average precision over the "
             f"{had} of {len(self.attributes)} attributes that some box has; unknown labels left out. Random scores "
             f"would get {results['chance_map']:.2f} %.",
             logger="current",

@@ -35,21 +35,26 @@ class WinogroundMetric:
 
     Args:
         scorer: Names of scorers, one or several: ``itc``, ``itm``, ``itc+itm``; see ``x2vlm.evaluation.scorers``.
-        by: A key of ``extras``; where records tell it, each of its values gets scores of its own.
+        by: Keys of ``extras``; where records tell one, each of its values gets scores of its own. ``collapsed_tag`` is
+            Object, Relation or Both, ``tag`` the benchmark's finer kinds.
         chunk: Pairs scored at once.
     """
 
     def __init__(
-        self, scorer: str | Sequence[str] = ("itc", "itm", "itc+itm"), by: str | None = "tag", chunk: int = 256
+        self,
+        scorer: str | Sequence[str] = ("itc", "itm", "itc+itm"),
+        by: str | Sequence[str] | None = ("collapsed_tag", "tag"),
+        chunk: int = 256,
     ) -> None:
-        self.scorers, self.by, self.chunk = scorers(scorer), by, chunk
+        self.scorers, self.chunk = scorers(scorer), chunk
+        self.by = (by,) if isinstance(by, str) else tuple(by or ())
 
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Score the four pairs of every example that the loaders of all processes yield, each its own share.
 
         Returns:
             Percentages: ``itm_text``, ``itm_image``, ``itm_group`` (with the scorer's name in front); where records
-            tell ``extras[by]``, the same again for each value, e.g. ``itm_text_object``; ``chance_text`` and so on.
+            tell ``extras[by]``, the same again for each value, e.g. ``itm_text_relation``; ``chance_text`` and so on.
 
         Raises:
             ValueError: If records do not show two images with two texts, there are none, a score is not a number, or
@@ -61,23 +66,26 @@ class WinogroundMetric:
         if not everywhere:
             raise ValueError("there is nothing to score: the loader yielded no examples.")
         tags = [tag for one in everywhere for tag in one[1]]
+        sizes = sorted({one[2] for one in everywhere})
         results: dict[str, float] = {}
         for name in self.scorers:
             right = winoground_scores(torch.cat([one[0][name] for one in everywhere]))
             for kind, rows in right.items():
                 results[f"{name}_{kind}"] = 100 * rows.double().mean().item()
-            for tag in sorted({tag for tag in tags if tag is not None}):
-                of_tag = torch.tensor([one == tag for one in tags])
-                for kind, rows in right.items():
-                    results[f"{name}_{kind}_{str(tag).lower()}"] = 100 * rows[of_tag].double().mean().item()
+            for place in range(len(self.by)):
+                for tag in sorted({tag[place] for tag in tags if tag[place] is not None}, key=str):
+                    of_tag = torch.tensor([one[place] == tag for one in tags])
+                    for kind, rows in right.items():
+                        key = f"{name}_{kind}_{str(tag).lower().replace(' ', '_')}"
+                        results[key] = 100 * rows[of_tag].double().mean().item()
         results |= {f"chance_{kind}": value for kind, value in CHANCE.items()}
-        self._log(results, len(tags))
+        self._log(results, len(tags), sizes)
         return results
 
-    def _score(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], list[Any]]:
-        """``[E, 2, 2]`` scores (caption, image) by each scorer, and the examples' tags."""
+    def _score(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], list[tuple[Any, ...]], tuple[int, int]]:
+        """``[E, 2, 2]`` scores (caption, image) by each scorer, the examples' tags by ``by``, the size of the images."""
         check_examples(batch)
-        tags = [None] * len(batch) if self.by is None else told(batch, self.by)
+        tags = list(zip(*(told(batch, key) for key in self.by), strict=True)) if self.by else [()] * len(batch)
         whole = replace(batch, boxes_xyxy=None, has_box=None, patch_mask=None).to(model.device)
         contexts = to_cpu(model.encode_context(whole))
         texts = to_cpu(model.encode_text(whole.text_ids, whole.text_mask))
@@ -86,14 +94,15 @@ class WinogroundMetric:
             name: score(model, contexts, pairs, texts, batch.text_owner.cpu(), self.chunk).view(-1, 2, 2)
             for name, score in self.scorers.items()
         }
-        return scores, tags[::2]
+        return scores, tags[::2], tuple(batch.pixels.shape[-2:])
 
-    def _log(self, results: dict[str, float], examples: int) -> None:
+    def _log(self, results: dict[str, float], examples: int, sizes: Sequence[tuple[int, int]]) -> None:
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes)
         for name in self.scorers:
             found = ", ".join(f"{kind} {results[f'{name}_{kind}']:.2f}" for kind in CHANCE)
             chance = ", ".join(f"{kind} {value:.2f}" for kind, value in CHANCE.items())
             print_log(
-                f"Winoground, {examples} examples, scored by {name}: {found} %. Right means a score that is "
+                f"Winoground, {examples} examples at {shown} pixels, scored by {name}: {found} %. Right means a score that is "
                 f"higher, not equal. Random scores would get {chance} %.",
                 logger="current",
             )
