@@ -68,5 +68,7 @@ evaluations = dict(
         metric=dict(type="CaptioningMetric", search=search),
         batch_size=20,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/cider"

@@ -56,5 +56,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "dev/accuracy"

@@ -50,6 +50,7 @@ evaluations = dict(
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
     test_b=dict(
         dataset=dict(type="JsonLines", ann_file="testB.json", image_root="images", keys=keys, pipeline=test_pipeline),
@@ -57,5 +58,7 @@ evaluations = dict(
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/accuracy_at_0.5"

@@ -53,5 +53,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", at=(1,)),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "dev/accuracy"

@@ -5,6 +5,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from x2vlm.building import suggestion
 from x2vlm.data.annotations import named, pick, read_captions, read_elements
 from x2vlm.data.base import Adapter, Record, RecordError
@@ -60,6 +62,8 @@ class JsonLines(Adapter):
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
         file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of a picture or video to its path.
+        require: Names of :data:`KEYS`; lines where one of them is missing or empty are left out, and are no bad records
+            (WIT's lines without a description). All lines are read once for it.
     """
 
     paths = ("ann_file", "image_root", "file_map")
@@ -76,6 +80,7 @@ class JsonLines(Adapter):
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
         limits: dict | Limits | None = None,
+        require: Sequence[str] = (),
     ) -> None:
         super().__init__(pipeline, limits)
         if image_format not in ("auto", "path", "base64"):
@@ -89,6 +94,11 @@ class JsonLines(Adapter):
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
         self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        if require:
+            _completed(dict.fromkeys(require))
+            self.rows = np.array([row for row in self.rows if self._has(int(row), require)], dtype=np.int64)
+            if not len(self.rows):
+                raise ValueError(f"no line of {ann_file} has {', '.join(require)}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -105,6 +115,14 @@ class JsonLines(Adapter):
         shown, said = self._shown(line, root, where), self._said(line, where)
         extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
         return {"where": where, "id": self._identity(row, line), **shown, **said, "extras": extras}
+
+    def _has(self, row: int, names: Sequence[str]) -> bool:
+        """Whether a line has all of these; one that is broken stays, and is told when it is read."""
+        try:
+            line = self.lines.json(row)
+        except RecordError:
+            return True
+        return all(pick(line, self.keys[name]) not in (None, "", []) for name in names)
 
     def _identity(self, row: int, line: dict | None = None) -> str:
         """What the record calls itself, else the path of what it shows, else its place."""
