@@ -85,6 +85,8 @@ def at_toy_size(path, work_dir):
         shrink_metric(evaluation.metric)
     for key in ("load_from", "loading", "require_pretrained"):
         cfg.pop(key, None)
+    if str(cfg.get("keep_best")).endswith("exact_match"):
+        cfg.keep_best = cfg.keep_best.replace("exact_match", "vqa_accuracy")  # toy questions have ten answers
     if "train_cfg" in cfg:
         cfg.train_cfg = dict(type=cfg.train_cfg.type, max_iters=1, plan=cfg.train_cfg.get("plan"))
         cfg.optim_wrapper.accumulative_counts = 1

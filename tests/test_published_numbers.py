@@ -51,5 +51,7 @@ def test_a_broken_line_of_the_table_is_named(tmp_path):
     shutil.copy(ROOT / NUMBERS, tmp_path / "a.tsv")
     with (tmp_path / "a.tsv").open("a") as file:
         file.write("no tabs here\n")
-    with pytest.raises(ConfigError, match=rf"a\.tsv:{len((tmp_path / 'a.tsv').read_text().splitlines())}: expected item"):
+    with pytest.raises(
+        ConfigError, match=rf"a\.tsv:{len((tmp_path / 'a.tsv').read_text().splitlines())}: expected item"
+    ):
         read_numbers(tmp_path / "a.tsv")

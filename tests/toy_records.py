@@ -72,7 +72,14 @@ def toy_records(dataset: Any, together: bool) -> Any:
         dataset.datasets = [toy_records(one, together) for one in dataset.datasets]
         return dataset
     steps = {name_of(step): step for step in dataset.pipeline}
-    kinds = dict(SampleFrames="video", PickHardNegatives="image", PickRegions="region", PickPhrases="region", PickText="text", PickPair="parallel")
+    kinds = dict(
+        SampleFrames="video",
+        PickHardNegatives="image",
+        PickRegions="region",
+        PickPhrases="region",
+        PickText="text",
+        PickPair="parallel",
+    )
     shows = next((kind for step, kind in kinds.items() if step in steps), "images" if together else "image")
     caption = dict(dataset.get("keys") or {}).get("caption")
     languages = {step["language"] for step in steps.values() if step.get("language")}

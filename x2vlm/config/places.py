@@ -91,6 +91,7 @@ ROLES = {
     "model.fusion_encoder": Role(
         (families.FUSION_ENCODERS,), derived=("width", "context_width", "attention"), optional=True
     ),
+    "model.temporal_encoder": Role((families.TEMPORAL_ENCODERS,), derived=("width",), optional=True),
     "model.objectives.*": Role((families.OBJECTIVES,), derived=OBJECTIVE_ARGUMENTS),
     "tokenizer": Role((families.TOKENIZERS,), optional=True),
     "streams.*.dataset": Role((families.DATASETS,)),

@@ -39,7 +39,9 @@ def read_numbers(path: str | Path) -> list[Number]:
             item, config, keys, published = line.split("\t")
             numbers.append(Number(item, config, tuple(keys.split()), json.loads(published)))
         except ValueError as error:
-            raise ConfigError(f"{path}:{number}: expected item, config, keys and a JSON value, with tabs ({error})") from error
+            raise ConfigError(
+                f"{path}:{number}: expected item, config, keys and a JSON value, with tabs ({error})"
+            ) from error
     return numbers
 
 

@@ -21,7 +21,7 @@ from x2vlm.models.layers.shapes import check_shapes
 from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import PretrainedModel
-from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
+from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEMPORAL_ENCODERS, TEXT_ENCODERS, VISION_ENCODERS
 
 Part = dict[str, Any] | nn.Module
 Objectives = Iterable[str] | Mapping[str, float] | None
@@ -43,6 +43,9 @@ class X2VLM(PretrainedModel):
             projections, no features and no temperature, as in the published grounding and answering models.
         temperature: Start value of the softness of similarities; kept in [0.001, 0.5].
         num_frames: Frames a clip may have; 0 leaves out the frame positions (no videos then).
+        temporal_encoder: What makes one image of a clip's frames, built or a config: ``(tokens [U, F, N, D], summaries
+            [U, F, D]) -> (tokens [U, N', D], summaries [U, D])``, with ``positions``, whether frames get positions
+            before. None: their mean, with positions, as published.
         attention: Attention backend of every tower that does not name its own.
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
@@ -68,6 +71,7 @@ class X2VLM(PretrainedModel):
         tokenizer: Any = None,
         shapes: str = "auto",
         frozen: Sequence[str] = (),
+        temporal_encoder: Part | None = None,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -82,6 +86,7 @@ class X2VLM(PretrainedModel):
             "activation_checkpointing": activation_checkpointing,
             "shapes": shapes,
             "frozen": tuple(frozen),
+            "temporal_encoder": temporal_encoder,
         }
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
@@ -99,8 +104,11 @@ class X2VLM(PretrainedModel):
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
-        self.frame_positions = None
+        self.num_frames, self.frame_positions = num_frames, None
+        temporal = {"type": "MeanOfFrames"} if temporal_encoder is None else temporal_encoder
         if num_frames:
+            self.temporal_encoder = build(TEMPORAL_ENCODERS, temporal, "model.temporal_encoder", width=vision_width)
+        if num_frames and self.temporal_encoder.positions:
             positions = torch.empty(1, num_frames, 1, vision_width)
             self.frame_positions = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
         derived = {
