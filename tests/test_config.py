@@ -283,7 +283,7 @@ def test_a_type_of_no_known_place_may_be_of_any_family(write):
         ("evaluations.finding.metrik.k", "EvaluationLoader has no argument 'metrik'. Did you mean 'metric'?"),
         ("streams.image.collate.masking.pro", "Masking has no argument 'pro'. Did you mean 'prob'?"),
         ("randomness.sed", "set_random_seed has no argument 'sed'. Did you mean 'seed'?"),
-        ("bad_records.max_fractoin", "BadRecordLedger has no argument 'max_fractoin'. Did you mean 'max_fraction'?"),
+        ("bad_records.max_fractoin", "BadRecordLog has no argument 'max_fractoin'. Did you mean 'max_fraction'?"),
         ("env_cfg.cudnn_benchmrk", "EnvCfg has no argument 'cudnn_benchmrk'. Did you mean 'cudnn_benchmark'?"),
     ],
 )

@@ -8,7 +8,7 @@ from tests.test_configs_step import at_toy_size
 from x2vlm.building import build
 from x2vlm.commands.check_config import config_files
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights.load import Loading, prepare
+from x2vlm.weights.load_weights import Loading, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 PRETRAINED = dict(x2vlm="x2vlm_base_4m", cclm="cclm_base", xfm="xfm_base_4m")

@@ -33,7 +33,7 @@ def test_a_published_recipe_has_the_published_optimizer_and_its_row_in_the_table
 
 
 def test_files_that_metrics_read_start_from_the_data_root():
-    from x2vlm.data.roots import with_data_root
+    from x2vlm.data.data_root import with_data_root
     from x2vlm.registry import METRICS
 
     cfg = load_config(ROOT / "configs" / "zeroshot" / "x2vlm_base_ovad.py")

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["data", "models", "objectives", "engine", "evaluation", "inference"]
-GROUND = ["registry", "boxes", "distributed", "building", "signatures", "weights"]
+ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference"]
+GROUND = ["registry", "boxes", "constants", "distributed", "building", "signatures", "weights"]
+INSIDE = {  # rooms within a room, in the order in which they may import
+    "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "evaluation": ["metrics", "tasks"],
+}
+MOST_FILES = 16  # of a folder, without __init__.py
 SOURCES = sorted((ROOT / "x2vlm").rglob("*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/**/*.md")])
 
@@ -50,6 +55,35 @@ def test_imports_run_one_way(path):
     allowed = GROUND + ROOMS[: ROOMS.index(own) + 1] if own in ROOMS else GROUND
     wrong = sorted(module for module in imported(path) if room(module) and room(module) not in allowed)
     assert not wrong, f"{name(path)} may import from {', '.join(allowed)}, not {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize("outer", INSIDE)
+def test_imports_run_one_way_inside_a_room(outer):
+    rooms = INSIDE[outer]
+    for path in sorted((ROOT / "x2vlm" / outer).rglob("*.py")):
+        own = path.relative_to(ROOT / "x2vlm" / outer).parts[0]
+        if own not in rooms:
+            continue
+        inner = {module.split(".")[2] for module in imported(path) if module.startswith(f"x2vlm.{outer}.")}
+        later = [other for other in rooms[rooms.index(own) + 1 :] if other in inner]
+        assert not later, f"{name(path)} imports from {', '.join(later)}; the order is {' -> '.join(rooms)}"
+
+
+def test_no_folder_holds_more_than_one_can_survey():
+    folders = {path.parent for path in SOURCES}
+    sizes = {name(folder): len([file for file in folder.glob("*.py") if file.stem != "__init__"]) for folder in folders}
+    sizes.pop("x2vlm/commands")  # one file a command
+    assert not {folder: size for folder, size in sizes.items() if size > MOST_FILES}
+
+
+def test_a_file_name_exists_once():
+    names = [path.stem for path in SOURCES if path.stem not in ("__init__", "base")]
+    assert not {one for one in names if names.count(one) > 1}
+
+
+def test_every_folder_says_what_it_holds():
+    for folder in {path.parent for path in SOURCES}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{name(folder)}/__init__.py"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

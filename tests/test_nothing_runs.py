@@ -19,13 +19,13 @@ from tests.engine.tiny_parts import tiny_config
 from x2vlm.building import build
 from x2vlm.commands import check_leakage, convert_checkpoint, make_shards, train, verify_dataset
 from x2vlm.commands import test as test_command
-from x2vlm.data.base import RecordError
+from x2vlm.data.record import RecordError
 from x2vlm.engine import build_runner, replay
-from x2vlm.inference.loading import load_weights
+from x2vlm.inference.trained_model import load_weights
 from x2vlm.models import X2VLM
 from x2vlm.registry import DATASETS, FUSION_ENCODERS, TEXT_ENCODERS, TOKENIZERS, VISION_ENCODERS
-from x2vlm.weights.files import read_checkpoint, read_entry
-from x2vlm.weights.towers import read_bert, read_word_head
+from x2vlm.weights.tower_weights import read_bert, read_word_head
+from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -147,7 +147,7 @@ def in_shard(path, folder, tiny):
 
 def kept_index(path, folder, tiny):
     """The index of a tar file that somebody else put in the place of ours."""
-    from x2vlm.data.tars import TarIndex
+    from x2vlm.data.io.tar_index import TarIndex
 
     with tarfile.open(folder / "a.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("0.txt"))

@@ -8,7 +8,7 @@ import pytest
 from x2vlm.building import ConfigError
 from x2vlm.commands.check_config import main
 from x2vlm.config import load_config
-from x2vlm.config.published import NUMBERS, Number, compare, read_numbers, value_at
+from x2vlm.config.published_numbers import NUMBERS, Number, compare, read_numbers, value_at
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = read_numbers(ROOT / NUMBERS)

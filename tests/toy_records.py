@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from x2vlm.data.base import Adapter, Record
-from x2vlm.data.toy import ToyWorld
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.record import Record
+from x2vlm.data.toy.world import ToyWorld
 from x2vlm.registry import DATASETS
 
 ANSWERS = ("red", "blue", "two")

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from x2vlm.benchmark.gpu_report import FAILED, machine, run_all, table, write
-from x2vlm.benchmark.gpu_sections import chosen, limits, why_not
+from x2vlm.benchmark.gpu_check.gpu_report import FAILED, machine, run_all, table, write
+from x2vlm.benchmark.gpu_check.gpu_sections import chosen, limits, why_not
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,5 @@
-"""COCO with captions in English, Chinese and Japanese: arrays of `image`, `caption`, `image_id`, files for each language.
+"""COCO with captions in English, Chinese and Japanese: arrays of `image`, `caption`, `image_id`, files for each
+language.
 
 An epoch takes every caption in every language; each language has test images of its own. Published: 40 tokens, the 256
 nearest ranked again. Paths start from `data_root`.

@@ -1,9 +1,9 @@
 """The data of the 4M runs as JSON lines: images with captions, and images with regions. Paths start from `data_root`.
 
-One data set an entry, each read once a pass (`times`), with its number of images as published (arXiv:2211.12402v1, Table
-1). Published besides: captions COCO 0.55M, SBU 0.86M, CC3M 2.9M; objects COCO 0.45M, Visual Genome 2.0M; regions Visual
-Genome 3.7M. Images of test sets are left out of COCO and Visual Genome. RefCOCO, GQA and Flickr30k Entities describe
-images of these once more.
+One data set an entry, each read once a pass (`times`), with its number of images as published (arXiv:2211.12402v1,
+Table 1). Published besides: captions COCO 0.55M, SBU 0.86M, CC3M 2.9M; objects COCO 0.45M, Visual Genome 2.0M;
+regions Visual Genome 3.7M. Images of test sets are left out of COCO and Visual Genome. RefCOCO, GQA and Flickr30k
+Entities describe images of these once more.
 
 The augmentation, the masking and the numbers are the published ones; so is what they do to captions that tell left from
 right (`careful=False`) and to batches with too few regions (`fill="copy"`).

@@ -1,4 +1,5 @@
-"""The 4M data with the boxes of both 1B stages: those of OpenImages and Objects365 as well (arXiv:2211.12402v1, Table 1).
+"""The 4M data with the boxes of both 1B stages: those of OpenImages and Objects365 as well (arXiv:2211.12402v1,
+Table 1).
 
 Published: OpenImages 1.7M images with 4.2M objects, Objects365 0.58M with 2.0M.
 """

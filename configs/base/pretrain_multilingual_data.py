@@ -1,7 +1,7 @@
 """The data of CCLM: images and regions as for X2-VLM, with captions in any language, and parallel text (WikiMatrix).
 
-Regions are objects of COCO, and objects and regions of Visual Genome. Parallel sentences swap sides at random. The published regions are not mirrored where a text tells left from right;
-images are. Paths start from `data_root`.
+Regions are objects of COCO, and objects and regions of Visual Genome. Parallel sentences swap sides at random. The
+published regions are not mirrored where a text tells left from right; images are. Paths start from `data_root`.
 """
 
 from mmengine.config import read_base

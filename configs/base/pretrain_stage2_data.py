@@ -1,8 +1,8 @@
 """The data of the second stage: the 4M data, more regions, and videos, of which 35 % of the steps take the cleaner set.
 
-Published: HowTo100M (1,704,857 videos) and YT-Temporal (5,306,576), filtered; the cleaner ones are WebVid (2,492,317). A
-line has `video_frames` (one a second, base64 or paths; of clips a list for each) and `text` (one for each clip). Every
-frame is cropped, mirrored and coloured on its own. Paths start from `data_root`.
+Published: HowTo100M (1,704,857 videos) and YT-Temporal (5,306,576), filtered; the cleaner ones are WebVid
+(2,492,317). A line has `video_frames` (one a second, base64 or paths; of clips a list for each) and `text` (one for
+each clip). Every frame is cropped, mirrored and coloured on its own. Paths start from `data_root`.
 """
 
 from mmengine.config import read_base

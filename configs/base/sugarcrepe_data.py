@@ -1,4 +1,5 @@
-"""SugarCrepe (arXiv:2306.14610): a caption of COCO and one that is nearly true, in seven files. Paths start from `data_root`."""
+"""SugarCrepe (arXiv:2306.14610): a caption of COCO and one that is nearly true, in seven files. Paths start from
+`data_root`."""
 
 data_root = "data/sugarcrepe"
 

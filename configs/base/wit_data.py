@@ -1,7 +1,7 @@
 """WIT of IGLUE, learned in English: lines of `image_url`, `image_content`, `caption_reference_description`.
 
-Images are base64, identities their addresses; a file a language. Lines without a description are left out. Published: 80
-words and tokens, the 128 nearest ranked again. Paths start from `data_root`.
+Images are base64, identities their addresses; a file a language. Lines without a description are left out. Published:
+80 words and tokens, the 128 nearest ranked again. Paths start from `data_root`.
 """
 
 from mmengine.config import read_base

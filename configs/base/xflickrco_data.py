@@ -1,7 +1,8 @@
 """xFlickr&CO, learned from Flickr30K in English: IGLUE's lines of `sentences`, `img_path`, `id`, a file a language.
 
-Images of Flickr30K and of COCO (`COCO_val2014_...`) stand in one folder. Published: 80 words and tokens, the 128 nearest
-ranked again. Each line with its five sentences is a record, one of which is drawn. Paths start from `data_root`.
+Images of Flickr30K and of COCO (`COCO_val2014_...`) stand in one folder. Published: 80 words and tokens, the 128
+nearest ranked again. Each line with its five sentences is a record, one of which is drawn. Paths start from
+`data_root`.
 """
 
 from mmengine.config import read_base

@@ -1,8 +1,8 @@
 """xGQA: training on GQA in English, tests in eight languages, in IGLUE's files.
 
-Arrays of `img_id`, `sent`, `question_id` and `label` (an object from answer to weight); the answers to choose from are
-those of `trainval_ans2label.json`. Published: 40 tokens; training questions have 30 words at most, the others 50 and are
-not cut into fewer tokens. Paths start from `data_root`.
+Arrays of `img_id`, `sent`, `question_id` and `label` (an object from answer to weight); the answers to choose from
+are those of `trainval_ans2label.json`. Published: 40 tokens; training questions have 30 words at most, the others 50
+and are not cut into fewer tokens. Paths start from `data_root`.
 """
 
 data_root = "data/xgqa"

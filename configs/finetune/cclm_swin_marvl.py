@@ -1,4 +1,5 @@
-"""The published CCLM (Swin base, XLM-R large): sentences about two images in five languages (MaRVL), learned in English.
+"""The published CCLM (Swin base, XLM-R large): sentences about two images in five languages (MaRVL), learned in
+English.
 
 Published: learning rate 3e-5, 10 epochs, batches of 10 a process.
 """

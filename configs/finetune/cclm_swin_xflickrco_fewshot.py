@@ -1,8 +1,8 @@
 """The published CCLM on a few examples of one language of xFlickr&CO, after English fine-tuning (`load_from`).
 
 Published: learning rate 1e-5, 60 epochs. Files of 1, 5, 10, 25, 50 and 100 examples: --cfg-options
-streams.image.dataset.ann_file=de/train_100.jsonl (languages: de, en, es, id, ja, ru, tr, zh). The published runs choose the epoch
-on the language's test set; here it is read once, at the end.
+streams.image.dataset.ann_file=de/train_100.jsonl (languages: de, en, es, id, ja, ru, tr, zh). The published runs
+choose the epoch on the language's test set; here it is read once, at the end.
 """
 
 from mmengine.config import read_base

@@ -1,8 +1,8 @@
 """The published CCLM on a few examples of one language of xGQA, after English fine-tuning (`load_from`).
 
 Published: learning rate 1e-5, 60 epochs. Files of 1, 5, 10, 20, 25 and 48 examples: --cfg-options
-streams.image.dataset.ann_file=xGQA/de/train_48.json (languages: bn, de, id, ko, pt, ru, zh). The published runs choose the epoch
-on the language's test set; here it is read once, at the end.
+streams.image.dataset.ann_file=xGQA/de/train_48.json (languages: bn, de, id, ko, pt, ru, zh). The published runs
+choose the epoch on the language's test set; here it is read once, at the end.
 """
 
 from mmengine.config import read_base

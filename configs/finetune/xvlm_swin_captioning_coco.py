@@ -1,7 +1,8 @@
 """X-VLM with Swin base: captions of COCO at 384 pixels.
 
-Published: learning rate 1e-5, 5 epochs, batches of 32 a process; captions of 5 to 20 tokens with the prompt, 3 beams. The
-release learns the next token; here captions are learned as masked tokens from left to right (docs/differences.md#next-token).
+Published: learning rate 1e-5, 5 epochs, batches of 32 a process; captions of 5 to 20 tokens with the prompt, 3 beams.
+The release learns the next token; here captions are learned as masked tokens from left to right
+(docs/differences.md#next-token).
 """
 
 from mmengine.config import read_base

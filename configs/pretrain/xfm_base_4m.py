@@ -1,8 +1,8 @@
 """X-FM base on the 4M data, ImageNet and plain text: two updates a step, the first from words alone.
 
 The release gives the batch of a process and not the number of processes, so no global batch is stated, and the
-contrastive gradient is divided by the number of processes that there are. An epoch counts 5,114,489 pairs. An objective can be given up at a step:
-train_cfg.plan.until = dict(itm=..., mim=...).
+contrastive gradient is divided by the number of processes that there are. An epoch counts 5,114,489 pairs. An
+objective can be given up at a step: train_cfg.plan.until = dict(itm=..., mim=...).
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,7 @@
 """X-VLM with Swin base on the 4M data (arXiv:2111.08276): 1024 images and 1024 regions a step, 204,795 steps.
 
-A quarter of the tokens is masked, 8 at most; regions are objects of COCO, and objects and regions of Visual Genome, of 48
-images a process, and weigh half. The published checkpoint is the one after 200,000 steps.
+A quarter of the tokens is masked, 8 at most; regions are objects of COCO, and objects and regions of Visual Genome,
+of 48 images a process, and weigh half. The published checkpoint is the one after 200,000 steps.
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,7 @@
 """The published CCLM on xFlickr&CO with its texts translated into English by machine (translate-test).
 
-Nothing is trained: tools/test.py wants a checkpoint that was fine-tuned in English by configs/finetune/cclm_swin_xflickrco.py.
+Nothing is trained: tools/test.py wants a checkpoint that was fine-tuned in English by
+configs/finetune/cclm_swin_xflickrco.py.
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,7 @@
 from transformers import PreTrainedTokenizerBase
 
 from plugins.real_towers.packages import weights_package
-from x2vlm.data.text import hf_tokenizer
+from x2vlm.data.tokenizer import hf_tokenizer
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.registry import TEXT_ENCODERS, TOKENIZERS
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from x2vlm.benchmark import row
+from x2vlm.benchmark.timing import comparison
 from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
@@ -11,15 +11,15 @@ LEARNING_AXES = ("batch", "regions", "text", "resolution")
 
 
 def test_every_work_has_a_name_on_the_command_line():
-    from x2vlm.benchmark.all_works import WORKS
+    from x2vlm.benchmark.works.all_works import WORKS
 
     assert tuple(WORKS) == NAMES
 
 
 @pytest.mark.slow
 def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_path, monkeypatch):
-    of_a_process = row.memory_of  # of every row it would be two dozen processes
-    monkeypatch.setattr(row, "memory_of", lambda told: of_a_process(told) if "encode" in told[0] else 2**30)
+    of_a_process = comparison.memory_of  # of every row it would be two dozen processes
+    monkeypatch.setattr(comparison, "memory_of", lambda told: of_a_process(told) if "encode" in told[0] else 2**30)
     picture = tmp_path / "new" / "table.png"
     told = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(picture)]
     assert main(["all", *told]) == 0
@@ -43,7 +43,8 @@ def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_
 
 
 def test_one_work_in_bf16_is_told_by_name_beside_the_rates_of_both_precisions(capsys, monkeypatch):
-    monkeypatch.setattr("x2vlm.benchmark.row.memory_of", lambda told: 2**30)  # two processes that the slow test starts
+    # The slow test starts the two processes that measure it.
+    monkeypatch.setattr("x2vlm.benchmark.timing.comparison.memory_of", lambda case: 2**30)
     assert main(["train-step", "--size", "tiny", "--repeats", "1", "--precision", "bf16", "--json"]) == 0
     *shown, last = capsys.readouterr().out.splitlines()
     (only,) = json.loads(last)["rows"]

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from x2vlm.benchmark import gpu_report, gpu_sections
-from x2vlm.benchmark.gpu_report import Result, run_all, run_one, table
-from x2vlm.benchmark.gpu_sections import Section, Target, chosen, limits, read_benchmark, read_demo, read_tests
+from x2vlm.benchmark.gpu_check import gpu_report, gpu_sections
+from x2vlm.benchmark.gpu_check.gpu_report import Result, run_all, run_one, table
+from x2vlm.benchmark.gpu_check.gpu_sections import (
+    Section,
+    Target,
+    chosen,
+    limits,
+    read_benchmark,
+    read_demo,
+    read_tests,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT = {"gpus": 0, "card": "", "torch": "2.14.1", "cuda": "", "nccl": False, "python": "3.11.7"}

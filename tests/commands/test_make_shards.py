@@ -5,8 +5,8 @@ import pytest
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.make_shards import main, number_of_bytes, part_of_parts
-from x2vlm.data.packing import Shard
-from x2vlm.data.shards import TarShards
+from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.tools.shard_writer import Shard
 
 
 def png(level):

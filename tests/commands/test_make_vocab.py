@@ -4,7 +4,7 @@ import pytest
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.make_vocab import main, read_texts, vocabulary
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.tokenizer import bert_vocab
 
 TEXTS = ["A dog runs.", "a Dog sleeps", "zwei Hunde", "\u4e00\u53ea\u72d7"]
 

@@ -8,7 +8,7 @@ from x2vlm.building import ConfigError
 from x2vlm.cli import main
 from x2vlm.commands.parameters import empty_model, parameters_by_part
 from x2vlm.config import load_config
-from x2vlm.weights.published import from_published
+from x2vlm.weights.published_names import from_published
 
 PRETRAINING = {
     "x2vlm_base_4m": "XVLM_base_4m_pretraining",

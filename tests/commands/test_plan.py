@@ -6,7 +6,7 @@ from x2vlm.building import ConfigError
 from x2vlm.cli import run
 from x2vlm.commands.plan import asked_processes, loads_of, plan, shape_of
 from x2vlm.config import load_config
-from x2vlm.engine.shapes import Load, TextShape, VisionShape, parameters
+from x2vlm.planning.model_shapes import Load, TextShape, VisionShape, parameters
 
 
 @pytest.fixture

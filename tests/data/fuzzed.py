@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.data import hostile
-from x2vlm.data.base import Adapter
-from x2vlm.data.classes import PickAnswers, PickLabel
-from x2vlm.data.clips import SampleFrames
-from x2vlm.data.coco import Coco
-from x2vlm.data.concat import Concat
-from x2vlm.data.image_folder import ImageFolder
-from x2vlm.data.jsonlines import JsonLines
-from x2vlm.data.nlvr import NlvrV1
-from x2vlm.data.packing import Pack, Shard
-from x2vlm.data.pick import PickCaption, PickPair, PickQuestion, PickText
-from x2vlm.data.plain import ParallelText, PlainText
-from x2vlm.data.regions import PickPhrases, PickRegions
-from x2vlm.data.shards import TarShards
-from x2vlm.data.table import Table
-from x2vlm.data.toy import ToyWorld
-from x2vlm.data.toy_tasks import ToyPairs, ToyQuestions
-from x2vlm.data.transforms import Flip, LoadImage, PackSample, RandomResizedCrop, Resize
-from x2vlm.data.video_folder import VideoFolder
-from x2vlm.data.webdataset import WebDataset
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.coco import Coco
+from x2vlm.data.datasets.concat import Concat
+from x2vlm.data.datasets.image_folder import ImageFolder
+from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.nlvr_v1 import NlvrV1
+from x2vlm.data.datasets.plain_text import ParallelText, PlainText
+from x2vlm.data.datasets.tables import Table
+from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.datasets.video_folder import VideoFolder
+from x2vlm.data.datasets.webdataset import WebDataset
+from x2vlm.data.tools.shard_writer import Pack, Shard
+from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
+from x2vlm.data.toy.world import ToyWorld
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.image import Flip, LoadImage, PackSample, RandomResizedCrop, Resize
+from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
 
 ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")
 

@@ -9,7 +9,7 @@ from x2vlm.building import ConfigError, build
 from x2vlm.data.batch import Sample
 from x2vlm.data.collate import PairCollate, padded, stable_hash
 from x2vlm.data.masking import Masking
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import TRANSFORMS
 
 TOKENIZER = bert_vocab(["a", "red", "dog", "cat", "##s", "on", "mat"])

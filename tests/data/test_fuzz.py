@@ -14,11 +14,11 @@ import pytest
 
 from tests.data import hostile
 from tests.data.fuzzed import CASES, Stock
-from x2vlm.data.base import Adapter
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.collate import PairCollate
-from x2vlm.data.ledger import BadRecordLedger
-from x2vlm.data.loading import SeededCollate, SeededDataset
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.loader import SeededCollate, SeededDataset
+from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import DATASETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -64,7 +64,7 @@ def opened(open_it, what: str, tally: Counter) -> Adapter | None:
         return None
 
 
-def read_all(adapter: Adapter, ledger: BadRecordLedger, what: str, tally: Counter) -> None:
+def read_all(adapter: Adapter, ledger: BadRecordLog, what: str, tally: Counter) -> None:
     """Every record as training reads it, collated, and entered in the book of bad ones."""
     data = SeededDataset(adapter, what, attempts=1)
     collate = SeededCollate(PairCollate(bert_vocab(["a", "red", "cat", "dog", "runs"])), what)
@@ -89,9 +89,9 @@ def fuzz(name: str, folder: Path, stock: Stock, seed: int, count: int, tally: Co
     tally["records"] += count
     adapter = opened(open_it, what, tally)
     if adapter is not None:
-        ledger = BadRecordLedger(folder / "bad.jsonl", max_fraction=1)
+        ledger = BadRecordLog(folder / "bad.jsonl", max_fraction=1)
         read_all(adapter, ledger, what, tally)
-        again = BadRecordLedger(folder / "bad.jsonl")
+        again = BadRecordLog(folder / "bad.jsonl")
         assert again.tallies.keys() <= {what}
         assert not ledger.tallies or again._tally(what).named == ledger.tallies[what].named
 
@@ -112,7 +112,7 @@ def test_every_adapter_is_among_them():
 
 @pytest.mark.slow
 def test_ten_thousand_hostile_records_are_read_in_memory_that_does_not_grow(tmp_path, stock, monkeypatch):
-    monkeypatch.setattr("x2vlm.data.ledger.print_log", lambda *args, **kwargs: None)
+    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda *args, **kwargs: None)
     tallies, sizes = {name: Counter() for name in CASES}, []
     for seed in range(100, 100 + ROUNDS):
         for name, tally in tallies.items():

@@ -10,28 +10,28 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.base import RecordError
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.classes import PickAnswers, PickLabel
-from x2vlm.data.clips import SampleFrames
-from x2vlm.data.coco import Coco
 from x2vlm.data.collate import PairCollate
-from x2vlm.data.elements import box_inside
-from x2vlm.data.images import decode_image
-from x2vlm.data.jsonlines import JsonLines
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
-from x2vlm.data.limits import Limits
-from x2vlm.data.nlvr import NlvrV1
-from x2vlm.data.phrases import phrase_elements
-from x2vlm.data.pick import PickCaption
-from x2vlm.data.plain import PlainText
-from x2vlm.data.shards import TarShards
+from x2vlm.data.datasets.coco import Coco
+from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.nlvr_v1 import NlvrV1
+from x2vlm.data.datasets.plain_text import PlainText
+from x2vlm.data.datasets.tables import Table
+from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.datasets.webdataset import WebDataset
+from x2vlm.data.io.image_decoding import decode_image
+from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.phrase_boxes import phrase_elements
+from x2vlm.data.io.tar_index import TarIndex
+from x2vlm.data.record import RecordError
 from x2vlm.data.streams import Stream
-from x2vlm.data.table import Table
-from x2vlm.data.tars import TarIndex
-from x2vlm.data.text import bert_vocab
-from x2vlm.data.transforms import LoadImage, PackSample
-from x2vlm.data.webdataset import WebDataset
+from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.data.transforms.elements import box_inside
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.image import LoadImage, PackSample
+from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.text import PickCaption
 
 
 def refused(work, *reasons):
@@ -102,7 +102,7 @@ def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes
 
 def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, monkeypatch):
     log = []
-    monkeypatch.setattr("x2vlm.data.coco.print_log", lambda text, **options: log.append(text))
+    monkeypatch.setattr("x2vlm.data.datasets.coco.print_log", lambda text, **options: log.append(text))
     images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}, {"id": 2}, None, {"id": [], "file_name": "b"}]
     whole = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}
     boxes = [whole, whole | {"bbox": [10**400, 0, 1, 1]}, whole | {"image_id": None}, whole | {"bbox": ["1"] * 4}, 7]
@@ -196,13 +196,13 @@ def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
 
 def test_signs_that_a_terminal_obeys_or_a_file_refuses_are_shown_as_such(tmp_path):
     bad = BadRecord("a\x1b[2J\n.jsonl:1", "half \ud800, \u202e turned, \x07" + "x" * 5000)
-    ledger = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=1)
+    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
     ledger.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
     line = json.loads((tmp_path / "bad.jsonl").read_text("utf-8"))
     assert line["where"] == r"a\x1b[2J\n.jsonl:1"
     assert line["reason"].startswith(r"half \ud800, \u202e turned, \x07x")
     assert len(line["reason"]) < 1100
-    assert BadRecordLedger(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
+    assert BadRecordLog(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
     assert named_records([bad]).isprintable()
 
 
@@ -270,7 +270,7 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
     stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
     stream.start(0)
-    ledger = BadRecordLedger(max_fraction=0.2, min_records=20)
+    ledger = BadRecordLog(max_fraction=0.2, min_records=20)
     ledger.note("image", next(stream))
     assert not ledger.tallies["image"].bad
     tars[1].unlink()

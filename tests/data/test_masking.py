@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from x2vlm.data.masking import Masking, TokenMasker, choose_positions, continuing_pieces, mask_tokens
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.tokenizer import bert_vocab
 
 WHOLE = Masking(prob=0.25, max_masks=12, span_prob=0.0)
 MASK, VOCAB = 4, 200

@@ -11,8 +11,8 @@ import torch
 
 from x2vlm.building import build
 from x2vlm.data.collate import PairCollate
-from x2vlm.data.roots import with_data_root
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.data_root import with_data_root
+from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import DATASETS
 
 TOKENIZER = bert_vocab(["a", "red", "dog", "##s"])

@@ -20,10 +20,10 @@ from torch.utils.data import Dataset
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
 from x2vlm.building import ConfigError
 from x2vlm.data import streams as streams_module
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError
-from x2vlm.data.loading import SeededDataset, make_loader
-from x2vlm.data.sampling import StreamSampler, derive_seed, seeded, shuffled
+from x2vlm.data.loader import SeededDataset, make_loader
+from x2vlm.data.sampler import StreamSampler, derive_seed, seeded, shuffled
 from x2vlm.data.streams import EvaluationLoader, Stream, build_evaluation_loader, build_streams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,7 +159,7 @@ def test_a_batch_without_pairs_is_passed_over_but_counted():
 
 
 def test_bad_records_are_written_once_each(tmp_path):
-    ledger = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=1.0)
+    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1.0)
     batch = Batch(
         torch.zeros(1, 1), torch.ones(1, 1), bad=[BadRecord("a:1", "torn"), BadRecord("a:2", "empty")], drawn=4
     )
@@ -174,7 +174,7 @@ def test_bad_records_are_written_once_each(tmp_path):
 
 
 def test_a_few_bad_records_do_not_stop_anything_and_many_do(tmp_path):
-    ledger = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=0.1, min_records=20)
+    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=0.1, min_records=20)
     good = Batch(torch.zeros(1, 1), torch.ones(1, 1), drawn=10)
     torn = Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=[BadRecord("a:7", "torn")] * 2, drawn=2)
     ledger.note("image", torn)  # 2 of 2, but far too early to say
@@ -185,7 +185,7 @@ def test_a_few_bad_records_do_not_stop_anything_and_many_do(tmp_path):
 
 
 def test_the_share_is_judged_per_stream():
-    ledger = BadRecordLedger(max_fraction=0.1, min_records=2)
+    ledger = BadRecordLog(max_fraction=0.1, min_records=2)
     ledger.note("image", Batch(torch.zeros(1, 1), torch.ones(1, 1), drawn=1000))
     with pytest.raises(TooManyBadRecordsError, match="stream 'video'"):
         ledger.note("video", Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=[BadRecord("v", "torn")], drawn=2))
@@ -193,8 +193,8 @@ def test_the_share_is_judged_per_stream():
 
 def test_the_log_names_few_bad_records_one_by_one(monkeypatch):
     said = []
-    monkeypatch.setattr("x2vlm.data.ledger.print_log", lambda text, **_: said.append(text))
-    ledger = BadRecordLedger(max_fraction=1.0)
+    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda text, **_: said.append(text))
+    ledger = BadRecordLog(max_fraction=1.0)
     bad = [BadRecord(f"a:{n}", "torn") for n in range(100)]
     ledger.note("image", Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=bad, drawn=100))
     assert len(said) == 5 + 4  # the first five, then 8, 16, 32, 64
@@ -203,9 +203,9 @@ def test_the_log_names_few_bad_records_one_by_one(monkeypatch):
 
 def test_a_ledger_goes_on_where_it_was(tmp_path):
     batch = Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=[BadRecord("a:1", "torn")], drawn=4)
-    before = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=1.0)
+    before = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1.0)
     before.note("image", batch)
-    after = BadRecordLedger(tmp_path / "bad.jsonl", max_fraction=1.0)
+    after = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1.0)
     after.load_state_dict(before.state_dict())
     after.note("image", batch)
     assert after.tallies["image"].drawn == 8

@@ -4,7 +4,7 @@ import torch
 from x2vlm.data.batch import Sample
 from x2vlm.data.collate import PairCollate
 from x2vlm.data.targets import answer_tensors, label_tensors
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.tokenizer import bert_vocab
 
 TOKENIZER = bert_vocab(["a", "red", "dog", "cat", "##s", "on", "mat", "two"])
 CLS, SEP, PAD = TOKENIZER.convert_tokens_to_ids(["[CLS]", "[SEP]", "[PAD]"])

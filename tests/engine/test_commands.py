@@ -137,7 +137,7 @@ def test_too_many_bad_records_end_the_run_with_a_list(config_file, tmp_path, cap
 
 
 def test_an_error_in_the_code_keeps_its_traceback(config_file, monkeypatch):
-    monkeypatch.setattr("x2vlm.engine.loops.sum_of_losses", lambda outputs: outputs["no such loss"])
+    monkeypatch.setattr("x2vlm.engine.train_loop.sum_of_losses", lambda outputs: outputs["no such loss"])
     with pytest.raises(KeyError):
         train_command.main([config_file()])
 

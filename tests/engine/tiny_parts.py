@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from x2vlm.data.base import Adapter, RecordError
 from x2vlm.data.batch import Batch, Sample
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.record import RecordError
 from x2vlm.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 WORDS = 17

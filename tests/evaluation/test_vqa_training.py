@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from x2vlm.building import build
-from x2vlm.data.toy_tasks import ToyQuestions
-from x2vlm.evaluation.vqa import VQAMetric
+from x2vlm.data.toy.tasks import ToyQuestions
+from x2vlm.evaluation.tasks.vqa import VQAMetric
 from x2vlm.registry import MODELS, TOKENIZERS, TRANSFORMS
 
 STEPS, BATCH = 150, 32

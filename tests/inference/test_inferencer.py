@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from x2vlm.building import ConfigError, build
-from x2vlm.data.base import RecordError
+from x2vlm.data.record import RecordError
 from x2vlm.inference import Inferencer
 from x2vlm.registry import DATASETS, TRANSFORMS
 from x2vlm.weights import CheckpointError

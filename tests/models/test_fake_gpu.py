@@ -10,9 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch, states_of, tiny_model
 from x2vlm.data.batch import Batch
-from x2vlm.data.text import bert_vocab
-from x2vlm.evaluation.grounding import match_confidence
-from x2vlm.evaluation.matching import matching_logits
+from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.evaluation.tasks.grounding import match_confidence
+from x2vlm.gallery.matching import matching_logits
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion import tokens
 from x2vlm.models.generation.answers import AnswerReader

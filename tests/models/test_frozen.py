@@ -35,7 +35,7 @@ def test_a_model_of_which_nothing_is_left_to_train_is_refused():
 
 def test_frozen_towers_stay_in_evaluation_mode_and_out_of_the_optimizer():
     from x2vlm.building import build
-    from x2vlm.engine.param_groups import X2VLMOptimConstructor
+    from x2vlm.engine.optim.param_groups import X2VLMOptimConstructor
     from x2vlm.registry import MODELS
 
     config = dict(

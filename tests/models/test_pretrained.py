@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
-from x2vlm.data.text import bert_vocab
+from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.weights import CheckpointError

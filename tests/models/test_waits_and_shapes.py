@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.models.conftest import VOCAB, encoded_for, image_batch, region_batch, tiny_model
-from x2vlm.benchmark.operators import OperatorCounts
-from x2vlm.benchmark.sizes import SIZES, make_model
-from x2vlm.benchmark.training import mixed
+from x2vlm.benchmark.timing.operator_counts import OperatorCounts
+from x2vlm.benchmark.works.model_sizes import SIZES, make_model
+from x2vlm.benchmark.works.training_works import mixed
 from x2vlm.data.batch import Batch
-from x2vlm.data.text import bert_vocab
-from x2vlm.evaluation.matching import matching_logits
+from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.gallery.matching import matching_logits
 from x2vlm.models.fusion import tokens
 from x2vlm.models.generation.answers import write_answers
 from x2vlm.models.generation.beam_search import BeamSearch
-from x2vlm.models.layers.shapes import ROUNDED, round_up
+from x2vlm.models.layers.shape_rounding import ROUNDED, round_up
 
 STREAMS = {"image": ["itc", "itm", "mlm"], "region": ["itc", "itm", "mlm", "bbox"]}
 VISION = dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=2, num_heads=2, drop_path=0.0)
@@ -32,7 +32,7 @@ def fetched(monkeypatch):
         calls.append(1 if drawn else 0)
         return plan(requests)
 
-    monkeypatch.setattr("x2vlm.models.fusion.plan.indices_on_host", indices_on_host)
+    monkeypatch.setattr("x2vlm.models.fusion.fusion_plan.indices_on_host", indices_on_host)
     return calls
 
 

@@ -2,7 +2,8 @@ import torch
 from torch import nn
 
 from tests.models.conftest import image_batch, losses_of, tiny_model
-from x2vlm.objectives.itm import IGNORE, draw
+from x2vlm.constants import IGNORE_INDEX
+from x2vlm.objectives.itm import draw
 
 
 def itm(model):
@@ -59,7 +60,20 @@ def test_missing_negatives_are_left_out_of_the_loss():
     encoded = model.encode(image_batch())
     none, some = torch.full((4,), -1), torch.tensor([1, -1, 3, 0])
     _, labels = logits_of(model, encoded, some, none)
-    assert labels.tolist() == [1, 1, 1, 1, 0, IGNORE, 0, 0, IGNORE, IGNORE, IGNORE, IGNORE]
+    assert labels.tolist() == [
+        1,
+        1,
+        1,
+        1,
+        0,
+        IGNORE_INDEX,
+        0,
+        0,
+        IGNORE_INDEX,
+        IGNORE_INDEX,
+        IGNORE_INDEX,
+        IGNORE_INDEX,
+    ]
     fused = model.read([itm(model).request(encoded, some, none)])
     assert torch.isfinite(itm(model).losses(encoded, fused)["loss_itm"])
 

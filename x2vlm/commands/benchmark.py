@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     import torch
 
-    from x2vlm.benchmark.precision import check_device
-    from x2vlm.benchmark.table import new_figure
+    from x2vlm.benchmark.timing.device_precision import check_device
+    from x2vlm.benchmark.timing.timing_table import new_figure
     from x2vlm.engine.allocator import keep_freed_memory
 
     check_device(args.device or "cpu", args.precision or "fp32")
@@ -56,8 +56,8 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     """
     import torch
 
-    from x2vlm.benchmark.row import rates, rows_of
-    from x2vlm.benchmark.table import draw, head, line
+    from x2vlm.benchmark.timing.comparison import rates, rows_of
+    from x2vlm.benchmark.timing.timing_table import draw, head, line
 
     device = args.device or "cpu"
     card = torch.cuda.get_device_name() if device == "cuda" else ""
@@ -86,7 +86,7 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
 
 
 def _cases(args: argparse.Namespace) -> list[Any]:
-    from x2vlm.benchmark.all_works import ALL, Case
+    from x2vlm.benchmark.works.all_works import ALL, Case
 
     how = {"precision": args.precision or Case.precision, "device": args.device or Case.device}
     if args.work == "all":
@@ -99,8 +99,8 @@ def _cases(args: argparse.Namespace) -> list[Any]:
 
 def growth(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     """Points and slopes of every axis; each point is told as soon as it is there."""
-    from x2vlm.benchmark.growth import AXES, axes, measure, slopes
-    from x2vlm.benchmark.growth_table import draw, line, told_slopes
+    from x2vlm.benchmark.growth.growth_axes import AXES, axes, measure, slopes
+    from x2vlm.benchmark.growth.growth_table import draw, line, told_slopes
 
     known, found = axes(args.size), {}
     for name in args.works or AXES:
@@ -172,8 +172,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _check_works(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.works:
         return
-    from x2vlm.benchmark.all_works import ALL
-    from x2vlm.benchmark.growth import AXES
+    from x2vlm.benchmark.growth.growth_axes import AXES
+    from x2vlm.benchmark.works.all_works import ALL
 
     known = ALL if args.work == "all" else AXES
     for name in args.works:

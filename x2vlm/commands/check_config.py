@@ -8,8 +8,8 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.published import NUMBERS, compare, read_numbers, value_at
-from x2vlm.config.source import shown
+from x2vlm.config.config_source import shown
+from x2vlm.config.published_numbers import NUMBERS, compare, read_numbers, value_at
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--print",
         nargs="+",
         metavar="KEY",
-        help="print resolved values: optim_wrapper.optimizer.lr 'streams.image.dataset.pipeline[PickCaption].max_words'",
+        help="print resolved values: train_cfg.epochs 'streams.image.dataset.pipeline[PickCaption].max_words'",
     )
     parser.add_argument(
         "--published",

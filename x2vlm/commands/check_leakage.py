@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.sources import HELP, Source, add_source_options, is_config, open_sources
+from x2vlm.commands.dataset_sources import HELP, Source, add_source_options, is_config, open_sources
 
 BY = ("ids", "pictures")
 
@@ -48,7 +48,7 @@ class Fingerprint:
     """Look at a record: its identity, its place, and the hashes of what it shows."""
 
     def __init__(self, pictures: bool = True) -> None:
-        from x2vlm.data.survey import Depict
+        from x2vlm.data.tools.dataset_report import Depict
 
         self.depict = Depict() if pictures else None
 
@@ -58,7 +58,7 @@ class Fingerprint:
         Raises:
             RecordError: If the record, or what it shows, cannot be read.
         """
-        from x2vlm.data.phash import picture_hashes
+        from x2vlm.data.tools.perceptual_hash import picture_hashes
 
         record = adapter.record(index)
         if self.depict is not None:
@@ -109,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def gallery(source: Source, pictures: bool = True, workers: int = 0) -> Gallery:
     """Read a data set and take the fingerprints of all it shows."""
-    from x2vlm.data.phash import VIEWS, WORDS
-    from x2vlm.data.survey import read_all
+    from x2vlm.data.tools.dataset_report import read_all
+    from x2vlm.data.tools.perceptual_hash import VIEWS, WORDS
 
     ids, wheres, hashes, owner, bad, plain = [], [], [], [], [], 0
     for seen in read_all(source.adapter, Fingerprint(pictures), workers):
@@ -137,7 +137,7 @@ def shared(train: Gallery, test: Gallery, by: Sequence[str] = BY, distance: int 
         by: ``ids``, ``pictures`` or both. Identities compare only where both sets are named by one authority.
         distance: Bits in which the hashes of two pictures may differ; None for the recommended number.
     """
-    from x2vlm.data.phash import DISTANCE, near_pairs
+    from x2vlm.data.tools.perceptual_hash import DISTANCE, near_pairs
 
     pairs: dict[tuple[int, int], dict[str, Any]] = {}
     if "ids" in by:
@@ -195,7 +195,7 @@ def _say(text: str) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from x2vlm.data.phash import BITS, DISTANCE
+    from x2vlm.data.tools.perceptual_hash import BITS, DISTANCE
 
     parser = argparse.ArgumentParser(prog="x2vlm check-leakage", description=__doc__)
     parser.add_argument("train", help=f"the training set: {HELP}")

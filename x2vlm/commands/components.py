@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from mmengine.registry import Registry
 
 from x2vlm.building import ConfigError, import_locations, lineage
-from x2vlm.config.places import ALL_FAMILIES
-from x2vlm.config.source import shown
+from x2vlm.config.config_source import shown
+from x2vlm.config.roles import ALL_FAMILIES
 from x2vlm.plugins import load_plugins, plugin_of
 from x2vlm.signatures import suggestion
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def convert(args: argparse.Namespace) -> str:
     """Read, convert, write; returns what to say of it."""
     from x2vlm.building import ConfigError
-    from x2vlm.weights.files import read_tensors
+    from x2vlm.weights.weight_files import read_tensors
 
     if Path(args.target).is_file():
         raise ConfigError(f"{args.target} is there already and is not written over. Remove it, or name another file.")
@@ -40,7 +40,7 @@ def convert(args: argparse.Namespace) -> str:
 
 def _by_names(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
     """Names alone: nothing is resized, nothing is lost."""
-    from x2vlm.weights.published import UNUSED, from_published, guess_kind, is_published, to_published, unknown
+    from x2vlm.weights.published_names import UNUSED, from_published, guess_kind, is_published, to_published, unknown
 
     kind = args.kind or guess_kind(tensors)
     if args.to == "ours":
@@ -60,8 +60,8 @@ def _through_model(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
     """Into the model of a config: resized, copied and checked, as training with that config would load it."""
     from x2vlm.building import build
     from x2vlm.registry import MODELS, TOKENIZERS
-    from x2vlm.weights.load import Loading, load_into
-    from x2vlm.weights.published import to_published
+    from x2vlm.weights.load_weights import Loading, load_into
+    from x2vlm.weights.published_names import to_published
 
     cfg = load_config(args.config, args.cfg_options)
     tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None
@@ -82,7 +82,7 @@ def write(path: str, tensors: dict[str, Any], wrapper: str) -> None:
     """Safetensors where the name says so, else a plain file of torch with the dict under ``wrapper``."""
     import torch
 
-    from x2vlm.weights.files import write_tensors
+    from x2vlm.weights.weight_files import write_tensors
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

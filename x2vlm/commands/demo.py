@@ -51,9 +51,9 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         The page, and what was found.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
-    from x2vlm.inference.facts import run_facts
-    from x2vlm.inference.gallery import make_gallery
-    from x2vlm.inference.report import write_report
+    from x2vlm.inference.report.example_cards import make_gallery
+    from x2vlm.inference.report.page import write_report
+    from x2vlm.inference.report.run_facts import run_facts
 
     cfg.work_dir, cfg.load_from = str(work_dir), str(latest_checkpoint(work_dir))
     start = time.perf_counter()
@@ -115,7 +115,7 @@ def command(args: argparse.Namespace) -> str:
 
 def closing_words(report: Path, results: Mapping[str, float], config: Path) -> str:
     """Where the page is, what was found, and how to go on with real data."""
-    from x2vlm.inference.report import headlines
+    from x2vlm.inference.report.page import headlines
 
     found = [f"  {line['what']:<32}{line['value']:>8}   ({line['beside']})" for line in headlines(results)]
     return "\n".join(

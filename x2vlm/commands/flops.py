@@ -15,7 +15,7 @@ from x2vlm.config import add_cfg_options, load_config
 def main(argv: Sequence[str] | None = None) -> int:
     """Count; returns the exit status."""
     args = _parse(argv)
-    from x2vlm.benchmark.flops import Amount, flops_by_part
+    from x2vlm.benchmark.flop_counts import Amount, flops_by_part
     from x2vlm.building import build
     from x2vlm.commands.parameters import parameters_by_part, tokenizer_as_large, without_weights
     from x2vlm.registry import MODELS

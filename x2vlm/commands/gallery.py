@@ -59,10 +59,10 @@ class Session:
 
         from x2vlm.distributed import rank
         from x2vlm.engine.defaults import complete
-        from x2vlm.engine.optim import autocast
+        from x2vlm.engine.optim.optim_wrapper import autocast
         from x2vlm.engine.runner import init_processes
-        from x2vlm.evaluation.encoding import Storing
-        from x2vlm.inference.loading import load_weights
+        from x2vlm.gallery.encode_gallery import Storing
+        from x2vlm.inference.trained_model import load_weights
         from x2vlm.registry import MODELS, TOKENIZERS
 
         self.args, self.folder = args, Path(args.folder)
@@ -89,10 +89,10 @@ class Session:
         )
 
     def _data(self) -> Any:
-        from x2vlm.data.ledger import BadRecordLedger
-        from x2vlm.data.roots import with_data_root
+        from x2vlm.data.bad_records import BadRecordLog
+        from x2vlm.data.data_root import with_data_root
         from x2vlm.distributed import rank
-        from x2vlm.evaluation.numbered import GalleryData
+        from x2vlm.gallery.gallery_dataset import GalleryData
         from x2vlm.registry import DATASETS, TRANSFORMS
 
         one, path = self.cfg.evaluations[self.name], f"evaluations.{self.name}"
@@ -102,19 +102,19 @@ class Session:
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         book = "bad_records.jsonl" if rank() == 0 else f"bad_records_{rank()}.jsonl"
-        ledger = BadRecordLedger(self.folder / book, **dict(self.cfg.get("bad_records") or {}))
+        ledger = BadRecordLog(self.folder / book, **dict(self.cfg.get("bad_records") or {}))
         return GalleryData(self.name, dataset, collate, one["batch_size"], one.get("num_workers", 0), ledger)
 
     @property
     def parts(self) -> int:
         """How many parts the gallery has."""
-        from x2vlm.evaluation.encoding import part_ranges
+        from x2vlm.gallery.encode_gallery import part_ranges
 
         return len(part_ranges(len(self.data.dataset), self.data.batch_size, self.storing))
 
     def facts(self) -> dict[str, Any]:
         """What the content of the folder depends on."""
-        from x2vlm.engine.integrity import digest
+        from x2vlm.engine.checkpoint.integrity import digest
 
         one = self.cfg.evaluations[self.name]
         asked = {key: self.cfg.get(key) for key in ("model", "tokenizer", "data_root")}
@@ -136,8 +136,8 @@ class Session:
         Raises:
             ConfigError: If there is none, it is not complete, or it is of another model or other data.
         """
-        from x2vlm.evaluation.parts import agree
-        from x2vlm.evaluation.stored import StoredGallery, read_facts
+        from x2vlm.gallery.resumable import agree
+        from x2vlm.gallery.stored_gallery import StoredGallery, read_facts
 
         read_facts(self.folder)
         agree(self.folder / "gallery.json", self.facts(), "a gallery")
@@ -148,14 +148,14 @@ class Encode:
     """Write the parts that are missing."""
 
     def __init__(self, session: Session) -> None:
-        from x2vlm.evaluation.parts import agree
+        from x2vlm.gallery.resumable import agree
 
         self.session = session
         agree(session.folder / "gallery.json", session.facts(), "a gallery")
 
     def __call__(self) -> str:
         """Encode; a line on what there is now."""
-        from x2vlm.evaluation.encoding import encode_gallery
+        from x2vlm.gallery.encode_gallery import encode_gallery
 
         session = self.session
         with session.computing():
@@ -176,7 +176,7 @@ class Recall:
     def __call__(self) -> str:
         """Measure; the table."""
         from x2vlm.commands.test import table
-        from x2vlm.evaluation.reranking import gallery_scorer
+        from x2vlm.gallery.rerank import gallery_scorer
 
         session = self.session
         score = gallery_scorer(session.model, session.data, self.gallery, session.folder / "scores", self.metric.chunk)
@@ -195,7 +195,7 @@ class Search:
 
     def __call__(self) -> str:
         """Search; a line of JSON for each query."""
-        from x2vlm.inference.searching import search_texts
+        from x2vlm.inference.search_gallery import search_texts
 
         session, args = self.session, self.session.args
         with session.computing():
@@ -242,7 +242,7 @@ def _is_retrieval(metric: Any) -> bool:
 
 
 def _metric(session: Session) -> Any:
-    from x2vlm.evaluation.retrieval import RetrievalMetric
+    from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
     from x2vlm.registry import METRICS
 
     path = f"evaluations.{session.name}.metric"

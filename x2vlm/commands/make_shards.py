@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.sources import HELP, Source, add_source_options, open_one
+from x2vlm.commands.dataset_sources import HELP, Source, add_source_options, open_one
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -85,7 +85,7 @@ class Manifest:
 
     def commit(self, next_: int, shard: dict[str, Any] | None, bad: Sequence[Any], done: bool) -> None:
         """Enter a finished shard and the records that were left out before its end."""
-        from x2vlm.data.packing import write_whole
+        from x2vlm.data.tools.shard_writer import write_whole
 
         known = self.bad_file.read_text(encoding="utf-8").splitlines()[: self.bad] if self.bad else []
         new = [json.dumps({"where": one.where, "reason": one.reason}, ensure_ascii=False) for one in bad]
@@ -149,8 +149,8 @@ def pack(source: Source, manifest: Manifest, workers: int = 0, max_bad: float = 
     Raises:
         OSError: If the disk is full, or goes away.
     """
-    from x2vlm.data.packing import Pack, PackError, Shard
-    from x2vlm.data.survey import read_all
+    from x2vlm.data.tools.dataset_report import read_all
+    from x2vlm.data.tools.shard_writer import Pack, PackError, Shard
 
     first, stop = manifest.asked["records"]
     shard, bad = None, []
@@ -181,7 +181,7 @@ def pack(source: Source, manifest: Manifest, workers: int = 0, max_bad: float = 
 def _check_share(manifest: Manifest, bad: Sequence[Any], read: int, max_bad: float, least: int = 100) -> None:
     count = manifest.bad + len(bad)
     if read >= least and count > max_bad * read:
-        from x2vlm.data.ledger import named_records
+        from x2vlm.data.bad_records import named_records
 
         raise _StoppedError(
             f"{count:,} of the {read:,} records read cannot be used, more than --max-bad {max_bad} allows. The last of "

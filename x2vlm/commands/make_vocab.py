@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from x2vlm.building import ConfigError
-from x2vlm.data.text import SPECIAL_TOKENS
+from x2vlm.data.tokenizer import SPECIAL_TOKENS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

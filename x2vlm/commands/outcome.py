@@ -28,12 +28,12 @@ class Outcome:
 
     def run(self, work: Callable[[], Any]) -> Any:
         """Do the work itself. Of its errors only those are told in a sentence that were made to be."""
-        from x2vlm.data.ledger import TooManyBadRecordsError
-        from x2vlm.engine.integrity import SaveError
-        from x2vlm.engine.losses import NotFiniteError
-        from x2vlm.engine.out_of_memory import StepOutOfMemoryError
-        from x2vlm.engine.processes import StalledError
-        from x2vlm.engine.workers import DataStoppedError
+        from x2vlm.data.bad_records import TooManyBadRecordsError
+        from x2vlm.engine.checkpoint.integrity import SaveError
+        from x2vlm.engine.distributed.launch import StalledError
+        from x2vlm.engine.failures.data_workers import DataStoppedError
+        from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError
+        from x2vlm.engine.total_loss import NotFiniteError
 
         told = (ConfigError, TooManyBadRecordsError, NotFiniteError, SaveError, DataStoppedError, StalledError)
         return self._guarded(work, FAILED, *told, StepOutOfMemoryError)

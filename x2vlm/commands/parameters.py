@@ -77,7 +77,7 @@ def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def parameters_by_part(model: Any) -> Counter[str]:
     """Numbers of parameters: of each tower, each objective, and of what is between them."""
-    from x2vlm.weights.report import part_of
+    from x2vlm.weights.load_report import part_of
 
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():

@@ -13,9 +13,9 @@ from typing import Any
 
 from x2vlm.building import ConfigError, called
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.engine.activations import BYTES, activations
-from x2vlm.engine.footprint import memory, passes_by_turn, read_seconds, reading, shares, wire
-from x2vlm.engine.shapes import FusionShape, Load, ModelShape, TextShape, VisionShape, parameters
+from x2vlm.planning.activations import BYTES, activations
+from x2vlm.planning.footprint import memory, passes_by_turn, read_seconds, reading, shares, wire
+from x2vlm.planning.model_shapes import FusionShape, Load, ModelShape, TextShape, VisionShape, parameters
 
 # Encoders that configs name without saying their sizes. (width, depth, heads, feed-forward, words, positions, types)
 KNOWN_TEXT = {

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def soak(args: argparse.Namespace, folder: Path) -> int:
     """Train twice into a folder, disturbed and undisturbed, and print how they compare."""
-    from x2vlm.engine.checkpoint import checkpoints_in
-    from x2vlm.weights.files import read_checkpoint
+    from x2vlm.engine.checkpoint.train_state import checkpoints_in
+    from x2vlm.weights.weight_files import read_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoints_in(folder / "disturbed") or checkpoints_in(folder / "whole"):
@@ -128,7 +128,7 @@ def _train(config: Path, work_dir: Path, processes: int) -> subprocess.Popen:
 
 
 def _reached(work_dir: Path) -> int:
-    from x2vlm.engine.checkpoint import checkpoints_in, iterations_of
+    from x2vlm.engine.checkpoint.train_state import checkpoints_in, iterations_of
 
     there = checkpoints_in(work_dir)
     return iterations_of(there[-1]) if there else 0

@@ -68,7 +68,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _say_how_it_ended(outcome: Outcome, runner: Any, config: str) -> None:
-    from x2vlm.engine.hooks import StopHook, hook_of
+    from x2vlm.engine.hooks.logging_hooks import StopHook, hook_of
 
     stop = hook_of(runner, StopHook)
     if stop is None or stop.signal is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.sources import HELP, Source, add_source_options, open_sources
+from x2vlm.commands.dataset_sources import HELP, Source, add_source_options, open_sources
 
 _MARKS = ("p0", "p5", "p50", "p95", "p100")
 
@@ -49,7 +49,7 @@ def verify(source: Source, workers: int = 0, max_bad: float = 0.0) -> dict[str, 
         workers: Processes that read.
         max_bad: Largest share of bad records of a data set that is ``ok``.
     """
-    from x2vlm.data.survey import Examine, Survey, read_all
+    from x2vlm.data.tools.dataset_report import Examine, Survey, read_all
 
     survey = Survey()
     for seen in read_all(source.adapter, Examine(), workers):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from x2vlm.building import LAZY, ConfigError, called, imported, resolve
-from x2vlm.config.places import ALL_FAMILIES, ANY, TOP_LEVEL, Role, Settings, role_at, settings_at
 from x2vlm.config.relations import relation_problems
+from x2vlm.config.roles import ALL_FAMILIES, ANY, TOP_LEVEL, Role, Settings, role_at, settings_at
 from x2vlm.plugins import broken_plugins
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from x2vlm.signatures import argument_problems, suggestion

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from x2vlm.config.places import TOP_LEVEL
+from x2vlm.config.roles import TOP_LEVEL
 from x2vlm.signatures import suggestion
 
 # Dicts keyed by name: a new name on the command line is a misspelt one.

@@ -5,7 +5,7 @@ from types import NoneType
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.config.places import Role, role_at
+from x2vlm.config.roles import Role, role_at
 from x2vlm.signatures import arguments, suggestion
 
 Find = Callable[[Any, Role], Any]

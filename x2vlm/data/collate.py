@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from x2vlm.building import suggestion
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.masking import Masking, TokenMasker
 from x2vlm.data.padding import padded, padded_tokens
 from x2vlm.data.targets import answer_tensors, label_tensors, of_pairs
-from x2vlm.data.text import as_one, tokenize
+from x2vlm.data.tokenizer import as_one, tokenize
 from x2vlm.registry import TRANSFORMS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED_LABEL = -100
 FILLS = ("fewer", "copy")
 
 Pairs = list[tuple[int, int]]
@@ -138,7 +138,7 @@ class PairCollate:
         return {
             "masked_ids": padded([one.ids for one in masked], self.tokenizer.pad_token_id, length),
             "mlm_positions": padded([one.positions for one in masked], 0, most),
-            "mlm_labels": padded([one.labels for one in masked], IGNORED_LABEL, most),
+            "mlm_labels": padded([one.labels for one in masked], IGNORE_INDEX, most),
         }
 
     def _answer_tokens(self, answers: list[str]) -> list[list[int]]:

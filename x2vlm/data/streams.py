@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.ledger import BadRecordLedger, TooManyBadRecordsError, named_records
-from x2vlm.data.loading import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
-from x2vlm.data.roots import with_data_root
-from x2vlm.data.sampling import StreamSampler
+from x2vlm.data.data_root import with_data_root
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.sampler import StreamSampler
 from x2vlm.distributed import rank, world_size
 from x2vlm.registry import DATASETS, TRANSFORMS
 
@@ -133,7 +133,7 @@ class EvaluationLoader:
         collate: Collate,
         batch_size: int,
         num_workers: int = 0,
-        ledger: BadRecordLedger | None = None,
+        ledger: BadRecordLog | None = None,
         seed: int = 0,
         persistent_workers: bool = False,
         at_end: bool = False,
@@ -141,7 +141,7 @@ class EvaluationLoader:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
         self.name, self.dataset, self.batch_size, self.at_end = name, dataset, batch_size, at_end
-        self.ledger = BadRecordLedger() if ledger is None else ledger
+        self.ledger = BadRecordLog() if ledger is None else ledger
         self._places = [(index, index) for index in range(rank(), len(dataset), world_size())]
         self._loader = make_loader(
             SeededDataset(dataset, name, seed, attempts=1),
@@ -184,7 +184,7 @@ def build_evaluation_loader(
     name: str,
     cfg: Mapping[str, Any],
     tokenizer: Any = None,
-    ledger: BadRecordLedger | None = None,
+    ledger: BadRecordLog | None = None,
     data_root: str | None = None,
 ) -> EvaluationLoader:
     """The loader of one evaluation: ``dict(dataset, collate, batch_size, num_workers)``."""

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Sample
 from x2vlm.data.padding import padded_tokens
-
-NO_LABEL = -100
 
 Label = int | float | dict[int, float]
 
@@ -44,7 +43,7 @@ def _weights(labels: Sequence[Label], num_classes: int | None) -> Tensor:
     weights = torch.zeros(len(labels), num_classes)
     for row, label in enumerate(labels):
         for index, weight in (label if isinstance(label, dict) else {label: 1.0}).items():
-            if index == NO_LABEL:
+            if index == IGNORE_INDEX:
                 continue
             if not 0 <= index < num_classes:
                 raise ValueError(f"class {index} is not below num_classes={num_classes} of PairCollate")

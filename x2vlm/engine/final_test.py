@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects
-from x2vlm.engine.hooks import hook_of
-from x2vlm.engine.keeping import CheckpointHook
+from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
+from x2vlm.engine.hooks.logging_hooks import hook_of
 from x2vlm.weights.load import put
 
 METRICS_FILE = "metrics.jsonl"

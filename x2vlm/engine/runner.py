@@ -18,23 +18,23 @@ from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
-from x2vlm.data.ledger import BadRecordLedger
-from x2vlm.data.roots import with_data_root
+from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.data.data_root import with_data_root
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import all_gather_objects, rank, spread_like
 from x2vlm.engine.allocator import keep_freed_memory
-from x2vlm.engine.checkpoint import checkpoints_in, iterations_of, load_same, newest_whole, recall_fresh
+from x2vlm.engine.checkpoint.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
+from x2vlm.engine.checkpoint.train_state import checkpoints_in, iterations_of, load_same, newest_whole, recall_fresh
 from x2vlm.engine.defaults import complete
-from x2vlm.engine.integrity import commit, commit_folder, could_not_save, damage, discard, part_of, together
-from x2vlm.engine.loops import MixedTrainLoop
-from x2vlm.engine.processes import init_processes
+from x2vlm.engine.distributed.fsdp import FullySharded, is_sharding
+from x2vlm.engine.distributed.launch import init_processes
+from x2vlm.engine.hooks.terminal_log import spare_terminal
 from x2vlm.engine.required_weights import check_required
-from x2vlm.engine.sharding import FullySharded, is_sharding
-from x2vlm.engine.terminal import spare_terminal
+from x2vlm.engine.train_loop import MixedTrainLoop
 from x2vlm.registry import LOOPS, METRICS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
-from x2vlm.weights.files import CheckpointError, read_checkpoint, state_of, write_plain
-from x2vlm.weights.load import Loading, Prepared, note_fresh, prepare, put
-from x2vlm.weights.spread import is_in_parts, read_parts, write_parts
+from x2vlm.weights.load_weights import Loading, Prepared, note_fresh, prepare, put
+from x2vlm.weights.sharded_checkpoint import is_in_parts, read_parts, write_parts
+from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, state_of, write_plain
 
 
 @RUNNERS.register_module()
@@ -56,13 +56,13 @@ class MixedRunner(Runner):
         return None if cfg is None else build(TOKENIZERS, cfg, "tokenizer")
 
     @cached_property
-    def ledger(self) -> BadRecordLedger:
+    def ledger(self) -> BadRecordLog:
         """The book of bad records; ``bad_records.jsonl`` in the work folder, one file per process."""
         cfg = dict(self.cfg.get("bad_records") or {})
-        if problems := argument_problems(BadRecordLedger, [*cfg, "file"]):
+        if problems := argument_problems(BadRecordLog, [*cfg, "file"]):
             raise ConfigError(" ".join(problems), "bad_records")
         name = "bad_records.jsonl" if rank() == 0 else f"bad_records_{rank()}.jsonl"
-        return BadRecordLedger(Path(self.work_dir) / name, **cfg)
+        return BadRecordLog(Path(self.work_dir) / name, **cfg)
 
     @property
     def trained_iters(self) -> int:

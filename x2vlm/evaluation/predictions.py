@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_LABEL = -100
+from x2vlm.constants import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Predictions:
     @property
     def known(self) -> Tensor:
         """``[B]`` bool, where it is known what is right."""
-        return self.true != NO_LABEL
+        return self.true != IGNORE_INDEX
 
     def only_known(self) -> "Predictions":
         """Those of which it is known what is right."""
@@ -73,7 +73,7 @@ def predictions_of_classes(logits: Tensor, labels: Tensor | None, label_weights:
         right = labels[:, None] == torch.arange(logits.shape[1])
     else:
         right = label_weights > 0
-        labels = torch.where(right.any(dim=1), label_weights.argmax(dim=1), NO_LABEL)
+        labels = torch.where(right.any(dim=1), label_weights.argmax(dim=1), IGNORE_INDEX)
     order = logits.argsort(dim=1, descending=True, stable=True)
     found = right.gather(1, order)  # [B, C], from the likeliest on
     return Predictions(

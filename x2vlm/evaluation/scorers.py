@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.building import suggestion
-from x2vlm.evaluation.matching import matching_logits
+from x2vlm.gallery.matching import matching_logits
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import SCORERS
 

@@ -13,16 +13,16 @@ import x2vlm
 from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.building import build
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.classes import AnswerLabel, PickAnswers, PickLabel
-from x2vlm.data.clips import SampleFrames
-from x2vlm.data.regions import PickPhrases, PickRegions
-from x2vlm.evaluation.bank import to_cpu
-from x2vlm.evaluation.matching import matching_logits
-from x2vlm.evaluation.quiet import quiet
-from x2vlm.inference.answering import Answer, answer_questions
-from x2vlm.inference.captioning import SaidOfPicture, caption_pictures
-from x2vlm.inference.loading import choose_pipeline, load_weights
-from x2vlm.inference.pictures import COLORS, DrawnBox, Picture, as_array, draw_boxes
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.gallery.matching import matching_logits
+from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.inference.answer_questions import Answer, answer_questions
+from x2vlm.inference.caption_images import SaidOfPicture, caption_pictures
+from x2vlm.inference.draw_boxes import COLORS, DrawnBox, Picture, as_array, draw_boxes
+from x2vlm.inference.trained_model import choose_pipeline, load_weights
+from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.search import Search
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
 
@@ -109,7 +109,7 @@ class Inferencer:
         Returns:
             All texts, best first: by probability, then (those that were not matched) by cosine.
         """
-        with quiet(self.model):
+        with eval_mode(self.model):
             batch = self._batch(picture, texts)
             context, view = self.model.encode_context(batch), self.model.encode_text(batch.text_ids, batch.text_mask)
             similarity = (context.feat * view.feat).sum(dim=-1)
@@ -145,7 +145,7 @@ class Inferencer:
                 "locate answers about a picture, but this inferencer shows clips: name an image evaluation."
             )
         phrases = [phrases] if isinstance(phrases, str) else list(phrases)
-        with quiet(self.model):
+        with eval_mode(self.model):
             batch = self._batch(picture, phrases)
             objective = self.model.objectives["bbox"]
             (found,) = self.model.read(objective.requests(self.model.encode(batch)))
@@ -180,7 +180,7 @@ class Inferencer:
         """
         questions = [questions] if isinstance(questions, str) else list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
-        with quiet(self.model):
+        with eval_mode(self.model):
             batch = self._batch(picture, questions)
             return answer_questions(self.model, batch, questions, self.collate.tokenizer, **options)
 
@@ -198,7 +198,7 @@ class Inferencer:
         Raises:
             ValueError: If the model has no objective ``caption``, or the search has no meaning.
         """
-        with quiet(self.model):
+        with eval_mode(self.model):
             return caption_pictures(self.model, self._batch(picture, ["picture"]), self.collate.tokenizer, search)[0]
 
     def show(self, picture: Picture, phrases: str | Sequence[str], side: int = 640) -> Any:

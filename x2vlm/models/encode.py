@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from x2vlm.data.batch import Batch, HostBatch
 from x2vlm.models.contexts import Visual, feature, reads_regions_alone, sentence_context, visual_context
 from x2vlm.models.generation.kv_cache import KVCache
-from x2vlm.models.layers.shapes import ladder_of, round_up
+from x2vlm.models.layers.shape_rounding import ladder_of, round_up
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch, TextStates, is_parallel
 

@@ -22,8 +22,8 @@ from x2vlm.registry import (
     TOKENIZERS,
     VISION_ENCODERS,
 )
-from x2vlm.weights.files import CheckpointError, read_tensors, write_tensors
-from x2vlm.weights.load import prepare, put
+from x2vlm.weights.load_weights import prepare, put
+from x2vlm.weights.weight_files import CheckpointError, read_tensors, write_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Arguments of parts that say where first weights come from; a saved model has its own.

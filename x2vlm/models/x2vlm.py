@@ -17,7 +17,7 @@ from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.models.layers.precision import cast_linears
-from x2vlm.models.layers.shapes import check_shapes
+from x2vlm.models.layers.shape_rounding import check_shapes
 from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import PretrainedModel
@@ -50,7 +50,8 @@ class X2VLM(PretrainedModel):
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
         shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
-            shape costs), ``exact`` or ``rounded``. The numbers are the same; see ``x2vlm.models.layers.shapes``.
+            shape costs), ``exact`` or ``rounded``. The numbers are the same; see
+            ``x2vlm.models.layers.shape_rounding``.
         frozen: Names of parts that are not trained and stay in evaluation mode, e.g. ``("vision_encoder",)`` for a
             linear probe.
     """

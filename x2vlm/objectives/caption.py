@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.data.captioning import PROMPT, causal_mask, prompt_ids
+from x2vlm.constants import IGNORE_INDEX
+from x2vlm.data.caption_collate import PROMPT, causal_mask, prompt_ids
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.incremental import fuse_next, project_context
@@ -20,7 +21,7 @@ from x2vlm.models.generation.search import GeneratedText, Search
 from x2vlm.models.needs import Needs
 from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch, TextStates
-from x2vlm.objectives.mlm import IGNORE, MASKED, MLM, masked_words
+from x2vlm.objectives.mlm import MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 class CaptionGeneration(MLM):
     """Masked language modelling from left to right, which can then write captions (UniLM, arXiv:1905.03197).
 
-    Batches come from :class:`~x2vlm.data.captioning.CaptionCollate`. The target of each guess is the true word with
-    probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the divergence of the
-    prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the number of guesses
-    plus 1e-5, as published.
+    Batches come from :class:`~x2vlm.data.caption_collate.CaptionCollate`. The target of each guess is the true word
+    with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the divergence of
+    the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the number of
+    guesses plus 1e-5, as published.
 
     Args:
         width: Width of the fusion encoder.
@@ -77,7 +78,7 @@ class CaptionGeneration(MLM):
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """The captions, at the words to guess; [CLS] is never one of them."""
         labels, positions = masked_words(encoded)
-        at, labels = positions_of(np.where(labels == self.cls_id, IGNORE, labels), positions, IGNORE)
+        at, labels = positions_of(np.where(labels == self.cls_id, IGNORE_INDEX, labels), positions, IGNORE_INDEX)
         return [FusionRequest(encoded.masked_text, encoded.context, at=at, labels=labels)]
 
     def loss(self, states: Tensor, labels: np.ndarray, word_embeddings: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
@@ -15,7 +16,6 @@ from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.registry import OBJECTIVES
 
-NO_LABEL = -100
 READS = {
     "fused": Needs(text=True, optional_context=True),
     "text": Needs(text=True),
@@ -139,14 +139,14 @@ class Classification(Objective):
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean over the ``[B]`` labels that are not -100; 0, not NaN, where all are."""
-    options = {"ignore_index": NO_LABEL, "reduction": "sum", "label_smoothing": smoothing}
+    options = {"ignore_index": IGNORE_INDEX, "reduction": "sum", "label_smoothing": smoothing}
     total = nn.functional.cross_entropy(logits, labels, **options)
-    return total / (labels != NO_LABEL).sum().clamp(min=1)
+    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
 def mean_squared_error(predicted: Tensor, labels: Tensor) -> Tensor:
     """Mean over the ``[B]`` labels that are not -100; 0 where all are."""
-    known = labels != NO_LABEL
+    known = labels != IGNORE_INDEX
     return (predicted - labels).square().masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
 
 
@@ -168,6 +168,6 @@ def weights_of_answers(answers: Tensor, weights: Tensor, owner: Tensor, num_text
     Returns:
         ``[B, C]``.
     """
-    known = answers != NO_LABEL
+    known = answers != IGNORE_INDEX
     index = owner[known] * num_classes + answers[known]
     return weights.new_zeros(num_texts * num_classes).index_add_(0, index, weights[known]).view(num_texts, num_classes)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
@@ -12,8 +13,6 @@ from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
 from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
 from x2vlm.registry import OBJECTIVES
-
-IGNORE = -100
 
 
 @OBJECTIVES.register_module()
@@ -45,7 +44,7 @@ class ITM(Objective):
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
         (pairs,) = fused
         logits = self.score(pairs.states)
-        return {"loss_itm": nn.functional.cross_entropy(logits, pairs.request.labels, ignore_index=IGNORE)}
+        return {"loss_itm": nn.functional.cross_entropy(logits, pairs.request.labels, ignore_index=IGNORE_INDEX)}
 
     @torch.no_grad()
     def sampling_weights(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
@@ -66,7 +65,7 @@ class ITM(Objective):
         """
         own = torch.arange(len(encoded.batch), device=context_negatives.device)
         drawn = torch.cat([own, context_negatives, text_negatives])
-        labels = torch.where(drawn >= 0, 0, IGNORE)
+        labels = torch.where(drawn >= 0, 0, IGNORE_INDEX)
         labels[: len(own)] = 1
         _, wrong_contexts, wrong_texts = drawn.clamp(min=0).chunk(3)
         contexts, texts = torch.cat([own, wrong_contexts, own]), torch.cat([own, own, wrong_texts])

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, positions_of
 from x2vlm.models.needs import Needs
 from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
-from x2vlm.weights.towers import read_word_head
+from x2vlm.weights.tower_weights import read_word_head
 
-IGNORE = -100
 MASKED = ("masked_ids", "mlm_positions", "mlm_labels")
 
 
@@ -74,7 +74,7 @@ class MLM(Objective):
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """The masked texts, at the words to predict, with those words as labels."""
-        at, labels = positions_of(*masked_words(encoded), IGNORE)
+        at, labels = positions_of(*masked_words(encoded), IGNORE_INDEX)
         return [FusionRequest(encoded.masked_text, encoded.masked_context, at=at, labels=labels)]
 
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:

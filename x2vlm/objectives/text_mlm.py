@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, positions_of, states_at
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
-from x2vlm.objectives.mlm import IGNORE, MASKED, MLM, masked_words
+from x2vlm.objectives.mlm import MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES
 
 
@@ -43,6 +44,6 @@ class TextMLM(MLM):
         return ()
 
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
-        at, labels = positions_of(*masked_words(encoded), IGNORE)
+        at, labels = positions_of(*masked_words(encoded), IGNORE_INDEX)
         states = states_at(encoded.masked_text.embeds, at)
         return {self.loss_name: self.loss(states, labels, encoded.word_embeddings)}

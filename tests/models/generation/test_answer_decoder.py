@@ -9,7 +9,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.kv_cache import KVCache
-from x2vlm.weights.published import BERT_NAMES, FUSION_NAMES, from_published
+from x2vlm.weights.published_names import BERT_NAMES, FUSION_NAMES, from_published
 
 WORDS, WIDTH = 20, 16
 

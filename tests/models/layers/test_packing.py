@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from x2vlm.models.layers.packing import layout_of_groups, layout_of_mask, places_in_groups, send
-from x2vlm.models.layers.shapes import EXACT, ROUNDED
+from x2vlm.models.layers.shape_rounding import EXACT, ROUNDED
 
 CPU = torch.device("cpu")
 LADDERS = pytest.mark.parametrize("ladder", [EXACT, ROUNDED])

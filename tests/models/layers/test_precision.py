@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.models.conftest import image_batch, region_batch, tiny_model
-from x2vlm.benchmark.operators import OperatorCounts
+from x2vlm.benchmark.timing.operator_counts import OperatorCounts
 from x2vlm.models import x2vlm
 from x2vlm.models.layers.precision import cast_linears, cast_once
 

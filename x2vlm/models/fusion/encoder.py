@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from x2vlm.models.fusion.fusion_plan import FusionPlan
 from x2vlm.models.fusion.layer import FusionLayer
-from x2vlm.models.fusion.plan import FusionPlan
 from x2vlm.models.fusion.requests import FusionRequest, KeyValue
 from x2vlm.models.layers.drop_path import linear_rates
-from x2vlm.models.layers.shapes import check_shapes, ladder_of
+from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import FUSION_ENCODERS
-from x2vlm.weights.files import CheckpointError
-from x2vlm.weights.towers import choose_layers, fusion_tensors, read_bert
+from x2vlm.weights.tower_weights import choose_layers, fusion_tensors, read_bert
+from x2vlm.weights.weight_files import CheckpointError
 
 
 @FUSION_ENCODERS.register_module()
@@ -49,7 +49,7 @@ class CrossAttentionFusion(nn.Module):
             :class:`~x2vlm.models.layers.drop_path.DropPath`.
         attention: Attention backend.
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
-            :func:`~x2vlm.models.layers.shapes.ladder_of`.
+            :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
     """
 
     def __init__(

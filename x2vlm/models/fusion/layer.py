@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.fusion.plan import LayerInputs
+from x2vlm.models.fusion.fusion_plan import LayerInputs
+from x2vlm.models.fusion.key_value_sources import LayerSources
 from x2vlm.models.fusion.requests import KeyValue
-from x2vlm.models.fusion.sources import LayerSources
 from x2vlm.models.layers.attention import attend
 from x2vlm.models.layers.drop_path import DropPath
 from x2vlm.models.layers.packing import Layout

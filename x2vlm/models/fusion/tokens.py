@@ -14,7 +14,7 @@ from torch import Tensor
 
 from x2vlm.models.fusion.requests import FusionRequest, on_host
 from x2vlm.models.layers.packing import Array, HostLayout, empty_slot, layout_at, places_in_groups
-from x2vlm.models.layers.shapes import ShapeLadder, round_up
+from x2vlm.models.layers.shape_rounding import ShapeLadder, round_up
 from x2vlm.models.outputs import TextStates
 
 

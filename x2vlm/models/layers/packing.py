@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from x2vlm.models.layers.shapes import EXACT, ShapeLadder, round_up
+from x2vlm.models.layers.shape_rounding import EXACT, ShapeLadder, round_up
 
 Array = np.ndarray
 

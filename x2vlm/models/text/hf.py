@@ -17,11 +17,11 @@ from transformers import AutoConfig, AutoModel
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
 from x2vlm.models.layers.packing import layout_of_mask
-from x2vlm.models.layers.shapes import check_shapes, ladder_of
+from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.text.hf_attention import cast_once_before, register_attention
 from x2vlm.registry import TEXT_ENCODERS
-from x2vlm.weights.files import read_tensors
-from x2vlm.weights.towers import choose_layers, fill, read_bert
+from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
+from x2vlm.weights.weight_files import read_tensors
 
 # Types in which a token's position is all that attention does not see: their texts can stand one behind the other.
 PACKED = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -47,7 +47,7 @@ class HFTextEncoder(nn.Module):
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
         attention: Attention backend; ``native`` leaves the model to transformers' own attention.
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
-            :func:`~x2vlm.models.layers.shapes.ladder_of`.
+            :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
     """
 
     def __init__(

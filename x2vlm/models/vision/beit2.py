@@ -5,8 +5,8 @@ from timm.models import beit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from x2vlm.models.vision.blocks import RelativeBlock
-from x2vlm.models.vision.weights import load_weights
+from x2vlm.models.vision.vision_blocks import RelativeBlock
+from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from x2vlm.models.layers.attention import attend
-from x2vlm.models.vision.weights import load_encoder
+from x2vlm.models.vision.vision_weights import load_encoder
 from x2vlm.registry import VISION_ENCODERS
 
 

@@ -1,0 +1,47 @@
+import pytest
+
+from x2vlm.building import build
+from x2vlm.data.datasets.image_folder import ImageFolder
+from x2vlm.registry import DATASETS
+
+PIPELINE = [dict(type="LoadImage"), dict(type="PickLabel"), dict(type="PackSample")]
+
+
+@pytest.fixture
+def root(tmp_path, png):
+    for name in ("n02/b.png", "n02/in/a.PNG", "n01/c.jpg", "n03/d.png", "n01/notes.txt"):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+    return tmp_path / "train"
+
+
+def test_the_class_of_a_picture_is_the_folder_it_is_in(root):
+    data = ImageFolder(root)
+    found = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
+    assert found == [
+        ("n01/c.jpg", 0, "n01"),
+        ("n02/b.png", 1, "n02"),
+        ("n02/in/a.PNG", 1, "n02"),
+        ("n03/d.png", 2, "n03"),
+    ]
+
+
+def test_classes_are_numbered_as_they_are_named_and_others_are_left_out(root, tmp_path):
+    (tmp_path / "classes.txt").write_text("n03\nn01\n")
+    for classes in (["n03", "n01"], tmp_path / "classes.txt"):
+        data = ImageFolder(root, classes)
+        assert [(data[n]["id"], data[n]["label"]) for n in range(len(data))] == [("n01/c.jpg", 1), ("n03/d.png", 0)]
+
+
+def test_a_pipeline_makes_samples_without_texts(root):
+    sample = build(DATASETS, dict(type="ImageFolder", root=root, pipeline=PIPELINE))[1]
+    assert (sample.labels, sample.texts, sample.ids) == ([1], [], ["n02/b.png"])
+    assert sample.pixels.shape == (3, 8, 8)
+
+
+def test_a_class_without_folder_and_a_folder_without_pictures_are_told(root):
+    with pytest.raises(ValueError, match=r"has no folder 'n04' \(1 are missing\)"):
+        ImageFolder(root, ["n01", "n04"])
+    with pytest.raises(ValueError, match=r"no picture in the folders of .* ends in \.tif"):
+        ImageFolder(root, endings=(".tif",))

@@ -1,0 +1,371 @@
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms as torchvision_transforms
+
+from x2vlm.building import build
+from x2vlm.data.record import RecordError
+from x2vlm.data.transforms.geometry import as_size, clip_boxes, flip_boxes
+from x2vlm.data.transforms.image import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Flip,
+    LoadImage,
+    PackSample,
+    RandomResizedCrop,
+    Resize,
+)
+from x2vlm.registry import TRANSFORMS
+
+RESAMPLE = Image.Resampling.BICUBIC
+
+
+def noise(height=9, width=12, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def record(*frames, boxes=None, texts=("a dog",), **fields):
+    frames = list(frames) or [noise()]
+    height, width = frames[0].shape[:2]
+    has_box = [boxes is not None] * len(texts)
+    boxes = [[0, 0, width, height]] * len(texts) if boxes is None else boxes
+    boxes = np.array(boxes, dtype=np.float32)
+    pairs = {"texts": list(texts), "ids": [f"id{i}" for i in range(len(texts))], "has_box": has_box}
+    return {"where": "train.jsonl:17", "frames": frames, "boxes_xyxy_px": boxes, **pairs, **fields}
+
+
+def bright(frame):
+    """xyxy of the bright part of a dark picture."""
+    rows, columns = (np.flatnonzero(frame.max(axis=(2, axis)) > 127) for axis in (1, 0))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+def with_bright(box, height=64, width=96):
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[box[1] : box[3], box[0] : box[2]] = 255
+    return frame
+
+
+boxes = st.lists(
+    st.tuples(*[st.integers(0, 100)] * 4).map(
+        lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]) + 1, max(b[1], b[3]) + 1)
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda rows: np.array(rows, dtype=np.float32))
+
+
+def test_an_image_loads_the_same_from_a_path_bytes_or_an_array(tmp_path):
+    picture, file = noise(), io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    for source in (picture, file.getvalue(), tmp_path / "a.png", str(tmp_path / "a.png")):
+        loaded = LoadImage()({"where": "w", "image": source, "extras": {"answer": 1}})
+        assert np.array_equal(loaded["frames"][0], picture) and len(loaded["frames"]) == 1
+        assert loaded["extras"] == {"answer": 1, "image_size": (9, 12)}
+
+
+def photo(width=1000, height=800):
+    """A smooth JPEG picture."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = [127 + 100 * np.sin(rows / 90 + k) * np.cos(columns / 70 - k) for k in range(3)]
+    buffer = io.BytesIO()
+    Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("at_least", "part"), [(400, 2), (200, 4), (100, 8), (90, 8)])
+def test_a_large_jpeg_can_be_read_at_the_size_that_is_needed(at_least, part):
+    record = {"where": "w", "image": photo()}
+    whole, small = (LoadImage(at_least=side)(record) for side in (None, at_least))
+    frame = small["frames"][0]
+    assert frame.shape == (800 // part, 1000 // part, 3)
+    assert small["extras"]["image_size"] == frame.shape[:2]
+    averages = whole["frames"][0].reshape(800 // part, part, 1000 // part, part, 3).mean(axis=(1, 3))
+    assert np.abs(frame - averages).mean() < 1
+
+
+@pytest.mark.parametrize("more", [dict(elems=[{"bb": [0, 0, 9, 9], "caption": "a"}]), dict(image=photo(390, 700))])
+def test_pictures_with_boxes_and_small_ones_are_read_in_full(more):
+    record = {"where": "w", "image": photo(), **more}
+    whole, same = (LoadImage(at_least=side)(record)["frames"][0] for side in (None, 200))
+    assert np.array_equal(whole, same)
+
+
+def test_a_side_without_pixels_is_refused_where_pictures_are_read():
+    with pytest.raises(ValueError, match="at_least is 0; expected a side in pixels"):
+        LoadImage(at_least=0)
+
+
+def test_a_broken_image_names_its_record():
+    with pytest.raises(RecordError, match=r"^train\.jsonl:17: "):
+        LoadImage()({"where": "train.jsonl:17", "image": b"not a picture"})
+
+
+def rows_first(frame, size):
+    """Pillow as it was when the method was published: rows first, then columns, whatever the shape."""
+    rows = Image.fromarray(np.ascontiguousarray(frame)).resize((size[1], frame.shape[0]), RESAMPLE)
+    return np.asarray(rows.resize(size[::-1], RESAMPLE)).astype(int)
+
+
+@pytest.mark.parametrize(("size", "height", "width"), [(8, 8, 8), ((6, 20), 6, 20)])
+def test_resize_with_pillow_equals_pillow_and_scales_boxes(size, height, width):
+    resized = Resize(size, backend="pillow")(record(boxes=[[3, 3, 6, 9]]))
+    assert np.array_equal(resized["frames"][0], np.asarray(Image.fromarray(noise()).resize((width, height), RESAMPLE)))
+    expected = [3 * width / 12, 3 * height / 9, 6 * width / 12, height]
+    np.testing.assert_allclose(resized["boxes_xyxy_px"], [expected], rtol=1e-6)
+    assert np.array_equal(Resize(size)(record(boxes=[[3, 3, 6, 9]]))["boxes_xyxy_px"], resized["boxes_xyxy_px"])
+
+
+@pytest.mark.parametrize("height", [30, 64, 100, 143, 250])
+@pytest.mark.parametrize("width", [30, 64, 101, 200])
+def test_resized_pictures_differ_from_the_pillow_of_the_published_code_by_a_level_in_few_values(height, width):
+    frame = noise(height + 2, width + 2, seed=height)[1:-1, 1:-1]  # a view, as crops are
+    apart = np.abs(Resize(64)(record(frame))["frames"][0] - rows_first(frame, (64, 64)))
+    grows = min(height, width) < 64
+    assert apart.max() <= 1 + grows
+    assert (apart > 0).mean() < 0.015
+    assert (apart > 1).mean() < 1e-3
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
+def test_pictures_of_a_few_pixels_can_be_resized(height, width, to_height, to_width):
+    frame = noise(height, width)
+    resized = Resize((to_height, to_width))(record(frame))["frames"][0]
+    assert resized.shape == (to_height, to_width, 3) and resized.dtype == np.uint8
+    assert np.abs(resized - rows_first(frame, (to_height, to_width))).max() <= 2
+
+
+@pytest.mark.parametrize("make", [Resize, RandomResizedCrop])
+def test_a_backend_that_does_not_exist_is_named_with_the_nearest(make):
+    with pytest.raises(ValueError, match=r"backend is 'pilow'\. Did you mean 'pillow'\? Accepted: torch, pillow"):
+        make(8, backend="pilow")
+
+
+@pytest.mark.parametrize("size", [0, (4, 0), -3])
+def test_a_size_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="expected a side, or"):
+        as_size(size)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_crop_equals_torchvision_on_pillow(seed):
+    picture = noise(50, 70, seed)
+    theirs = torchvision_transforms.RandomResizedCrop(
+        24, scale=(0.2, 1.0), interpolation=torchvision_transforms.InterpolationMode.BICUBIC
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        expected = np.asarray(theirs(Image.fromarray(picture)))
+        torch.manual_seed(seed)
+        ours = RandomResizedCrop(24, backend="pillow")(record(picture))["frames"][0]
+        torch.manual_seed(seed)
+        default = RandomResizedCrop(24)(record(picture))["frames"][0]
+    assert np.array_equal(ours, expected)
+    assert np.abs(default.astype(int) - expected).mean() < 0.5  # the same part; Pillow may take columns first
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_follow_what_they_frame_through_crop_flip_and_resize(seed):
+    box = [30, 20, 60, 50]
+    results = record(with_bright(box), boxes=[box])
+    random.seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in (RandomResizedCrop((80, 64), scale=(0.7, 1.0)), Flip(), Resize(96)):
+            results = step(results)
+    np.testing.assert_allclose(results["boxes_xyxy_px"][0], bright(results["frames"][0]), atol=2.5)
+
+
+def test_a_box_too_far_outside_the_crop_takes_its_text_along(monkeypatch):
+    monkeypatch.setattr(RandomResizedCrop, "draw", lambda self, frame: (0, 0, 6, 9))  # the left half
+    left, half, right = [1, 1, 4, 4], [3, 0, 9, 9], [7, 1, 12, 4]
+    cut = RandomResizedCrop(18)(record(boxes=[right, left, half], texts=("right", "left", "half")))
+    assert (cut["texts"], cut["ids"], cut["has_box"]) == (["left"], ["id1"], [True])  # exactly half is too little
+    np.testing.assert_allclose(cut["boxes_xyxy_px"], [[3, 2, 12, 8]])
+    more = RandomResizedCrop(18, min_inside=0.4)(record(boxes=[half], texts=("half",)))
+    np.testing.assert_allclose(more["boxes_xyxy_px"], [[9, 0, 18, 18]])
+    with pytest.raises(RecordError, match="no box is inside the random crop"):
+        RandomResizedCrop(18)(record(boxes=[right]))
+
+
+def test_a_text_about_the_whole_image_stays_about_the_whole_image(seed):
+    results = record(noise(40, 60))
+    for step in (RandomResizedCrop((20, 30)), Flip(prob=1), Resize((8, 10))):
+        results = step(results)
+        height, width = results["frames"][0].shape[:2]
+        assert results["boxes_xyxy_px"].tolist() == [[0, 0, width, height]]
+
+
+def test_a_mirrored_box_is_counted_from_the_other_side():
+    flipped = Flip(prob=1)(record(boxes=[[1, 2, 4, 6]]))
+    assert flipped["boxes_xyxy_px"].tolist() == [[8, 2, 11, 6]]
+    assert np.array_equal(flipped["frames"][0], noise()[:, ::-1])
+
+
+@given(boxes)
+def test_mirroring_twice_changes_nothing(rows):
+    results = record(noise(101, 101), boxes=rows, texts=["a dog"] * len(rows))
+    twice = Flip(prob=1)(Flip(prob=1)(results))
+    assert np.array_equal(twice["boxes_xyxy_px"], rows)
+    assert np.array_equal(twice["frames"][0], results["frames"][0])
+
+
+@given(boxes, st.integers(1, 100))
+def test_mirrored_boxes_keep_their_size_and_order(rows, width):
+    flipped = flip_boxes(rows, width)
+    assert np.array_equal(flipped[:, 2:] - flipped[:, :2], rows[:, 2:] - rows[:, :2])
+    assert np.array_equal(flipped[:, [1, 3]], rows[:, [1, 3]])
+
+
+@given(boxes, st.integers(0, 60), st.integers(0, 60), st.integers(1, 60), st.integers(1, 60))
+def test_clipped_boxes_lie_in_the_part_and_their_share_is_right(rows, x, y, width, height):
+    clipped, share = clip_boxes(rows, (x, y, x + width, y + height))
+    assert (clipped >= 0).all() and (clipped[:, 2:] <= [width, height]).all()
+    for row, part in zip(rows.astype(int), share, strict=True):
+        own = np.zeros((102, 102), bool)
+        own[row[1] : row[3], row[0] : row[2]] = True
+        assert part == pytest.approx(own[y : y + height, x : x + width].sum() / own.sum(), abs=1e-5)
+
+
+def test_half_of_the_pictures_are_mirrored(seed):
+    flips = [not np.array_equal(Flip()(record())["frames"][0], noise()) for _ in range(400)]
+    assert abs(np.mean(flips) - 0.5) < 0.07
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"texts": ("a dog", "the cat on the left")},
+        {"elems": [{"bb": (0, 0, 1, 1), "caption": ["a dog", "the RIGHT dog"]}]},
+        {"elems": [{"bb": (0, 0, 1, 1), "caption": {"en": "a dog", "de": ["linker Hund"]}}]},
+        {"elems": [{"bb": (0, 0, 1, 1), "caption": "dog", "attributes": ["left", "brown"]}]},
+    ],
+)
+def test_a_picture_is_not_mirrored_where_a_text_tells_left_from_right(fields):
+    assert np.array_equal(Flip(prob=1)(record(**fields))["frames"][0], noise())
+    published = Flip(prob=1, careful=False)(record(**fields))
+    assert np.array_equal(published["frames"][0], noise()[:, ::-1])
+
+
+def test_all_frames_of_a_clip_are_cropped_and_mirrored_alike(seed):
+    results = record(*[noise(40, 40)] * 6)
+    for step in (RandomResizedCrop(16), Flip()):
+        results = step(results)
+    assert len(results["frames"]) == 6
+    assert all(np.array_equal(frame, results["frames"][0]) for frame in results["frames"])
+
+
+@pytest.mark.parametrize("step", [RandomResizedCrop(16, per_frame=True), Flip(per_frame=True)])
+def test_the_published_way_draws_for_every_frame_anew(step, seed):
+    frames = step(record(*[noise(40, 40)] * 6))["frames"]
+    assert len({frame.tobytes() for frame in frames}) > 1
+
+
+@pytest.mark.parametrize("step", [RandomResizedCrop(16, scale=(0.9, 1), per_frame=True), Flip(per_frame=True)])
+def test_boxes_cannot_follow_frames_that_move_one_by_one(step):
+    with pytest.raises(ValueError, match=r"train\.jsonl:17: .*per_frame=True\) moves the picture"):
+        step(record(noise(), noise(), boxes=[[1, 1, 4, 4]]))
+    assert len(step(record(noise(), boxes=[[0, 0, 12, 9]]))["frames"]) == 1  # one frame: nothing to disagree
+
+
+def test_a_transform_leaves_the_record_it_was_given_as_it_was(seed):
+    given = record(boxes=[[1, 1, 4, 4]], extras={"answer": 1})
+    before = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in given.items()}
+    for step in (RandomResizedCrop(4, scale=(1, 1)), Flip(prob=1), Resize(5), PackSample()):
+        step(given)
+    assert given.keys() == before.keys()
+    assert np.array_equal(given["frames"][0], noise()) and given["extras"] == {"answer": 1}
+    assert np.array_equal(given["boxes_xyxy_px"], before["boxes_xyxy_px"])
+
+
+def test_pixels_equal_those_of_torchvision():
+    sample = PackSample()(record())
+    to_tensor, normalise = torchvision_transforms.ToTensor(), torchvision_transforms.Normalize(CLIP_MEAN, CLIP_STD)
+    assert torch.equal(sample.pixels, normalise(to_tensor(Image.fromarray(noise()))))
+    assert sample.pixels.is_contiguous()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_pixels_of_any_shape_equal_those_of_torchvision(height, width, mirrored):
+    frame = noise(height, width)[:, :: -1 if mirrored else 1]
+    to_tensor, normalise = torchvision_transforms.ToTensor(), torchvision_transforms.Normalize(CLIP_MEAN, CLIP_STD)
+    assert torch.equal(PackSample()(record(frame)).pixels, normalise(to_tensor(frame.copy())))
+
+
+def test_every_level_becomes_what_torchvision_makes_of_it():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    to_tensor, normalise = torchvision_transforms.ToTensor(), torchvision_transforms.Normalize(CLIP_MEAN, CLIP_STD)
+    assert torch.equal(PackSample()(record(levels)).pixels, normalise(to_tensor(levels)))
+
+
+def test_mean_and_deviation_can_be_given():
+    sample = PackSample(mean=(0, 0, 0), std=(0.5, 0.5, 0.5))(record(np.full((2, 2, 3), 255, np.uint8)))
+    assert sample.pixels.tolist() == torch.full((3, 2, 2), 2.0).tolist()
+
+
+def test_views_and_read_only_frames_are_packed_without_a_warning(recwarn):
+    frame = np.asarray(Image.fromarray(noise()))
+    for view in (frame, frame[:, ::-1], frame[2:5, 3:]):
+        PackSample()(record(view))
+    assert not recwarn.list
+
+
+def test_boxes_become_shares_of_the_frame():
+    results = record(boxes=[[3, 0, 6, 9.001]], texts=["a", "b"][:1])
+    sample = PackSample()(results)
+    torch.testing.assert_close(sample.boxes_xyxy, torch.tensor([[0.25, 0, 0.5, 1]]))
+    assert sample.has_box.tolist() == [True]
+    whole = PackSample()(record(extras={"a": 1}))
+    assert (whole.boxes_xyxy.tolist(), whole.has_box.tolist()) == ([[0, 0, 1, 1]], [False])
+    assert (whole.where, whole.texts, whole.ids, whole.extras) == ("train.jsonl:17", ["a dog"], ["id0"], {"a": 1})
+
+
+def test_a_clip_keeps_its_frames_apart_even_if_there_is_one():
+    for frames in ([noise()], [noise(seed=1), noise(seed=2)]):
+        sample = PackSample()(record(*frames, video="a.mp4"))
+        assert sample.pixels.shape == (len(frames), 3, 9, 12)
+
+
+def test_a_text_without_a_picture_has_neither_pixels_nor_boxes():
+    fields = {"where": "w", "texts": ["dog"], "ids": ["1"], "has_box": [False], "context_text": "Hund"}
+    sample = PackSample()(fields)
+    assert (sample.pixels, sample.boxes_xyxy, sample.has_box, sample.context_text) == (None, None, None, "Hund")
+
+
+def test_predicted_shares_map_back_to_the_original_image():
+    picture = with_bright([30, 20, 60, 50])
+    results = LoadImage()({"where": "w", "image": picture})
+    results = Resize(48)(record(results["frames"][0], boxes=[[30, 20, 60, 50]], extras=results["extras"]))
+    sample = PackSample()(results)
+    height, width = sample.extras["image_size"]
+    assert (sample.boxes_xyxy[0] * torch.tensor([width, height] * 2)).tolist() == pytest.approx([30, 20, 60, 50])
+
+
+@pytest.mark.parametrize(
+    ("transform", "reason"),
+    [
+        (dict(type="Flip", prob=2), "prob is 2"),
+        (dict(type="RandomResizedCrop", size=8, scale=(0.5, 0.2)), "scale is"),
+        (dict(type="Resize", size=(0, 4)), "expected a side"),
+    ],
+)
+def test_an_option_without_meaning_is_named(transform, reason):
+    with pytest.raises(ValueError, match=reason):
+        build(TRANSFORMS, transform)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_pixels", 11), ("max_bytes", 10)])
+def test_a_picture_beyond_the_limits_of_the_config_is_a_bad_record(limit, value):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(buffer, "PNG")
+    record = {"where": "train.jsonl:17", "image": buffer.getvalue()}
+    assert LoadImage()(record)["frames"][0].shape == (3, 4, 3)
+    with pytest.raises(RecordError, match=rf"train\.jsonl:17.*{limit}"):
+        LoadImage(**{limit: value})(record)

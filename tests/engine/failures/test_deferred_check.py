@@ -1,0 +1,331 @@
+"""Updates that are judged one step later: weights, counts, names and dumps as with the check before the update."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.engine.failures.test_bad_numbers import log_of
+from tests.engine.tiny_parts import TinyModel, TinySignals
+from x2vlm.commands.soak import differences
+from x2vlm.engine import build_runner, replay
+from x2vlm.engine.failures.finite_check import DelayedRead, check_finite, defers_check, skips_on_device
+from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper, PublishedAdamW
+from x2vlm.engine.total_loss import NotFiniteError
+from x2vlm.registry import MODELS
+
+OPTIMIZERS = dict(
+    published=dict(type="PublishedAdamW", lr=0.01),
+    fused=dict(type="AdamW", lr=0.01, fused=True),
+)
+
+
+@MODELS.register_module(force=True)
+class Poisoned(TinyModel):
+    """Some words make a bad ``loss``, a bad ``gradient`` of a good loss, or a bad ``constant`` with good gradients."""
+
+    def __init__(self, words=(), kind="loss", **options) -> None:
+        super().__init__(**options)
+        self.words, self.kind = torch.tensor(list(words), dtype=torch.long), kind
+
+    def forward(self, batch, mode="loss", objectives=None):
+        losses = super().forward(batch, mode, objectives)
+        if torch.isin(batch.text_ids[:, 1], self.words).any() and len(batch) == 2:  # the images
+            losses["loss_a"] = self.poisoned(losses["loss_a"])
+        return losses
+
+    def poisoned(self, loss):
+        if self.kind == "gradient":
+            return loss + (self.vision_proj.bias.sum() * 0).sqrt()
+        return loss + torch.inf if self.kind == "constant" else loss * torch.nan
+
+
+@pytest.fixture
+def deferred(monkeypatch):
+    """``deferred(True)``: from now on runs judge updates one step later, as on a GPU."""
+    return lambda on: monkeypatch.setattr("x2vlm.engine.train_loop.defers_check", lambda optimizer, device: on)
+
+
+def poisoned(config, words, kind="loss", action="skip", optimizer="published", max_iters=8, **changes) -> dict:
+    cfg = config(max_iters, **changes)
+    cfg["model"] = dict(type="Poisoned", words=words, kind=kind)
+    cfg["optim_wrapper"]["optimizer"] = dict(OPTIMIZERS[optimizer])
+    cfg["train_cfg"]["bad_numbers"] = dict(action=action)
+    cfg["streams"]["image"]["shuffle"] = False  # words 0 and 1, 2 and 3, ...; after five batches again
+    cfg["custom_hooks"] = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.1)]
+    return cfg
+
+
+def finished(cfg: dict) -> tuple[dict, object]:
+    runner = build_runner(cfg)
+    runner.train()
+    return torch.load(Path(cfg["work_dir"]) / f"iter_{runner.max_iters}.pth"), runner
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("kind", "words", "options"),
+    [
+        ("loss", (2, 9), {}),  # iterations 2, 5, 7
+        ("gradient", (2, 4), {}),  # 2 and 3, 7 and 8
+        ("gradient", (2, 8), dict(accumulative_counts=2)),
+        ("loss", (6, 8), dict(accumulative_counts=3)),
+        ("loss", (2, 9), dict(precision="fp16")),
+        ("constant", (2, 4, 9), dict(precision="fp16")),
+    ],
+)
+def test_a_run_that_skips_has_the_same_weights_and_counts_to_the_bit(
+    config, deferred, tmp_path, optimizer, kind, words, options
+):
+    ends = []
+    for late in (False, True):
+        deferred(late)
+        cfg = poisoned(config, words, kind, optimizer=optimizer, work_dir=tmp_path / str(late))
+        cfg["optim_wrapper"] |= options
+        content, runner = finished(cfg)
+        assert runner.train_loop.defers_check == late
+        ends.append(content)
+    early, late = ends
+    assert early["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
+    for key in ("state_dict", "ema_state_dict", "optimizer", "param_schedulers", "x2vlm_loop"):
+        assert not list(differences(early[key], late[key])), key
+
+
+def test_the_same_holds_where_the_first_update_and_the_last_are_bad(config, deferred, tmp_path):
+    weights = []
+    for late in (False, True):
+        deferred(late)
+        content, _ = finished(poisoned(config, (0, 2), max_iters=7, work_dir=tmp_path / str(late)))
+        weights.append(content)
+    assert weights[1]["x2vlm_loop"]["bad_numbers"] == {"in_row": 2, "skipped": 4, "dumped": 3}
+    for key in ("state_dict", "x2vlm_loop"):
+        assert not list(differences(weights[0][key], weights[1][key]))
+
+
+def test_several_updates_a_step_are_judged_one_by_one(config, deferred, tmp_path):
+    ends = []
+    for late in (False, True):
+        deferred(late)
+        cfg = poisoned(config, (2, 4), "gradient", work_dir=tmp_path / str(late))
+        cfg["train_cfg"]["plan"] = dict(updates=(("text",), ("image",)))
+        ends.append(finished(cfg)[0])
+    assert ends[1]["x2vlm_loop"]["bad_numbers"]["skipped"] == 4
+    for key in ("state_dict", "optimizer", "x2vlm_loop"):
+        assert not list(differences(ends[0][key], ends[1][key]))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("kind", "said"), [("loss", "image.loss_a is nan"), ("gradient", "vision_proj.bias")])
+def test_a_run_that_stops_names_the_bad_iteration_and_dumps_its_very_step(
+    config, deferred, tmp_path, optimizer, kind, said
+):
+    deferred(True)
+    cfg = poisoned(config, (4,), kind, action="stop", optimizer=optimizer)
+    runner = build_runner(cfg)
+    with pytest.raises(NotFiniteError) as caught:
+        runner.train()
+    assert "iteration 3: " in str(caught.value)
+    assert said in str(caught.value)
+    assert "Records: tiny.jsonl:4, tiny.jsonl:5" in str(caught.value)
+    assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
+    path = tmp_path / "work" / "bad_numbers" / "iter_3_rank_0.pth"
+    dump = torch.load(path)
+    again = replay(path, cfg)
+    assert {key: again[key] for key in dump["scalars"]} == pytest.approx(dump["scalars"], rel=0, abs=0, nan_ok=True)
+    assert [dump["iteration"], *dump["batches"]["image"]["where"]] == [2, "tiny.jsonl:4", "tiny.jsonl:5"]
+    assert not again["grad_norm"] < torch.inf
+
+
+def test_the_weights_of_a_dump_are_those_before_the_bad_update(config, deferred, tmp_path):
+    dumps = []
+    for late in (False, True):
+        deferred(late)
+        cfg = poisoned(config, (4,), action="stop", work_dir=tmp_path / str(late))
+        with pytest.raises(NotFiniteError, match="iteration 3: "):
+            build_runner(cfg).train()
+        dumps.append(torch.load(tmp_path / str(late) / "bad_numbers" / "iter_3_rank_0.pth"))
+    assert not list(differences(dumps[0]["state_dict"], dumps[1]["state_dict"]))
+    assert not list(differences(dumps[0]["random"], dumps[1]["random"]))
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_no_checkpoint_holds_a_step_that_is_not_known_to_be_good(config, deferred, tmp_path, last):
+    deferred(True)
+    cfg = poisoned(config, (4,), action="stop", max_iters=last)
+    cfg["default_hooks"]["checkpoint"] = dict(type="CheckpointHook", interval=1)
+    runner = build_runner(cfg)
+    if last == 3:
+        with pytest.raises(NotFiniteError, match=r"iteration 3: (.|\n)*The run stops"):
+            runner.train()
+    else:
+        runner.train()
+    assert sorted(path.name for path in (tmp_path / "work").glob("*.pth")) == ["iter_1.pth", "iter_2.pth"]
+
+
+def test_without_checkpoints_the_last_step_is_judged_before_the_run_ends(config, deferred):
+    deferred(True)
+    cfg = poisoned(config, (4,), action="stop", max_iters=3, evaluations={})
+    cfg["default_hooks"]["checkpoint"] = None
+    with pytest.raises(NotFiniteError, match="iteration 3: "):
+        build_runner(cfg).train()
+
+
+def test_an_evaluation_sees_only_steps_that_are_known_to_be_good(config, deferred, tmp_path):
+    deferred(True)
+    cfg = poisoned(config, (4,), action="stop", max_iters=9)
+    cfg["train_cfg"]["val_interval"] = 3
+    with pytest.raises(NotFiniteError, match="iteration 3: "):
+        build_runner(cfg).train()
+    assert not (tmp_path / "work" / "metrics.jsonl").exists()
+
+
+def test_a_signal_after_a_bad_step_saves_its_count(config, deferred, tmp_path):
+    deferred(True)
+    runner = build_runner(poisoned(config, (4,)))
+    runner.register_hook(TinySignals(3))
+    runner.train()
+    saved = torch.load(tmp_path / "work" / "iter_3.pth")
+    assert saved["x2vlm_loop"]["bad_numbers"] == {"in_row": 1, "skipped": 1, "dumped": 1}
+    steps = {int(state["step"]) for state in saved["optimizer"]["state"].values()}
+    assert steps == {2}
+
+
+def test_the_log_says_which_and_its_means_leave_the_bad_step_out(config, deferred):
+    deferred(True)
+    _, runner = finished(poisoned(config, (2,), max_iters=2))
+    assert "iteration 2: the loss is not a finite number.\n  image.loss_a is nan. Records: tiny.jsonl:2" in log_of(
+        runner
+    )
+    loss = runner.message_hub.get_scalar("train/image.loss_a").current()
+    assert 0 < loss < torch.inf
+
+
+class Reads(TorchDispatchMode):
+    """Counts what a GPU would have to be waited for."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in self.waiting:
+            self.found.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("late", "reads"), [(True, 0), (False, 6)])
+def test_no_step_reads_a_number_back(config, deferred, monkeypatch, optimizer, precision, late, reads):
+    deferred(late)
+    cfg = config(6)
+    cfg["optim_wrapper"] |= dict(optimizer=dict(OPTIMIZERS[optimizer]), precision=precision)
+    runner = build_runner(cfg)
+    loop, mode = runner.train_loop, Reads()
+    step = loop.step
+
+    def counted(*args):
+        with mode:
+            return step(*args)
+
+    monkeypatch.setattr(loop, "step", counted)
+    runner.train()
+    own = 6 if not late and precision == "fp16" and optimizer == "published" else 0  # whether a gradient overflowed
+    assert len(mode.found) == reads + own
+
+
+def test_only_optimizers_that_skip_on_the_device_are_judged_later_and_only_on_gpus():
+    parameters = [torch.nn.Parameter(torch.ones(2))]
+    fused, plain = (torch.optim.AdamW(parameters, fused=on) for on in (True, False))
+    optimizers = [PublishedAdamW(parameters), fused, plain, torch.optim.SGD(parameters, fused=True)]
+    assert [skips_on_device(one) for one in optimizers] == [True, True, False, False]
+    assert [defers_check(one, torch.device("cuda")) for one in optimizers] == [True, True, False, False]
+    assert not defers_check(fused, torch.device("cpu"))
+
+
+def test_what_is_read_later_is_what_was_there_then():
+    read = DelayedRead(torch.tensor([1.0, 0.0]))
+    assert (read.has_arrived(), read.tolist()) == (True, [1.0, 0.0])
+
+
+def test_a_bad_gradient_is_seen_by_its_norm():
+    model = torch.nn.Linear(2, 2)
+    model.weight.grad, model.bias.grad = torch.ones(2, 2), torch.tensor([1.0, torch.nan])
+    check = check_finite(torch.tensor(1.0), model)
+    assert (check.names, check.here, check.anywhere) == (("weight", "bias"), 1.0, 1.0)
+    assert check.norms.isfinite().tolist() == [True, False]
+
+
+def test_a_published_step_that_is_forgotten_was_none():
+    once, twice = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    for parameter in (once, twice):
+        optimizer = PublishedAdamW([parameter], lr=0.1)
+        if parameter is twice:
+            parameter.grad, optimizer.found_inf = torch.full((3,), torch.nan), torch.tensor(1.0)
+            optimizer.step()
+            del optimizer.found_inf
+            optimizer.forget_step()
+            assert optimizer.state[parameter]["step"] == 0
+        parameter.grad = torch.tensor([0.1, -2.0, 0.5])
+        optimizer.step()
+    assert torch.equal(once, twice)
+
+
+def test_gradients_are_divided_by_the_scale_that_torchs_scaler_hands_over():
+    scaled, plain = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    for parameter, factor in ((scaled, 4.0), (plain, 1.0)):
+        optimizer = PublishedAdamW([parameter], lr=0.1, eps=1e-2)
+        parameter.grad = factor * torch.tensor([0.5, -2.0, 0.25])
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(factor), torch.tensor(0.0)
+        optimizer.step()
+    assert torch.equal(scaled, plain)
+
+
+def test_with_fp16_an_overflow_lowers_the_scale_and_a_bad_loss_does_not():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    wrapper = MixedOptimWrapper(PublishedAdamW([parameter], lr=0.1), precision="fp16")
+    before = torch.tensor(wrapper.scaler.get_scale())
+    for bad, factor, left in ((1.0, 1.0, before), (0.0, torch.inf, before / 2)):
+        wrapper.add_gradients((factor * parameter).sum())
+        wrapper.update_now(torch.tensor(bad))
+        assert wrapper.skipped == 1.0
+        wrapper.forget_update()
+        assert wrapper.scaler.get_scale() == left
+    assert parameter.tolist() == [1.0, 1.0]
+    assert wrapper.optimizer.state[parameter]["step"] == 0
+
+
+class Settles(Hook):
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.train_loop.settle()
+
+
+def test_settling_early_changes_nothing(config, deferred, tmp_path):
+    deferred(True)
+    ends = []
+    for name, hooks in (("late", []), ("early", [Settles()])):
+        runner = build_runner(poisoned(config, (2, 9), "gradient", work_dir=tmp_path / name))
+        for hook in hooks:
+            runner.register_hook(hook)
+        runner.train()
+        ends.append(torch.load(tmp_path / name / "iter_8.pth"))
+    assert not list(differences(ends[0]["state_dict"], ends[1]["state_dict"]))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_going_back_to_the_last_step_keeps_what_is_known_of_it(config, deferred, late):
+    """Judged later, a count belongs to the step before; judged at once, to the step that is taken back."""
+    deferred(late)
+    _, runner = finished(poisoned(config, (), max_iters=2))
+    loop = runner.train_loop
+    state = loop.state_dict()
+    loop.streams["image"].draws += 2
+    loop.bad_numbers.skipped += 1
+    loop._rewind(state)
+    assert (loop.streams["image"].draws, loop.bad_numbers.skipped) == (4, int(late))

@@ -1,0 +1,242 @@
+"""Two-stage retrieval with a real, tiny model: the fast way equals the obvious way."""
+
+import pytest
+import torch
+
+from tests.models.conftest import tiny_model
+from x2vlm.evaluation.metrics.recall import best_ranks, recall_at, retrieval_recalls, second_stage
+from x2vlm.evaluation.tasks.retrieval import RetrievalMetric, score_matrices, score_pairs
+from x2vlm.gallery.matching import match_logits
+from x2vlm.gallery.retrieval_features import encode_retrieval_set, only_pairs
+from x2vlm.models.eval_mode import eval_mode
+
+STREAMS = ["images", "regions", "videos"]
+
+
+@pytest.fixture
+def batches(request):
+    return request.getfixturevalue(request.param)
+
+
+def alone(model, batches):
+    """Every text against the first pair of every identity: pair by pair from pixels and words, nothing shared."""
+    contexts = {}
+    for batch in batches:
+        for pair, identity in enumerate(batch.ids.tolist()):
+            contexts.setdefault(identity, (batch, pair))
+    rows, cosines = [], []
+    for batch, pair in contexts.values():
+        context = model.encode_context(only_pairs(batch, torch.tensor([pair])))
+        texts = [
+            model.encode_text(*t) for b in batches for t in zip(b.text_ids[:, None], b.text_mask[:, None], strict=True)
+        ]
+        fused = [model.fusion_encoder(text, context)[:, 0] for text in texts]
+        rows.append(torch.cat([model.objectives["itm"].score(f)[:, 1] for f in fused]))
+        cosines.append(torch.cat([context.feat @ text.feat.T for text in texts], dim=1)[0])
+    return torch.tensor(list(contexts)), torch.cat([b.ids for b in batches]), torch.stack(rows), torch.stack(cosines)
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+def test_scores_on_cached_keys_equal_those_of_each_pair_alone(model, batches):
+    with eval_mode(model):
+        bank = encode_retrieval_set(model, batches)
+        contexts, texts = len(bank.context_ids), len(bank.text_ids)
+        pairs = torch.arange(contexts * texts)
+        scores = score_pairs(model, bank, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
+        context_ids, text_ids, expected, cosines = alone(model, batches)
+    assert torch.equal(bank.context_ids, context_ids)
+    assert torch.equal(bank.text_ids, text_ids)
+    assert scores.std() > 0.1  # the scores differ enough for the comparison to mean something
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(bank.context_feats @ bank.texts.feat.T, cosines, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_recalls_follow_the_published_protocol(model, batches, k):
+    results = RetrievalMetric(k=k, at=(1, 2)).evaluate(model, batches)
+    with eval_mode(model):
+        context_ids, text_ids, logits, cosines = alone(model, batches)
+    for way, scores, cosine, ids in (
+        ("i2t", logits, cosines, (context_ids, text_ids)),
+        ("t2i", logits.T, cosines.T, (text_ids, context_ids)),
+    ):
+        reranked = torch.full_like(scores, -100.0)
+        for row, columns in enumerate(cosine.topk(k, dim=1).indices):
+            reranked[row, columns] = scores[row, columns]
+        for at in (1, 2):
+            assert results[f"{way}_r{at}"] == pytest.approx(100 * recall_at(best_ranks(reranked, *ids), at))
+            assert results[f"itc_{way}_r{at}"] == pytest.approx(100 * recall_at(best_ranks(cosine, *ids), at))
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+@pytest.mark.parametrize("k", [2, 50])
+def test_the_full_matrices_are_those_of_the_published_evaluation_and_give_its_figures(model, batches, k):
+    with eval_mode(model):
+        i2t, t2i = score_matrices(model, encode_retrieval_set(model, batches), k, chunk=5)
+        context_ids, text_ids, logits, cosines = alone(model, batches)
+    torch.testing.assert_close(i2t, second_stage(cosines, logits, k), atol=1e-5, rtol=0)
+    torch.testing.assert_close(t2i, second_stage(cosines.T, logits.T, k), atol=1e-5, rtol=0)
+    results = RetrievalMetric(k=k, at=(1, 2)).evaluate(model, batches)
+    for name, value in retrieval_recalls(i2t, t2i, context_ids, text_ids, at=(1, 2)).items():
+        assert results[name] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+def test_chunked_equals_whole(model, batches):
+    whole = RetrievalMetric(k=3, chunk=1000).evaluate(model, batches)
+    assert [RetrievalMetric(k=3, chunk=n).evaluate(model, batches) for n in (1, 2, 5)] == [whole] * 3
+
+
+INDEXES = [
+    dict(type="ExactIndex", chunk=2, queries=2),
+    dict(type="FaissFlat"),
+    dict(type="FaissIVF", lists=2, probes=2),
+]
+
+
+@pytest.mark.parametrize("batches", STREAMS, indirect=True)
+@pytest.mark.parametrize("index", INDEXES, ids=lambda index: index["type"])
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_an_index_that_looks_everywhere_changes_no_figure(model, batches, index, k):
+    whole = RetrievalMetric(k=k, at=(1, 2, 5)).evaluate(model, batches)
+    assert RetrievalMetric(k=k, at=(1, 2, 5), index=index).evaluate(model, batches) == pytest.approx(whole)
+
+
+def test_an_index_that_misses_costs_recall_and_stops_nothing(model, images):
+    whole = RetrievalMetric(k=9).evaluate(model, images)
+    poor = RetrievalMetric(k=9, index=dict(type="FaissIVF", lists=6, probes=1)).evaluate(model, images)
+    assert poor["itc_r_mean"] < whole["itc_r_mean"]
+    assert 0 <= poor["r_mean"] <= 100
+
+
+def test_an_unknown_index_is_told_when_the_metric_is_made():
+    with pytest.raises(ValueError, match=r"index: 'FaissIFV'.*FaissIVF"):
+        RetrievalMetric(index=dict(type="FaissIFV"))
+
+
+def images_projected(model, patches=4):
+    """A list that gets the number of images whenever keys of all their patches are projected."""
+    counts = []
+    key = model.fusion_encoder.layer[0].crossattention.key
+    key.register_forward_hook(lambda _, given, out: counts.append(len(out)) if out.shape[1] >= patches else None)
+    return counts
+
+
+def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images):
+    encoded = []
+    model.vision_encoder.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
+    projected = images_projected(model)
+    RetrievalMetric(k=9, chunk=4).evaluate(model, images)
+    assert sum(encoded) == 6
+    assert sum(projected) == 6
+
+
+def test_regions_of_an_image_share_its_projected_keys(model, regions):
+    projected = images_projected(model)
+    RetrievalMetric(k=6).evaluate(model, regions)
+    assert sum(projected) == 2
+
+
+def test_a_pair_is_scored_once_though_both_directions_ask_for_it(model, videos, monkeypatch):
+    scored, score = [], model.objectives["itm"].score
+    monkeypatch.setattr(model.objectives["itm"], "score", lambda fused: scored.append(len(fused)) or score(fused))
+    RetrievalMetric(k=4).evaluate(model, videos)
+    assert sum(scored) == 4 * 4
+
+
+def test_chance_counts_the_captions_of_each_image(model, images):
+    results = RetrievalMetric(k=2).evaluate(model, images)
+    assert results["chance_t2i_r1"] == pytest.approx(100 / 6)
+    assert results["chance_i2t_r1"] == pytest.approx(100 * 9 / 9 / 6)  # nine captions for six images, among nine
+    assert results["chance_t2i_r10"] == 100
+
+
+def test_without_a_second_stage_there_is_one_set_of_numbers(model, images):
+    both, first = RetrievalMetric(k=2).evaluate(model, images), RetrievalMetric(rerank=False).evaluate(model, images)
+    assert not [name for name in first if name.startswith("itc_")]
+    assert first["i2t_r1"] == both["itc_i2t_r1"]
+    assert first["r_mean"] == both["itc_r_mean"]
+
+
+def test_r_mean_is_the_mean_of_the_six_recalls(model, images):
+    results = RetrievalMetric(k=2).evaluate(model, images)
+    six = [results[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)]
+    assert results["r_mean"] == pytest.approx(sum(six) / 6)
+
+
+def test_one_pair_is_found_at_once(model, make):
+    results = RetrievalMetric().evaluate(model, [make.batch([0], [5])])
+    assert results["i2t_r1"] == results["t2i_r1"] == results["chance_i2t_r1"] == 100
+
+
+def test_a_model_without_matching_is_told_what_to_do(model, images):
+    del model.objectives["itm"]
+    with pytest.raises(ValueError, match=r"'itm'.*itc, bbox.*rerank=False"):
+        RetrievalMetric().evaluate(model, images)
+    assert RetrievalMetric(rerank=False).evaluate(model, images)["i2t_r1"] >= 0
+
+
+def test_an_empty_loader_is_an_error(model):
+    with pytest.raises(ValueError, match="nothing to search"):
+        RetrievalMetric().evaluate(model, [])
+
+
+def test_pictures_without_texts_are_an_error(model, images):
+    images[0].text_ids = images[0].text_mask = None
+    with pytest.raises(ValueError, match="needs texts"):
+        RetrievalMetric().evaluate(model, images[:1])
+
+
+def test_a_diverged_model_is_an_error_not_a_perfect_score(model, images):
+    torch.nn.init.constant_(model.text_proj.weight, float("nan"))
+    with pytest.raises(ValueError, match="NaN"):
+        RetrievalMetric().evaluate(model, images)
+
+
+def test_evaluating_leaves_the_model_as_it_was(model, images):
+    model.train()
+    model.vision_encoder.eval()  # a frozen part
+    modes = [module.training for module in model.modules()]
+    RetrievalMetric(k=2).evaluate(model, images)
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_dropout_does_not_touch_the_numbers(model, images):
+    calm = RetrievalMetric(k=2).evaluate(model, images)
+    assert RetrievalMetric(k=2).evaluate(model.train(), images) == calm
+
+
+def test_no_pairs_give_no_logits(model, videos):
+    with eval_mode(model):
+        bank = encode_retrieval_set(model, videos)
+        none = torch.zeros(0, dtype=torch.long)
+        assert match_logits(model, bank.own[0], none, bank.texts, none).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong", [dict(k=0), dict(chunk=0), dict(at=(0, 1))])
+def test_counts_below_one_are_refused(wrong):
+    with pytest.raises(ValueError, match="counts from 1"):
+        RetrievalMetric(**wrong)
+
+
+def test_regions_that_have_tokens_of_their_own_are_searched_like_others(regions):
+    """CLIP ViT reads regions on their own: their tokens stand behind those of the images."""
+    torch.manual_seed(0)
+    net = tiny_model(
+        vision_encoder=dict(
+            type="CLIPViT", image_size=8, patch_size=4, width=16, depth=2, num_heads=2, local_attn_depth=1
+        ),
+        num_frames=0,
+    )
+    with eval_mode(net):
+        bank = encode_retrieval_set(net, regions)
+        pairs = torch.arange(36)
+        scores = score_pairs(net, bank, pairs // 6, pairs % 6, chunk=5).view(6, 6)
+        encoded = net.encode(regions[0])
+        for c in range(6):
+            fused = net.fusion_encoder(encoded.text, encoded.context.select(torch.full((6,), c)))
+            expected = net.objectives["itm"].score(fused[:, 0])[:, 1]
+            torch.testing.assert_close(scores[c], expected, atol=1e-5, rtol=0)
+    assert scores.std(dim=0).min() > 1e-3

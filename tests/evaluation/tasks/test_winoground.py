@@ -1,0 +1,126 @@
+"""Two pictures, two captions: the scores by definition, and a real, tiny model."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+
+from x2vlm.evaluation.tasks.winoground import CHANCE, WinogroundMetric, winoground_scores
+from x2vlm.models.eval_mode import eval_mode
+from x2vlm.registry import SCORERS
+
+
+@pytest.fixture
+def examples(make):
+    """Three examples of two images and two captions; every caption reads both images."""
+    batch = make.batch([0, 1, 2, 3, 4, 5], list(range(6)))
+    return replace(
+        batch,
+        boxes_xyxy=None,
+        has_box=None,
+        owner=torch.tensor([0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5]),
+        text_owner=torch.arange(6).repeat_interleave(2),
+        extras=[{"tag": "Object"}, {"tag": "Relation"}, {"tag": "Object"}],
+    )
+
+
+def naive(s):
+    """The benchmark's definition; ``s[c][i]`` scores caption c with image i."""
+    text = s[0][0] > s[1][0] and s[1][1] > s[0][1]
+    image = s[0][0] > s[0][1] and s[1][1] > s[1][0]
+    return {"text": text, "image": image, "group": text and image}
+
+
+def test_scores_follow_the_definition():
+    scores = torch.randn(200, 2, 2, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # ties too
+    right = winoground_scores(scores)
+    expected = [naive(one) for one in scores.tolist()]
+    for kind, rows in right.items():
+        assert rows.tolist() == [one[kind] for one in expected]
+        assert 0 < rows.sum() < 100
+
+
+def test_chance_is_the_share_of_random_orders():
+    orders = torch.tensor(list(permutations(range(4)))).float().view(-1, 2, 2)
+    right = winoground_scores(orders)
+    assert {kind: 100 * rows.float().mean().item() for kind, rows in right.items()} == pytest.approx(CHANCE)
+
+
+def test_equal_scores_are_not_right():
+    assert not any(rows.any() for rows in winoground_scores(torch.zeros(1, 2, 2)).values())
+
+
+def test_every_scorer_gives_the_scores_of_pairs_scored_alone(model, examples):
+    results = WinogroundMetric(chunk=3).evaluate(model, [examples])
+    with eval_mode(model):
+        cosine, match = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)
+        for example in range(3):
+            for caption in range(2):
+                text = model.encode_text(
+                    examples.text_ids[[2 * example + caption]], examples.text_mask[[2 * example + caption]]
+                )
+                for image in range(2):
+                    one = replace(
+                        examples,
+                        pixels=examples.pixels[[2 * example + image]],
+                        owner=torch.tensor([0]),
+                        text_owner=None,
+                    )
+                    context = model.encode_context(one)
+                    cosine[example, caption, image] = (context.feat * text.feat).sum()
+                    fused = model.fusion_encoder(text, context)[:, 0]
+                    match[example, caption, image] = model.objectives["itm"].score(fused).softmax(-1)[0, 1]
+    for name, scores in (("itc", cosine), ("itm", match), ("itc+itm", cosine + match)):
+        for kind, rows in winoground_scores(scores).items():
+            assert results[f"{name}_{kind}"] == pytest.approx(100 * rows.float().mean().item())
+    assert results["chance_group"] == pytest.approx(100 / 6)
+
+
+def test_tags_get_scores_of_their_own(model, examples, monkeypatch):
+    scores = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[1, 0], [2, 3]]]).float()
+    metric = WinogroundMetric("itc")
+    monkeypatch.setitem(metric.scorers, "itc", lambda *_: scores.flatten())
+    results = metric.evaluate(model, [examples])
+    assert results["itc_image"] == pytest.approx(200 / 3)
+    assert results["itc_text"] == pytest.approx(100 / 3)
+    assert (results["itc_text_object"], results["itc_image_object"]) == (50, 100)
+    assert results["itc_group_relation"] == 0
+
+
+def test_a_plugin_adds_a_scorer_of_its_own(model, examples):
+    @SCORERS.register_module(name="longer")
+    def longer(model, contexts, which, texts, text_index, chunk):
+        return texts.mask.sum(dim=1)[text_index].float()
+
+    try:
+        results = WinogroundMetric("longer").evaluate(model, [examples])
+    finally:
+        SCORERS.module_dict.pop("longer")
+    assert (results["longer_text"], results["longer_image"]) == (0, 0)  # the same for both images
+
+
+def test_records_of_another_kind_are_refused(model, images, examples):
+    with pytest.raises(ValueError, match="two images and have two texts"):
+        WinogroundMetric("itc").evaluate(model, images)
+    examples.owner = torch.tensor([0, 1, 1, 0, 2, 3, 2, 3, 4, 5, 4, 5])
+    with pytest.raises(ValueError, match="in the same order"):
+        WinogroundMetric("itc").evaluate(model, [examples])
+
+
+def test_no_examples_and_broken_scores_are_errors(model):
+    with pytest.raises(ValueError, match="nothing to score"):
+        WinogroundMetric("itc").evaluate(model, [])
+    with pytest.raises(ValueError, match="not a number"):
+        winoground_scores(torch.full((1, 2, 2), torch.nan))
+
+
+def test_an_unknown_scorer_is_named_with_its_nearest():
+    with pytest.raises(ValueError, match=r"'itc\+itn'.*Accepted: itc, itm, itc\+itm"):
+        WinogroundMetric(["itc", "itc+itn"])
+
+
+def test_a_model_without_matching_is_told_what_to_use(model, examples):
+    del model.objectives["itm"]
+    with pytest.raises(ValueError, match=r"needs objective 'itm'.*Use 'itc'"):
+        WinogroundMetric("itm").evaluate(model, [examples])

@@ -1,0 +1,1 @@
+"""The sections of the check that needs a GPU, and its table."""

@@ -1,0 +1,1 @@
+"""How cost grows with the batch, the text, the image and the gallery."""

@@ -1,0 +1,1 @@
+"""Measuring: seconds, memory, operators, kernels; both sides in turns."""

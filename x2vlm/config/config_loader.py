@@ -1,0 +1,242 @@
+"""``load_config``: read a config, change it from the command line, and refuse it with every problem at once."""
+
+import importlib
+import logging
+import re
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from mmengine.config import Config, ConfigDict, DictAction
+
+from x2vlm.building import LAZY, ConfigError, imported
+from x2vlm.config.check import tree_problems
+from x2vlm.config.config_source import Source, missing_file, place, read_source, shown
+from x2vlm.config.overrides import apply_overrides
+from x2vlm.config.roles import TOP_LEVEL
+from x2vlm.plugins import load_plugins
+from x2vlm.signatures import suggestion
+
+
+def load_config(
+    path: str | Path, overrides: dict[str, Any] | None = None, plugins: Iterable[str | Path] = ()
+) -> Config:
+    """Read a config and check all of it, without building a model or reading data.
+
+    What the config removed from its model with ``model.objectives.pop(name)`` is removed from its streams too. Names
+    that only help to write the config down (``size = 64``) are not in the result.
+
+    Args:
+        path: A config in Python (either style of MMEngine), YAML or JSON.
+        overrides: Changes by dotted key, as from ``--cfg-options``: ``{"streams.region.weight": 0.0}``.
+        plugins: ``plugins/`` folders besides those of the config, the current directory and the project.
+
+    Raises:
+        ConfigError: With one line per problem.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(missing_file(path))
+    load_plugins(path, plugins)
+    try:
+        source = read_source(path) if path.suffix == ".py" else None
+        cfg = _run(path, source)
+        problems = _lost_removals(source)
+    except ConfigError as error:
+        raise ConfigError(report(path, [str(error)])) from error
+    problems += _imports(cfg)
+    with _unresolved():
+        problems += _strange_names(cfg, source)
+        _follow_removals(cfg, source)
+        problems += apply_overrides(cfg, overrides or {})
+    in_tree = tree_problems(_values(cfg))
+    told = "\n".join(in_tree)
+    problems = [problem for problem in problems if problem not in told] + in_tree
+    if problems:
+        raise ConfigError(report(path, problems))
+    return cfg
+
+
+def report(path: str | Path, problems: Sequence[str]) -> str:
+    """``configs/x.py: 2 problems``, and a line for each."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n  ".join([f"{shown(path)}: {count}", *problems])
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options KEY=VALUE ...`` to a command; the parsed dict is for ``load_config``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=CfgOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="change the config, e.g. streams.region.weight=0 streams.image.objectives=[itc,itm]",
+    )
+
+
+class CfgOptions(DictAction):
+    """MMEngine's ``KEY=VALUE`` pairs, with a sentence instead of a traceback for what is none."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Sequence[str], option_string: str | None = None
+    ) -> None:
+        """Add the pairs to the dict that is there."""
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for pair in values:
+            key, equals, value = pair.partition("=")
+            if not equals:
+                parser.error(f"{option_string} takes KEY=VALUE, not '{pair}'")
+            if value.strip("'\"").startswith(("dict(", "{")):  # for load_config to refuse; MMEngine recurses for ever
+                options[key] = value
+                continue
+            try:
+                options[key] = self._parse_iterable(value)
+            except AssertionError:
+                parser.error(f"{option_string} {pair}: a bracket is not closed")
+        setattr(namespace, self.dest, options)
+
+
+@contextmanager
+def _unresolved() -> Iterator[None]:
+    """Inside, what a config imports is seen as the import it is, instead of being imported when it is touched."""
+    before, ConfigDict.lazy = ConfigDict.lazy, True
+    try:
+        yield
+    finally:
+        ConfigDict.lazy = before
+
+
+def _run(path: Path, source: Source | None) -> Config:
+    """Execute a config; what goes wrong in it becomes a sentence with file and line."""
+    try:
+        return Config.fromfile(path, import_custom_modules=False)
+    except Exception as error:  # a config is code: it can raise anything
+        files = {str(part.path): part.path for part in source.chain()} if source else {}
+        frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        inside = [(f, line) for f, line in frames if str(Path(f.f_code.co_filename).resolve()) in files]
+        if not inside:
+            raise ConfigError(f"{type(error).__name__}: {error}") from error
+        frame, line = inside[-1]
+        message = _explained(error, frame.f_globals)
+        raise ConfigError(message, place(Path(frame.f_code.co_filename), line)) from error
+
+
+def _explained(error: Exception, names: dict[str, Any]) -> str:
+    missing = re.search(r"(?:attribute|name) '(\w+)'|^'(\w+)'$", str(error))
+    if missing and isinstance(error, (AttributeError, KeyError, NameError)):
+        name = missing[1] or missing[2]
+        kind = "name" if isinstance(error, NameError) else "key"
+        return f"there is no {kind} '{name}' here.{suggestion(name, set(_all_keys(names)))}"
+    if isinstance(error, RuntimeError) and not str(error):  # MMEngine's answer to calling an import
+        return "a config cannot call what it imports. Write the value, or compute it in a class."
+    return f"{type(error).__name__}: {error}"
+
+
+def _all_keys(node: dict[str, Any]) -> Iterator[str]:
+    for key, value in dict.items(node):
+        if isinstance(key, str) and not key.startswith("__"):
+            yield key
+            if isinstance(value, dict):
+                yield from _all_keys(value)
+
+
+def _imports(cfg: Config) -> list[str]:
+    """Import what the config imports, so that plugins register; the problems of those that cannot be."""
+    with _unresolved():
+        lazy = [cfg.pop(key) for key in [key for key in cfg if isinstance(cfg[key], LAZY)]]
+        custom = cfg.get("custom_imports") or {}
+    problems = []
+    for part in lazy:
+        try:
+            imported(part)
+        except ConfigError as error:
+            problems.append(error.message)
+    names = custom.get("imports") or [] if isinstance(custom, dict) else []
+    for name in [names] if isinstance(names, str) else names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever the imported module raises, the config is what named it
+            message = f"custom_imports: '{name}' cannot be imported: {type(error).__name__}: {error}."
+            if custom.get("allow_failed_imports"):
+                logging.getLogger("x2vlm").warning(message)
+            else:
+                problems.append(message)
+    return problems
+
+
+def _lost_removals(source: Source | None) -> list[str]:
+    """``pop`` of a key that was never there: MMEngine says nothing, and an ablation is silently its base."""
+    problems = []
+    for part in source.chain() if source else ():
+        before: dict[str, Any] = {}
+        for base in part.bases if part.removals() else ():
+            before |= _values(_run(base.path, base))
+        for where, key, line in part.removals():
+            owner: Any = before
+            for name in where.split("."):
+                owner = owner.get(name) if isinstance(owner, dict) else None
+            if isinstance(owner, dict) and key not in owner and where.split(".")[0] not in part.assigned():
+                message = f"{where} has no '{key}' to remove.{suggestion(key, owner)} It has: {', '.join(owner)}."
+                problems.append(f"{place(part.path, line)}: {message}")
+    return problems
+
+
+def _strange_names(cfg: Config, source: Source | None) -> list[str]:
+    """Take out top-level names that nothing reads from a config; tell those that look like mistakes."""
+    problems = []
+    used = {name for part in source.chain() for name in part.read()} if source else set()
+    brought = {name for part in source.chain() for name in part.imported()} if source else set()
+    for key in [key for key in cfg if key not in TOP_LEVEL]:
+        value = cfg.pop(key)
+        near = suggestion(key, TOP_LEVEL)
+        if key in brought:
+            continue
+        if isinstance(value, (FunctionType, ModuleType)):
+            problems.append(f"{key}: a config holds values, not functions. Compute it in a class.")
+        elif source is None or (key in source.assigned() and key not in source.read() and not key.startswith("_")):
+            line = f"{place(source.path, source.assigned()[key])}: " if source else ""
+            inherited = source is not None and any(key in part.assigned() for part in list(source.chain())[1:])
+            why = " A base made its values from its own, which stays as it was." if inherited else ""
+            problems.append(f"{line}nothing reads '{key}'.{why}{near}")
+        elif near and key not in used:
+            problems.append(f"{key}: nothing reads it.{near}")
+    return problems
+
+
+def _follow_removals(cfg: Config, source: Source | None) -> None:
+    """Objectives that were removed from the model are removed from the streams and the plan that name them."""
+    chain = list(source.chain()) if source else []
+    removed = {key for part in chain for where, key, _ in part.removals() if where == "model.objectives"}
+    model, streams = cfg.get("model"), cfg.get("streams")
+    if not isinstance(model, dict) or not isinstance(streams, dict):
+        return
+    removed -= set(model.get("objectives") or ())
+    for stream in streams.values():
+        wanted = stream.get("objectives") if isinstance(stream, dict) else None
+        if isinstance(wanted, dict):
+            stream["objectives"] = {name: factor for name, factor in wanted.items() if name not in removed}
+        elif isinstance(wanted, (list, tuple)):
+            stream["objectives"] = type(wanted)(name for name in wanted if name not in removed)
+    plan = (cfg.get("train_cfg") or {}).get("plan") or {}
+    for name in removed & set(plan.get("until") or ()):
+        plan["until"].pop(name)
+    for turn in (plan.get("turns") or {}).values():
+        if "without" in turn:
+            turn["without"] = tuple(name for name in turn["without"] if name not in removed)
+
+
+def _values(cfg: Config) -> dict[str, Any]:
+    with _unresolved():
+        return _plain(cfg)
+
+
+def _plain(node: Any) -> Any:
+    """A config as dicts and lists, its imports left as they are."""
+    if isinstance(node, (dict, Config)):
+        return {key: _plain(value) for key, value in node.items()}
+    return [_plain(item) for item in node] if isinstance(node, (list, tuple)) else node

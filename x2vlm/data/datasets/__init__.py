@@ -1,0 +1,1 @@
+"""Dataset adapters: one file for each annotation format, and what they have in common."""

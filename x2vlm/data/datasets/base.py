@@ -1,0 +1,91 @@
+"""What every dataset adapter is: a look-up from an index to a record, and a pipeline of transforms."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from x2vlm.building import build
+from x2vlm.data.io.limits import Limits
+from x2vlm.data.record import Record, RecordError
+from x2vlm.registry import TRANSFORMS
+
+
+class Adapter(Dataset, ABC):
+    """An annotation format made into numbered records, each a dict.
+
+    An adapter holds no open file, so it can be sent to worker processes, forked or spawned.
+
+    Args:
+        pipeline: Transforms, in order: dicts for the TRANSFORMS registry, or callables from record to record. The last
+            one makes a :class:`~x2vlm.data.batch.Sample`. Empty: records come out as they are.
+        limits: How much a record may be, see :class:`~x2vlm.data.io.limits.Limits`.
+    """
+
+    metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it, nobody writes to it)
+    paths: tuple[str, ...] = ()
+    """Arguments that are paths, or lists or dicts of paths: those a config's ``data_root`` stands in front of."""
+    paths_or_names: tuple[str, ...] = ()
+    """Arguments that are the path of a file with names if they are one string, and the names if they are a list."""
+
+    limits = Limits.of(None)  # of adapters that begin in a way of their own
+
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
+        self.limits = Limits.of(limits)
+        self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of records."""
+
+    @abstractmethod
+    def record(self, index: int) -> Record:
+        """The record at ``index``: look-up and parsing only, without randomness.
+
+        Raises:
+            RecordError: If this record cannot be used.
+        """
+
+    def __getitem__(self, index: int) -> Any:
+        """The record at ``index`` after all transforms.
+
+        Raises:
+            RecordError: If the record, or a file it names, cannot be used; ``where`` is the record's place.
+            IndexError: If there is no such record.
+        """
+        self._check(index)
+        result = self.record(index)
+        excess = self.limits.excess(result)
+        if excess is not None:
+            raise RecordError(result["where"], excess)
+        return through(self.pipeline, result, result["where"])
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{type(self).__name__} has no record {index}: it has {len(self)}, counted from 0")
+
+
+def through(pipeline: Sequence[Callable], record: Record, where: str) -> Any:
+    """The record after all transforms of a pipeline.
+
+    Raises:
+        RecordError: If one of them cannot use it; ``where`` is its place.
+    """
+    for step in pipeline:
+        record = _applied(step, record, where)
+    return record
+
+
+def _applied(step: Callable, record: Record, where: str) -> Any:
+    try:
+        result = step(record)
+    except RecordError as error:
+        if error.where == where:
+            raise
+        raise RecordError(where, str(error)) from error
+    except OSError as error:  # mmcv's and other people's loaders: a file that cannot be read
+        raise RecordError(where, f"{type(step).__name__}: {error}") from error
+    if result is None:  # how mmcv's transforms drop a record
+        raise RecordError(where, f"{type(step).__name__} dropped it")
+    return result

@@ -1,0 +1,234 @@
+"""The published annotation format: JSON objects with pictures or videos, captions, elements, questions, labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from x2vlm.building import suggestion
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.subset import Subset
+from x2vlm.data.io.annotations import named, pick, read_captions, read_elements
+from x2vlm.data.io.image_decoding import from_base64
+from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.line_index import json_lines
+from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.record import Record, RecordError
+from x2vlm.registry import DATASETS
+
+KEYS: dict[str, Any] = {
+    "image": ("binary", "image"),
+    "images": "images",
+    "video": ("video", "frames", "video_frames"),
+    "clips": "clips",
+    "caption": ("caption", "desc", "text"),
+    "elems": "elems",
+    "bb": None,
+    "question": "question",
+    "answers": ("answers", "answer"),
+    "choices": "choices",
+    "negatives": "negatives",
+    "label": "label",
+    "id": ("id", "image_id"),
+    "extras": (),
+}
+
+
+@DATASETS.register_module()
+class JsonLines(Adapter):
+    """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
+
+    Pictures and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
+    base64, what stands under any other key is a path; under ``video_frames``, as in the published lines of videos, what
+    has a dot is a path, and the rest base64, which has none. A list of pictures is a list of frames, whatever its key,
+    but for ``images``: these are read together. A string under the video key is the path of a video
+    file. A list of lists under the video key are clips, whose captions are a list as long; ``is_continuous`` says
+    whether they continue each other (then they may be joined) or are cut out of a video here and there.
+
+    Args:
+        ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
+        image_root: The folder that paths start from; None: the folder of the annotation file. Paths that lead out of it
+            are refused, so absolute ones need a root above them (``"/"`` allows all).
+        keys: Where things stand, where not under the usual names (:data:`KEYS`): a key, several in order of preference,
+            or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
+            language to key, ``images`` one from any name to key where each picture has a key of its own. ``bb`` is
+            where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
+            ``extras`` lists the keys that go to ``extras`` for metrics.
+        image_format: ``"auto"``, ``"path"`` or ``"base64"``.
+        kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
+        pipeline: Transforms.
+        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
+        file_map: A JSON file with an object from the name of a picture or video to its path.
+        require: Names of :data:`KEYS`; lines where one of them is missing or empty are left out, and are no bad records
+            (WIT's lines without a description). All lines are read once for it.
+    """
+
+    paths = ("ann_file", "image_root", "file_map")
+
+    def __init__(
+        self,
+        ann_file: str | PathLike | Sequence[str | PathLike],
+        image_root: str | PathLike | None = None,
+        keys: Mapping[str, Any] | None = None,
+        image_format: str = "auto",
+        kind: str | None = None,
+        pipeline: Sequence[dict | Callable] = (),
+        subset: dict | Subset | None = None,
+        file_pattern: str | None = None,
+        file_map: str | PathLike | None = None,
+        limits: dict | Limits | None = None,
+        require: Sequence[str] = (),
+    ) -> None:
+        super().__init__(pipeline, limits)
+        if image_format not in ("auto", "path", "base64"):
+            raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
+        if kind not in (None, "object", "region"):
+            raise ValueError(f"kind is {kind!r}; expected 'object', 'region' or None")
+        self.keys = _completed(keys or {})
+        self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
+        self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
+        self.image_format = image_format
+        self.kind = kind
+        self.names = FileNames(file_pattern, file_map)
+        self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        if require:
+            _completed(dict.fromkeys(require))
+            self.rows = np.array([row for row in self.rows if self._has(int(row), require)], dtype=np.int64)
+            if not len(self.rows):
+                raise ValueError(f"no line of {ann_file} has {', '.join(require)}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def record(self, index: int) -> Record:
+        """The record of a line.
+
+        Raises:
+            RecordError: If the line is broken, shows nothing, says nothing, or names a file outside ``image_root``.
+        """
+        row = int(self.rows[index])
+        line, where = self.lines.json(row), self.lines.where(row)
+        root = self.image_root or self.lines.file(row).parent
+        shown, said = self._shown(line, root, where), self._said(line, where)
+        extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
+        return {"where": where, "id": self._identity(row, line), **shown, **said, "extras": extras}
+
+    def _has(self, row: int, names: Sequence[str]) -> bool:
+        """Whether a line has all of these; one that is broken stays, and is told when it is read."""
+        try:
+            line = self.lines.json(row)
+        except RecordError:
+            return True
+        return all(pick(line, self.keys[name]) not in (None, "", []) for name in names)
+
+    def _identity(self, row: int, line: dict | None = None) -> str:
+        """What the record calls itself, else the path of what it shows, else its place."""
+        line = self.lines.json(row) if line is None else line
+        identity = pick(line, self.keys["id"])
+        if identity is not None:
+            return str(identity)
+        key, value = named(line, self.keys["image"]) or named(line, self.keys["video"]) or ("", None)
+        return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(row)
+
+    def _shown(self, line: dict, root: Path, where: str) -> Record:
+        """What the record shows: ``image``, ``images`` or ``video``, and ``clips``."""
+        shown = self._together(line, root, where) or self._depicted(line, root, where)
+        clips = pick(line, self.keys["clips"])
+        if clips is not None:
+            if not isinstance(clips, list):
+                raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
+            shown["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
+        if not shown:
+            wanted = [self.keys[name] for name in ("image", "images", "video", "clips")]
+            raise RecordError(where, f"shows nothing: none of the keys {wanted} is there, only {sorted(line)}")
+        return shown
+
+    def _together(self, line: dict, root: Path, where: str) -> Record:
+        """The pictures that are read together, where there are some."""
+        keys = self.keys["images"]
+        if isinstance(keys, Mapping):
+            found = [named(line, key) for key in keys.values()]
+            if None in found:
+                raise RecordError(where, f"lacks a picture: needs {[*keys.values()]}, has {sorted(line)}")
+        else:
+            key, values = named(line, keys) or ("", [])
+            if not isinstance(values, list):
+                raise RecordError(where, f"{key}: expected a list of pictures, got {values!r:.60}")
+            found = [(key, value) for value in values]
+        return {"images": [self._source(*one, root, where) for one in found]} if found else {}
+
+    def _depicted(self, line: dict, root: Path, where: str) -> Record:
+        image = named(line, self.keys["image"])
+        key, value = image or named(line, self.keys["video"]) or ("", None)
+        if value is None:
+            return {}
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            return self._nested_clips(key, value, line, root, where)
+        if isinstance(value, list):
+            return {"video": [self._source(key, one, root, where) for one in value]}
+        return {"image" if image else "video": self._source(key, value, root, where, file=not image)}
+
+    def _nested_clips(self, key: str, value: list, line: dict, root: Path, where: str) -> Record:
+        """Clips as the release writes them: a list of frames for each, and a list with the caption of each."""
+        captions = pick(line, self.keys["caption"])
+        if not isinstance(captions, list) or len(captions) != len(value):
+            raise RecordError(where, f"{key} has {len(value)} clips; expected a list of as many captions, one for each")
+        continuous = line.get("is_continuous")
+        if not isinstance(continuous, bool):
+            raise RecordError(where, f"is_continuous is {continuous!r}; clips need true or false there")
+        clips = []
+        for frames, caption in zip(value, captions, strict=True):
+            if not isinstance(frames, list) or not isinstance(caption, str):
+                raise RecordError(where, f"{key}: expected lists of frames with a caption each, got {caption!r:.60}")
+            clips.append({"video": [self._source(key, one, root, where) for one in frames], "caption": caption.strip()})
+        return {"clips": clips, "is_continuous": continuous}
+
+    def _clip(self, clip: Any, root: Path, where: str) -> Record:
+        shown = self._depicted(clip, root, where) if isinstance(clip, dict) else {}
+        if "video" not in shown:
+            raise RecordError(where, f"expected an object with a video or a list of frames, got {clip!r:.80}")
+        return {**shown, "caption": read_captions(clip, self.keys["caption"], where)}
+
+    def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
+        if file or self._holds_paths(key, value):
+            return inside(root, self.names(value, where), where)
+        return from_base64(value, where)
+
+    def _holds_paths(self, key: str, value: Any = None) -> bool:
+        name = key.rpartition(".")[2]
+        if self.image_format == "auto":
+            return "." in str(value) if name == "video_frames" else name != "binary"
+        return self.image_format == "path"
+
+    def _said(self, line: dict, where: str) -> Record:
+        """What the record says: captions, elements, question, answers and label, those that are there."""
+        said = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
+        said |= {name: pick(line, self.keys[name]) for name in ("elems", "answers", "choices", "negatives", "label")}
+        said = {name: value for name, value in said.items() if value is not None}
+        box = pick(line, self.keys["bb"])
+        if box is not None:
+            said["elems"] = [{"bb": box, "caption": said.pop("caption", None)}]
+        if "elems" in said:
+            said["elems"] = read_elements(said["elems"], where, self.kind)
+        if not said and pick(line, self.keys["clips"]) is None:
+            wanted = [self.keys[name] for name in ("caption", "elems", "question", "label")]
+            raise RecordError(where, f"says nothing: none of the keys {wanted} is there, only {sorted(line)}")
+        return said
+
+
+def _extra(line: dict, key: str, where: str) -> Any:
+    found = named(line, key)
+    if found is None:
+        raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
+    return found[1]
+
+
+def _completed(keys: Mapping[str, Any]) -> dict[str, Any]:
+    for name in keys:
+        if name not in KEYS:
+            raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
+    return {**KEYS, **keys}

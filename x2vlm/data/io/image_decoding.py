@@ -1,0 +1,119 @@
+"""Pictures from paths, bytes or arrays, with limits: what comes out is RGB, or the record is named."""
+
+import base64
+import binascii
+import io
+import struct
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from x2vlm.data.io.limits import MAX_BYTES
+from x2vlm.data.io.paths import read_bytes
+from x2vlm.data.record import RecordError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""Formats that are tried. Others are refused: some are read by outside programs (EPS), all add ways to be attacked."""
+
+MAX_PIXELS = 89_478_485
+"""Where Pillow starts to warn of decompression bombs."""
+
+# What Pillow's decoders raise for broken files, found by damaging files of each format.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def decode_image(
+    source: str | PathLike | bytes | np.ndarray,
+    where: str,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    at_least: int = 0,
+) -> np.ndarray:
+    """One picture.
+
+    Transparency is dropped, grey and palette pictures become RGB, 16-bit grey is scaled to 8 bits. The orientation
+    noted in EXIF data is not applied: boxes are annotated on the stored pixels.
+
+    Args:
+        source: A file, the bytes of one, or an ``[H, W, 3]`` uint8 array, which is returned as it is.
+        where: The record's place, for messages.
+        max_pixels: Largest width times height. Checked before the pixels are unpacked.
+        max_bytes: Largest file.
+        at_least: A JPEG picture is decoded at the smallest scale, half or less, at which both sides have so many pixels
+            or more: averages come out of the inverse transform itself. 0, and a picture too small for that: in full.
+
+    Returns:
+        ``[H, W, 3]`` uint8, RGB.
+
+    Raises:
+        RecordError: If the file is missing, broken, cut short, in another format, or over a limit.
+    """
+    if isinstance(source, np.ndarray):
+        return _checked_array(source, where)
+    if isinstance(source, str | PathLike):
+        name, data = str(Path(source)), read_bytes(source, where, max_bytes)
+    elif len(source) <= max_bytes:
+        name, data = f"picture of {len(source):,} bytes", source
+    else:
+        raise RecordError(where, f"picture is larger than the limit of {max_bytes:,} bytes (max_bytes)")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height <= max_pixels:
+                return _pixels(image, data, at_least)
+            size = f"{image.width}x{image.height}"
+    except Image.UnidentifiedImageError as error:
+        known = f"one of {', '.join(FORMATS)}" if data else "a picture, but it is empty"
+        raise RecordError(where, f"{name} is broken or not {known}") from error
+    except _BROKEN as error:
+        raise RecordError(where, f"{name} cannot be decoded: {error}") from error
+    raise RecordError(where, f"{name} has {size} pixels, over the limit of {max_pixels:,} (max_pixels)")
+
+
+def _pixels(image: Image.Image, data: bytes, at_least: int) -> np.ndarray:
+    if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        try:  # the same library and steps as in Pillow, so the same pixels, without Pillow's copies
+            enough = {"min_height": at_least, "min_width": at_least, "min_factor": 2} if at_least else {}
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True, **enough)
+        except ValueError:
+            pass  # something is amiss, perhaps little: Pillow says whether the file can be used
+    return np.array(_rgb(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion cuts off everything above 255
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _checked_array(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise RecordError(where, f"expected an [H, W, 3] uint8 picture, got {list(array.shape)} {array.dtype}")
+    return array
+
+
+def from_base64(value: Any, where: str) -> bytes:
+    """The bytes that a base64 string stands for; white-space in it is ignored.
+
+    Raises:
+        RecordError: If it is not base64, e.g. because it is a path.
+    """
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (AttributeError, ValueError, binascii.Error) as error:
+        raise RecordError(where, f"expected base64, got {value!r:.60} ({error})") from error

@@ -1,0 +1,182 @@
+"""Files of many records, read by number: the place of each is found once, then a record is one seek.
+
+A record is a line of text, or an entry of a JSON array.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from x2vlm.data.io.limits import MAX_BYTES
+from x2vlm.data.record import RecordError
+
+_CHUNK = 2**24
+_WHITE = re.compile(r"[ \t\r\n]*")
+
+
+class LineIndex:
+    """The lines of several files, numbered through.
+
+    Holds eight bytes a line (sixteen in files with blank lines, and for entries of arrays) and no open file.
+
+    Args:
+        files: Text files, in order.
+        skip_blank: Leave blank lines out. Aligned files must keep theirs.
+        arrays: A file that starts with ``[`` is a JSON array, whose entries stand for lines.
+        max_bytes: Longer lines and entries are not read.
+
+    Raises:
+        ValueError: If such an array is broken.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], skip_blank: bool = True, arrays: bool = False, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.files, self.max_bytes = list(files), max_bytes
+        entries = [_entries(file) if arrays and _starts_array(file) else None for file in self.files]
+        found = [
+            (places[:, 0], None) if places is not None else _line_starts(file, skip_blank)
+            for file, places in zip(self.files, entries, strict=True)
+        ]
+        self._stops = [None if places is None else places[:, 1] for places in entries]
+        self._starts = [starts for starts, _ in found]
+        self._numbers = [numbers for _, numbers in found]
+        self._ends = np.cumsum([len(starts) for starts in self._starts])
+        names = [file.name for file in self.files]
+        self._labels = names if len(set(names)) == len(names) else [str(file) for file in self.files]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def where(self, index: int) -> str:
+        """``file:line``, counted from 1 as editors do, or ``file[entry]`` of an array, from 0 as programs do."""
+        file, row = self._place(index)
+        if self._stops[file] is not None:
+            return f"{self._labels[file]}[{row}]"
+        numbers = self._numbers[file]
+        return f"{self._labels[file]}:{(row if numbers is None else int(numbers[row])) + 1}"
+
+    def file(self, index: int) -> Path:
+        """The file that holds a line."""
+        return self.files[self._place(index)[0]]
+
+    def text(self, index: int) -> str:
+        """A line, without its end, or an entry of an array.
+
+        Raises:
+            RecordError: If it is not UTF-8, or longer than ``max_bytes``.
+        """
+        file, row = self._place(index)
+        # Opened anew each time: a handle shared by forked workers would share its position, and cannot be pickled.
+        with open(self.files[file], "rb") as handle:
+            start = int(self._starts[file][row])
+            handle.seek(start)
+            most = self.max_bytes + 1
+            stop = None if self._stops[file] is None else int(self._stops[file][row])
+            line = handle.readline(most) if stop is None else handle.read(min(stop - start, most))
+        if len(line) == most:
+            what = f"is longer than the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
+            raise RecordError(self.where(index), what)
+        try:
+            return line.decode("utf-8-sig" if row == 0 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise RecordError(self.where(index), f"not UTF-8: {error}") from error
+
+    def json(self, index: int) -> dict[str, Any]:
+        """The object on a line of JSON, or in an entry of an array.
+
+        Raises:
+            RecordError: If the line is broken or holds something other than an object.
+        """
+        line = self.text(index)
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+            raise RecordError(self.where(index), f"broken JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise RecordError(self.where(index), f"expected a JSON object {{...}}, got {line[:60]!r}")
+        return value
+
+    def _place(self, index: int) -> tuple[int, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"line {index} of {len(self)}")
+        file = int(np.searchsorted(self._ends, index, side="right"))
+        return file, index - (int(self._ends[file - 1]) if file else 0)
+
+
+def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -> LineIndex:
+    """An index of files with one JSON object a line, or with one JSON array of objects.
+
+    Raises:
+        ValueError: If a file is empty, or holds an array that is empty or broken.
+    """
+    for file in files:
+        if not _first_sign(file):
+            raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
+    return LineIndex(files, arrays=True, max_bytes=max_bytes)
+
+
+def _first_sign(path: Path) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+
+
+def _starts_array(path: Path) -> bool:
+    return _first_sign(path) == b"["
+
+
+def _entries(path: Path) -> np.ndarray:
+    """``[n, 2]``: the bytes at which each entry of a JSON array starts and stops. Reads all of the file once.
+
+    Raises:
+        ValueError: If it is not UTF-8, broken, cut short or empty.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
+    places, scan, position = [], json.JSONDecoder().raw_decode, text.index("[")
+    try:
+        while not places or text[position] == ",":
+            start = _WHITE.match(text, position + 1).end()
+            stop = scan(text, start)[1]
+            places.append((start, stop))
+            position = _WHITE.match(text, stop).end()
+        if text[position] != "]" or text[position + 1 :].strip():
+            raise ValueError(f"expected ',' or ']' and the end, got {text[position : position + 20]!r}")
+    except (ValueError, IndexError, RecursionError) as error:
+        if not places and text[position + 1 :].strip() == "]":
+            raise ValueError(f"{path} holds an empty JSON array") from error
+        raise ValueError(f"{path} holds a JSON array that breaks after {len(places)} entries: {error}") from error
+    found = np.array(places, dtype=np.int64)
+    return found if text.isascii() else _in_bytes(text, found)
+
+
+def _in_bytes(text: str, places: np.ndarray) -> np.ndarray:
+    """Places counted in characters, ascending, counted in bytes of UTF-8 instead."""
+    ends = places.ravel().tolist()
+    sizes = [len(text[a:b].encode()) for a, b in zip([0, *ends], ends, strict=False)]
+    return np.cumsum(sizes, dtype=np.int64).reshape(places.shape)
+
+
+def _line_starts(path: Path, skip_blank: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Byte offset of each line, and its number from 0 where some are left out (None: all are there)."""
+    size = path.stat().st_size
+    if size == 0:
+        return np.zeros(0, dtype=np.int64), None
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    chunks = [np.flatnonzero(data[i : i + _CHUNK] == ord("\n")) + i for i in range(0, size, _CHUNK)]
+    ends = np.concatenate(chunks).astype(np.int64)
+    if not len(ends) or ends[-1] != size - 1:
+        ends = np.append(ends, size)  # the last line has no end
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    if not skip_blank:
+        return starts, None
+    lengths = ends - starts
+    blank = (lengths == 0) | ((lengths == 1) & (data[np.minimum(starts, size - 1)] == ord("\r")))
+    return (starts[~blank], np.flatnonzero(~blank)) if blank.any() else (starts, None)

@@ -1,0 +1,181 @@
+"""Files named in configs, which must be there, and files named in annotations, which must stay inside their folder."""
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from x2vlm.data.record import RecordError
+
+PathLike = str | os.PathLike
+
+_DIGITS = 40  # of a number in the name of a file
+
+
+def existing_file(path: PathLike, option: str) -> Path:
+    """``path``, if it is a file.
+
+    Args:
+        path: A file; ``~`` is the home folder.
+        option: The option that named it, for the message.
+
+    Raises:
+        FileNotFoundError: If it is not there; says where it was looked for.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        problem = "is a folder, but a file is needed" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{option}: {path} {problem}{_looked_from(path)}")
+    return path
+
+
+def existing_folder(path: PathLike, option: str) -> Path:
+    """``path``, if it is a folder.
+
+    Raises:
+        FileNotFoundError: If it is not there; says where it was looked for.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        problem = "is a file, but a folder is needed" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{option}: {path} {problem}{_looked_from(path)}")
+    return path
+
+
+def existing_files(paths: PathLike | Sequence[PathLike], option: str) -> list[Path]:
+    """Files named one by one, or by patterns with ``*``, ``?`` or ``[...]``; the files of a pattern come sorted.
+
+    Raises:
+        FileNotFoundError: If a named file is not there or nothing fits a pattern.
+        ValueError: If no file is named.
+    """
+    names = [paths] if isinstance(paths, PathLike) else list(paths)
+    if not names:
+        raise ValueError(f"{option} names no file")
+    return [file for name in names for file in _matching(Path(name).expanduser(), option)]
+
+
+def _matching(path: Path, option: str) -> list[Path]:
+    if path.is_file() or not any(sign in str(path) for sign in "*?["):
+        return [existing_file(path, option)]
+    found = [Path(name) for name in sorted(glob(str(path), recursive=True)) if Path(name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"{option}: no file fits the pattern {path}{_looked_from(path)}")
+    return found
+
+
+def _looked_from(path: Path) -> str:
+    return "" if path.is_absolute() else f" (looked from {Path.cwd()})"
+
+
+def inside(root: PathLike, name: str, where: str) -> Path:
+    """The file that an annotation calls ``name``, below ``root``.
+
+    Annotations are written by others: a name that leads out of the folder (``../``, or an absolute path elsewhere) is
+    refused. Links inside the folder are followed. Whether the file exists is seen when it is read.
+
+    Args:
+        root: The folder that holds the files.
+        name: Relative to ``root``, or absolute and below it.
+        where: The record's place, for the message.
+
+    Raises:
+        RecordError: If ``name`` is no text or leads out of ``root``.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise RecordError(where, f"expected the name of a file, got {str(name)[:80]!r}")
+    base = os.path.abspath(root)
+    path = os.path.abspath(os.path.join(base, name))
+    if os.path.commonpath([base, path]) != base:
+        raise RecordError(where, f"{name!r} lies outside the folder {base}")
+    return Path(path)
+
+
+def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> bytes:
+    """The bytes of a file that an annotation names.
+
+    Raises:
+        RecordError: If it is missing, cannot be read, is no ordinary file, or is larger than ``max_bytes``.
+    """
+    try:
+        with open_ordinary(path) as file:
+            data = file.read() if max_bytes is None else file.read(_room(file, max_bytes))
+    except (OSError, ValueError) as error:  # ValueError: half a character or a zero in the name
+        raise RecordError(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if max_bytes is not None and len(data) > max_bytes:
+        raise RecordError(where, f"{path} is larger than the limit of {max_bytes:,} bytes (max_bytes)")
+    return data
+
+
+def open_ordinary(path: PathLike) -> BinaryIO:
+    """An ordinary file, opened to be read. A pipe would wait for ever for somebody to write into it.
+
+    Raises:
+        OSError: If it cannot be opened, or is a pipe, a device or a socket.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  (handed over)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+    return file
+
+
+def _room(file: BinaryIO, max_bytes: int) -> int:
+    """One byte more than the file has, at most one more than allowed: room for the limit itself is slow to get."""
+    size = os.fstat(file.fileno()).st_size or max_bytes  # 0: empty, or made up while it is read (/proc)
+    return min(size, max_bytes) + 1
+
+
+class FileNames:
+    """From what annotations call a picture or a video to the name of its file: by a table, a pattern, both, or neither.
+
+    Args:
+        pattern: With one gap, e.g. ``"{}.mp4"``, or ``"COCO_val2014_{:012d}.jpg"`` for numbers; None changes nothing.
+        table: A JSON file with an object from identity to name; looked up before the pattern is filled in.
+        option: What the options are called where they are given, for messages: ``file`` for ``file_pattern``.
+
+    Raises:
+        FileNotFoundError: If the table is not there.
+        ValueError: If the pattern has no gap or several, or the table is no such object.
+    """
+
+    def __init__(self, pattern: str | None = None, table: PathLike | None = None, option: str = "file") -> None:
+        if pattern is not None and not re.fullmatch(r"[^{}]*\{(:0?\d*d)?\}[^{}]*", pattern):
+            raise ValueError(f"{option}_pattern is {pattern!r}; expected one gap, e.g. '{{}}.mp4' or '{{:012d}}.jpg'")
+        self.pattern, self.table, self.option = pattern, None, option
+        if table is not None:
+            self.table = _object_of(existing_file(table, f"{option}_map"), f"{option}_map")
+
+    def __call__(self, name: Any, where: str) -> str:
+        """The name of the file.
+
+        Raises:
+            RecordError: If the table has no such entry, or the pattern wants a number.
+        """
+        name = name if isinstance(name, str) else str(name) if isinstance(name, int) else ""
+        if self.table is not None:
+            if not isinstance(self.table.get(name), str):
+                raise RecordError(where, f"{self.option}_map has no file for {name!r:.60}")
+            name = self.table[name]
+        if self.pattern is None:
+            return name
+        if "d}" not in self.pattern:
+            return self.pattern.format(name)
+        if not name.isdecimal() or len(name) > _DIGITS:
+            raise RecordError(where, f"{self.option}_pattern {self.pattern!r} wants a number, got {name!r:.60}")
+        return self.pattern.format(int(name))
+
+
+def _object_of(path: Path, option: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{option}: {path} is broken: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{option}: {path} holds a {type(value).__name__}; expected an object from identity to name")
+    return value

@@ -1,0 +1,164 @@
+"""Members of tar files read in place: the headers are scanned once, then a member is one seek, without unpacking."""
+
+import hashlib
+import os
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from x2vlm.data.io.limits import MAX_BYTES
+from x2vlm.data.io.paths import open_ordinary
+from x2vlm.data.record import RecordError
+
+# No file system has longer names. One long name would make room for as long a one in every row of the index.
+_LONGEST_NAME = 4096
+_LARGEST = 2**60
+_LARGEST_HEADER = 2**20
+_READS_AT_END = 8
+
+# What tarfile raises for broken headers, found by damaging them.
+_BROKEN = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, EOFError, struct.error)
+
+
+class TarIndex:
+    """Where the members of one tar file are.
+
+    Holds the names and 16 bytes a member, and no open file. A file that is missing, cut short or no plain tar is no
+    error here: it holds the members that could be found, and ``problem`` says what is wrong.
+
+    Args:
+        path: An uncompressed tar file: members of compressed ones cannot be reached without unpacking all before them.
+        cache_dir: A folder that keeps the index for the next run; None keeps nothing.
+        max_bytes: Larger members are not read.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, cache_dir: str | os.PathLike | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.path, self.max_bytes = Path(path), max_bytes
+        cached = None if cache_dir is None else _cache_file(self.path, Path(cache_dir))
+        arrays = _load(cached) if cached else None
+        if arrays is None:
+            self.names, self.offsets, self.sizes, self.problem = _scan(self.path)
+            if cached and not self.problem:
+                _save(cached, (self.names, self.offsets, self.sizes))
+        else:
+            self.names, self.offsets, self.sizes = arrays
+            self.problem = None
+        self._order = np.argsort(self.names, kind="stable")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, position: int) -> str:
+        """The name of the member at ``position``, in the order of the file."""
+        return os.fsdecode(bytes(self.names[position]))
+
+    def read(self, name: str, where: str) -> bytes:
+        """The bytes of a member; of the last one where several have the name, as tar has it.
+
+        Raises:
+            RecordError: If there is no such member, or the file ends inside it.
+        """
+        try:
+            key = np.bytes_(os.fsencode(name))
+        except UnicodeEncodeError as error:
+            raise RecordError(where, f"no member can be called {name!r:.80}") from error
+        place = int(np.searchsorted(self.names, key, side="right", sorter=self._order)) - 1 if len(self) else -1
+        if place < 0 or self.names[self._order[place]] != key:
+            why = f" ({self.problem})" if self.problem else f", which has {len(self)} members"
+            raise RecordError(where, f"no member {name!r} in {self.path}{why}")
+        return self.read_at(int(self._order[place]), where)
+
+    def read_at(self, position: int, where: str) -> bytes:
+        """The bytes of the member at ``position``.
+
+        Raises:
+            RecordError: If the file has gone, or ends inside the member, or that is larger than ``max_bytes``.
+        """
+        start, size = int(self.offsets[position]), int(self.sizes[position])
+        try:
+            with open_ordinary(self.path) as handle:
+                there = min(max(os.fstat(handle.fileno()).st_size - start, 0), size)
+                if there == size <= self.max_bytes:
+                    handle.seek(start)
+                    return handle.read(size)
+        except OSError as error:
+            raise RecordError(where, f"{self.path}: {error.strerror or error}") from error
+        name = self.name(position)
+        if there < size:
+            raise RecordError(where, f"{self.path} ends inside the member {name!r} ({there:,} of {size:,} bytes)")
+        limit = f"the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
+        raise RecordError(where, f"{self.path}: the member {name!r} has {size:,} bytes, over {limit}")
+
+
+def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
+    """Names, offsets and sizes of the ordinary members, in order, and what went wrong if anything did."""
+    found: list[tuple[bytes, int, int]] = []
+    problem = None
+    try:
+        with open_ordinary(path) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:
+            for member in tar:
+                tar.members = []  # it keeps every header otherwise
+                name = os.fsencode(member.name)
+                if len(name) > _LONGEST_NAME or not 0 <= member.size < _LARGEST:
+                    raise tarfile.ReadError(f"a name of {len(name)} bytes, or a size of {member.size}, is none")
+                if member.isreg() and not member.issparse():
+                    found.append((name, member.offset_data, member.size))
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except _BROKEN as error:
+        problem = f"the tar ends early: {error}" if found else f"not a plain tar: {error}"
+    names = np.array([name for name, _, _ in found], dtype=bytes)
+    return names, *(np.array([entry[i] for entry in found], dtype=np.int64) for i in (1, 2)), problem
+
+
+class _Headers:
+    """What tarfile reads headers from: a header that lies about its size must not fill the memory, nor loop at the end.
+
+    Args:
+        file: The tar file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.tell, self.seek = file, file.tell, file.seek
+        self._at_end = 0
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes is none")
+        data = self.file.read(size)
+        self._at_end = 0 if data else self._at_end + 1
+        if self._at_end > _READS_AT_END:
+            raise tarfile.ReadError("it ends inside a header")
+        return data
+
+
+def _cache_file(path: Path, folder: Path) -> Path | None:
+    """A name that changes with the file; None where there is no file to index."""
+    if not path.is_file():
+        return None
+    state = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()[:16]
+    return folder / f"{path.name}-{key}.npz"
+
+
+def _load(path: Path) -> tuple[np.ndarray, ...] | None:
+    """The kept arrays; None if there are none, or the file is damaged and has to be made anew."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["names"], kept["offsets"], kept["sizes"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _save(path: Path, arrays: tuple[np.ndarray, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(unfinished, "wb") as handle:
+        np.savez(handle, names=arrays[0], offsets=arrays[1], sizes=arrays[2])
+    os.replace(unfinished, path)  # several workers may do this at once: each sees a whole file

@@ -1,0 +1,225 @@
+"""Readers of video files, behind one seam: ``reader.open(source)`` is a clip with a length and frames by number."""
+
+import importlib.util
+import io
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from x2vlm.data.record import RecordError
+from x2vlm.registry import VIDEO_READERS
+
+Source = str | PathLike | bytes
+
+_CPP_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+
+
+class Clip(Protocol):
+    """An opened video: its length, its frames by number, its pace."""
+
+    fps: float  # frames a second; 0 where the file does not say
+
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, each ``[H, W, 3]`` uint8 RGB, in the order asked for."""
+
+
+@VIDEO_READERS.register_module()
+class DecordReader:
+    """Reads with decord: the fastest of the readers that need no system library.
+
+    decord cannot hand over frames of a few very small widths (8, 12, 16, 24, 48 and 72 pixels), and says so.
+
+    Args:
+        num_threads: Decoder threads of one clip. Loaders that have workers of their own need no more than one.
+    """
+
+    def __init__(self, num_threads: int = 1) -> None:
+        _need("decord", "DecordReader")
+        self.num_threads = num_threads
+
+    def open(self, source: Source) -> Clip:
+        """The video in a file, or in the bytes of one.
+
+        Raises:
+            RecordError: If it is missing, or cannot be decoded.
+        """
+        return _DecordClip(source, self.num_threads)
+
+
+class _DecordClip:
+    def __init__(self, source: Source, num_threads: int) -> None:
+        import decord
+
+        self.name = checked_name(source)
+        # decord can read bytes itself, but ends the whole process on some that are cut short.
+        self._copy = _temporary_file(source) if isinstance(source, bytes) else None
+        self._path = self._copy.name if self._copy else str(source)
+        self._num_threads = num_threads
+        self._errors = (RuntimeError, IndexError, StopIteration, decord.DECORDError)  # Stop..: fewer frames than told
+        try:
+            self._reader = self._opened()
+            self._length, self.fps = len(self._reader), float(self._reader.get_avg_fps())
+            starts = self._reader.get_frame_timestamp(range(self._length))[:, 0] if self._length else np.zeros(0)
+        except self._errors as error:
+            raise RecordError(self.name, f"cannot be opened by decord: {_short(error)}") from error
+        if not self._length:
+            raise RecordError(self.name, "has no frames")
+        # Without times (many AVI files) decord cannot seek: it gives other frames than those asked for, and no error.
+        self._seeks = bool((np.diff(starts) > 0).all())
+
+    def __len__(self) -> int:
+        return self._length
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        wanted = checked_indices(indices, self._length, self.name)
+        try:
+            return list(self._reader.get_batch(wanted).asnumpy()) if self._seeks else self._one_by_one(wanted)
+        except self._errors as error:
+            raise RecordError(self.name, f"cannot be decoded by decord: {_short(error)}") from error
+
+    def _one_by_one(self, wanted: list[int]) -> list[np.ndarray]:
+        reader, found = self._opened(), {}
+        for number in range(max(wanted) + 1):
+            frame = reader.next()
+            if number in wanted:
+                found[number] = frame.asnumpy()
+        return [found[number] for number in wanted]
+
+    def _opened(self) -> Any:
+        import decord
+
+        return decord.VideoReader(self._path, num_threads=self._num_threads)
+
+
+def _temporary_file(data: bytes) -> Any:
+    """A file that holds ``data`` and goes away with this object."""
+    file = tempfile.NamedTemporaryFile(suffix=".video")  # noqa: SIM115  (lives as long as the clip)
+    file.write(data)
+    file.flush()
+    return file
+
+
+@VIDEO_READERS.register_module()
+class PyAVReader:
+    """Reads with PyAV: slower than decord, but it follows FFmpeg closely.
+
+    Nothing is decoded to count the frames, and nothing behind the last one that is asked for; what comes before it is
+    decoded from the first frame on, without seeking.
+
+    Args:
+        num_threads: Decoder threads of one clip.
+    """
+
+    def __init__(self, num_threads: int = 1) -> None:
+        _need("av", "PyAVReader")
+        self.num_threads = num_threads
+
+    def open(self, source: Source) -> Clip:
+        """The video in a file, or in the bytes of one.
+
+        Raises:
+            RecordError: If it is missing, or cannot be decoded.
+        """
+        return _PyAVClip(source, self.num_threads)
+
+
+class _PyAVClip:
+    def __init__(self, source: Source, num_threads: int) -> None:
+        self.name = checked_name(source)
+        self._source, self._num_threads = source, num_threads
+        self.fps = 0.0
+        # The number of frames in the header is missing from some files and wrong in others: packets are counted.
+        self._length = self._counted()
+        if not self._length:
+            raise RecordError(self.name, "has no frames")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        wanted = checked_indices(indices, self._length, self.name)
+        found = {}
+        for number, frame in enumerate(self._frames()):
+            if number in wanted:
+                found[number] = _upright(frame)
+            if number == max(wanted):
+                break
+        if missing := set(wanted) - set(found):
+            raise RecordError(self.name, f"cannot be decoded by PyAV: there is no frame {min(missing)} in its packets")
+        return [found[number] for number in wanted]
+
+    def _counted(self) -> int:
+        with self._opened() as (container, stream):
+            return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+
+    def _frames(self) -> Iterator[Any]:
+        with self._opened() as (container, stream):
+            yield from container.decode(stream)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        import av
+
+        source = io.BytesIO(self._source) if isinstance(self._source, bytes) else str(self._source)
+        try:
+            with av.open(source, metadata_errors="replace") as container:
+                stream = next(iter(container.streams.video), None)
+                if stream is None or stream.codec_context is None:
+                    raise RecordError(self.name, "has no video stream of a known codec")
+                stream.codec_context.thread_count = self._num_threads
+                self.fps = float(stream.average_rate or 0)
+                yield container, stream
+        except av.FFmpegError as error:
+            raise RecordError(self.name, f"cannot be decoded by PyAV: {error}") from error
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """A frame of PyAV as it is to be shown: files of phones ask for a turn by quarters."""
+    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4)
+    return np.ascontiguousarray(turned)
+
+
+def _need(package: str, who: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(f"{who} needs the package '{package}', which is not installed: pip install 'x2vlm[video]'")
+
+
+def checked_name(source: Source) -> str:
+    """What to call a video in messages.
+
+    Raises:
+        RecordError: If it is a file that does not exist.
+    """
+    if isinstance(source, bytes):
+        return f"video of {len(source):,} bytes"
+    if not Path(source).is_file():
+        raise RecordError(str(source), "no such file")
+    return str(source)
+
+
+def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]:
+    """``indices`` as Python numbers.
+
+    Raises:
+        RecordError: If one of them is no frame of the video.
+    """
+    wanted = [int(index) for index in indices]
+    outside = [index for index in wanted if not 0 <= index < length]
+    if outside:
+        raise RecordError(name, f"has {length} frames, counted from 0, so there is no frame {outside[0]}")
+    return wanted
+
+
+def _short(error: Exception) -> str:
+    """The first line of an error of decord, without times and places in its sources."""
+    lines = _CPP_PLACE.sub("", str(error)).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

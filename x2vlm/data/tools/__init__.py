@@ -1,0 +1,1 @@
+"""Work on whole data sets: reports, perceptual hashes, writing tar shards."""

@@ -1,0 +1,1 @@
+"""Transforms of one record: image, boxes, text, labels, frames."""

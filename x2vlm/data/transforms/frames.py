@@ -1,0 +1,240 @@
+"""Frames of videos: which ones are looked at, and short clips that are joined to a longer one."""
+
+import json
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from math import ceil
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from x2vlm.building import build
+from x2vlm.data.io.image_decoding import decode_image, from_base64
+from x2vlm.data.io.paths import read_bytes
+from x2vlm.data.io.video_decoding import Clip
+from x2vlm.data.record import Record, RecordError, in_record
+from x2vlm.data.tokenizer import choose_text
+from x2vlm.data.transforms.geometry import with_size
+from x2vlm.registry import TRANSFORMS, VIDEO_READERS
+
+MAX_FRAMES_BYTES = 2**30
+"""Largest file with the frames of a video in base64 that is read."""
+
+NO_WORDS = "[Music]"
+"""What speech recognition writes where nobody speaks."""
+
+
+@TRANSFORMS.register_module()
+class SampleFrames(BaseTransform):
+    """Read ``num_frames`` frames of ``video``, spread over all of it, into ``frames``.
+
+    ``video`` is a file, which the reader opens, or a list of pictures (paths, bytes, arrays), which needs no reader. Of
+    a record with ``clips`` that continue each other (in order, each with ``video`` and ``caption``), a random one is
+    joined with its neighbours until there are ``join_until`` frames; the captions are joined too. Of clips that do not
+    continue each other (``is_continuous`` is False) one is taken. Clips and videos without words (captioned "[Music]")
+    are skipped. A ``.json`` file in the place of a video holds a list of frames in base64, as the release has them.
+
+    Args:
+        num_frames: How many.
+        training: Draw a random frame of each segment. False takes the first, and joins clips from the first one on.
+        reader: A video reader, as ``dict(type=...)`` or built; it is made when the first file is to be read.
+        join_until: Join clips until they have so many frames.
+        fps: Look at so many frames a second of a file only, before ``num_frames`` of these are chosen (published: 1;
+            arXiv:2211.12402v1, Sec. 3.2, "Video Representation"). None looks at all. Lists of frames are as they are.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 3,
+        training: bool = True,
+        reader: dict | Any = dict(type="DecordReader"),  # noqa: B006  (never changed)
+        join_until: int = 8,
+        fps: float | None = None,
+    ) -> None:
+        if fps is not None and fps <= 0:
+            raise ValueError(f"fps is {fps}; expected frames a second above 0, or None for all")
+        if num_frames < 1:
+            raise ValueError(f"num_frames is {num_frames}; expected 1 or more")
+        if join_until < 1:
+            raise ValueError(f"join_until is {join_until}; expected 1 or more frames")
+        self.num_frames, self.training, self.join_until = num_frames, training, join_until
+        self.reader_cfg, self.fps = reader, fps
+
+    @cached_property
+    def reader(self) -> Any:
+        """The video reader."""
+        return build(VIDEO_READERS, self.reader_cfg, path="SampleFrames.reader")
+
+    def transform(self, results: Record) -> Record:
+        """Add ``frames``; ``extras["image_size"]`` gets their (height, width), joined clips the record's ``caption``.
+
+        Raises:
+            RecordError: If a file cannot be read, there is no frame, frames differ in size, or nothing is said.
+        """
+        where = results["where"]
+        if results.get("clips"):
+            clips, caption = self._joined(results)
+            results = results | {"caption": caption}
+        elif results.get("caption") == NO_WORDS:
+            raise RecordError(where, f"its caption is {NO_WORDS}: nothing is said")
+        elif results.get("video") is None:
+            raise RecordError(where, "there is no video")
+        else:
+            clips = [self._open(results["video"], where)]
+        total = sum(map(len, clips))
+        if not total:
+            raise RecordError(where, "the video has no frames")
+        frames = frames_of(clips, sample_indices(total, self.num_frames, self.training))
+        sizes = sorted({frame.shape[:2] for frame in frames})
+        if len(sizes) > 1:
+            raise RecordError(where, f"its frames have several sizes: {', '.join(f'{w}x{h}' for h, w in sizes)}")
+        return results | {"frames": frames, "extras": with_size(results, frames[0])}
+
+    def _open(self, video: Any, where: str) -> "Clip | FrameList":
+        if isinstance(video, list | tuple):
+            return FrameList(video, where)
+        if isinstance(video, PathLike | str) and Path(video).suffix.lower() == ".json":
+            return FrameList(stored_frames(Path(video), where), where)
+        clip = self.reader.open(video)
+        return clip if self.fps is None else EverySoOften(clip, self.fps, where)
+
+    def _joined(self, results: Record) -> tuple[list["Clip | FrameList"], Any]:
+        """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
+        spoken = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_WORDS)]
+        if not spoken:
+            raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has words")
+        first = last = random.randrange(len(spoken)) if self.training else 0
+        opened = [self._open(spoken[first]["video"], results["where"])]
+        if not results.get("is_continuous", True):
+            return opened, spoken[first]["caption"]
+        while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(spoken) - 1):
+            forwards = first == 0 or (last < len(spoken) - 1 and random.random() < 0.5)
+            first, last = (first, last + 1) if forwards else (first - 1, last)
+            clip = self._open(spoken[last if forwards else first]["video"], results["where"])
+            opened = [*opened, clip] if forwards else [clip, *opened]
+        captions = [clip["caption"] for clip in spoken[first : last + 1]]
+        return opened, in_record(results, join_captions, captions)
+
+
+class FrameList:
+    """A clip that is there as single pictures; each is decoded when it is asked for.
+
+    Args:
+        pictures: Paths, bytes or arrays, in order.
+        where: The record's place, for messages.
+    """
+
+    def __init__(self, pictures: Sequence[Any], where: str) -> None:
+        self.pictures, self.where = pictures, where
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, each ``[H, W, 3]`` uint8 RGB.
+
+        Raises:
+            RecordError: If one is missing or broken.
+        """
+        return [decode_image(self.pictures[index], self.where) for index in indices]
+
+
+class EverySoOften:
+    """A clip of which only so many frames a second are there.
+
+    Args:
+        clip: A video file, opened.
+        fps: Frames a second.
+        where: The record's place, for messages.
+
+    Raises:
+        RecordError: If the file does not tell its own pace.
+    """
+
+    def __init__(self, clip: Clip, fps: float, where: str) -> None:
+        if not clip.fps > 0:
+            raise RecordError(where, f"its video does not say how many frames a second it has, and fps={fps} needs it")
+        step = max(1.0, clip.fps / fps)
+        self.clip, self.fps = clip, clip.fps / step
+        self.indices = [int(number * step) for number in range(max(1, ceil(len(clip) / step)))]
+        self.indices = [index for index in self.indices if index < len(clip)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, counted among those that are looked at."""
+        return self.clip.get([self.indices[index] for index in indices])
+
+
+def stored_frames(file: Path, where: str) -> list[bytes]:
+    """The frames of a file with a JSON list of images in base64.
+
+    Raises:
+        RecordError: If it is missing, or no such list.
+    """
+    try:
+        frames = json.loads(read_bytes(file, where, MAX_FRAMES_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(where, f"{file} is broken JSON: {error}") from error
+    if not isinstance(frames, list) or not frames:
+        raise RecordError(where, f"{file}: expected a list of frames in base64, got {str(frames)[:60]!r}")
+    return [from_base64(frame, where) for frame in frames]
+
+
+def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
+    """Which of ``total`` frames are looked at.
+
+    The clip is cut into ``num_frames`` segments of equal length; where that does not come out even, some are a frame
+    longer: random ones in training, else the first ones. Of each segment a random frame is taken in training, else the
+    first. A clip with fewer frames gives all of them: in training, random ones are repeated in place; else it starts
+    over.
+
+    Args:
+        total: Frames there are, at least 1.
+        num_frames: Frames wanted.
+        training: Draw at random.
+    """
+    if total < num_frames:
+        if training:
+            return sorted([*range(total), *random.choices(range(total), k=num_frames - total)])
+        return [index % total for index in range(num_frames)]
+    length, longer = divmod(total, num_frames)
+    lengths = [length + 1] * longer + [length] * (num_frames - longer)
+    if training:
+        random.shuffle(lengths)
+    starts = [0, *accumulate(lengths)][:-1]
+    if not training:
+        return starts
+    return [random.randrange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+
+
+def frames_of(clips: Sequence["Clip | FrameList"], indices: Sequence[int]) -> list[np.ndarray]:
+    """Frames of several clips, counted through all of them; ``indices`` may be in any order."""
+    starts = [0, *accumulate(map(len, clips))]
+    found: dict[int, np.ndarray] = {}
+    for clip, start, stop in zip(clips, starts, starts[1:], strict=False):
+        wanted = sorted({index for index in indices if start <= index < stop})
+        if wanted:
+            found |= zip(wanted, clip.get([index - start for index in wanted]), strict=True)
+    return [found[index] for index in indices]
+
+
+def join_captions(captions: Sequence[Any]) -> str | dict[str, str]:
+    """Captions one after the other, with a space between; of lists one at random. By language where all are.
+
+    Raises:
+        ValueError: If some captions are by language and some are not, or they have no language in common.
+    """
+    by_language = [isinstance(caption, dict) for caption in captions]
+    if not any(by_language):
+        return " ".join(choose_text(caption) for caption in captions)
+    common = [name for name in captions[0] if all(name in caption for caption in captions)] if all(by_language) else []
+    if not common:
+        raise ValueError("clips that should be joined have captions in different languages")
+    return {name: " ".join(choose_text(caption, name) for caption in captions) for name in common}

@@ -1,0 +1,137 @@
+"""Pictures and the boxes on them: cut, scaled and mirrored together.
+
+Pictures are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts (x0, y0, x1, y1) in whole pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from x2vlm.building import suggestion
+from x2vlm.data.record import Record
+
+Size = int | tuple[int, int]
+Part = tuple[int, int, int, int]
+
+BACKENDS = ("torch", "pillow")
+"""What resizes pictures."""
+
+
+def with_size(results: Record, frame: np.ndarray) -> dict[str, Any]:
+    """The record's extras and the (height, width) of its first frame, from which boxes can be mapped back."""
+    return results.get("extras", {}) | {"image_size": frame.shape[:2]}
+
+
+def frame_size(results: Record) -> tuple[int, int]:
+    """(height, width) of the frames as they are now."""
+    return results["frames"][0].shape[:2]
+
+
+def separate(results: Record) -> bool:
+    """Whether the frames are pictures that a text reads together, and not one picture or the frames of a clip."""
+    return "images" in results
+
+
+def as_size(size: Size) -> tuple[int, int]:
+    """(height, width) from one side or from both.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"size is {size}; expected a side, or (height, width), in pixels")
+    return int(height), int(width)
+
+
+def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> np.ndarray:
+    """The frame at (height, width) ``size``, by the bicubic filter that Pillow introduced.
+
+    Args:
+        frame: ``[H, W, 3]`` uint8.
+        size: Height and width of what comes out.
+        backend: One of :data:`BACKENDS`. ``"torch"`` takes the rows first and then the columns, as the Pillow of the
+            published code did, and differs from it by one level in few values (two on rare ones in pictures that
+            grow), since its weights have 16 bits. ``"pillow"`` gives what the installed Pillow gives; recent ones take
+            whichever is less work first, which differs by several levels where contrasts are strong.
+    """
+    if frame.shape[:2] == size:
+        return frame
+    if backend == "pillow":
+        return mmcv.imresize(frame, size[::-1], interpolation="bicubic", backend="pillow")
+    frame = np.require(frame, requirements=["C", "W"])
+    pixels = torch.from_numpy(frame).view(1, *frame.shape).permute(0, 3, 1, 2)  # stays in this order in memory
+    return interpolate(pixels, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
+
+
+def known_backend(backend: str) -> str:
+    """``backend``, if :func:`resize` knows it.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if backend not in BACKENDS:
+        near = suggestion(str(backend), BACKENDS)
+        raise ValueError(f"backend is {backend!r}.{near} Accepted: {', '.join(BACKENDS)}.")
+    return backend
+
+
+def crop(frame: np.ndarray, part: Part) -> np.ndarray:
+    """The part (x0, y0, x1, y1) of a frame; a view, nothing is copied."""
+    x0, y0, x1, y1 = part
+    return frame[y0:y1, x0:x1]
+
+
+def mirror(frame: np.ndarray) -> np.ndarray:
+    """The frame with left and right exchanged, in memory of its own (a mirrored view would be slow to read)."""
+    return cv2.flip(frame, 1)
+
+
+def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
+    """``[R, 4]`` xyxy boxes of a picture of that width, as they lie in the mirrored one."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def clip_boxes(boxes: np.ndarray, part: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes cut to a part of the picture and counted from its corner.
+
+    Args:
+        boxes: ``[R, 4]`` xyxy.
+        part: The part, xyxy.
+
+    Returns:
+        ``[R, 4]`` boxes within the part, and ``[R]`` the share of its own area that each has there. Boxes without
+        any share are meaningless.
+    """
+    low, high = np.array(part[:2] * 2, dtype=boxes.dtype), np.array(part[2:] * 2, dtype=boxes.dtype)
+    inside = boxes.clip(low, high)
+    areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, boxes)]
+    return inside - low, areas[0] / areas[1].clip(1e-12)
+
+
+def move_boxes(results: Record, move: Callable[[np.ndarray], np.ndarray]) -> Record:
+    """The record with ``move`` applied to its boxes; texts without a box of their own keep the whole frame."""
+    if "boxes_xyxy_px" not in results:
+        return results
+    height, width = frame_size(results)
+    whole = np.array([0, 0, width, height], dtype=np.float32)
+    has_box = np.array(results["has_box"], dtype=bool)[:, None]
+    boxes = np.where(has_box, move(results["boxes_xyxy_px"]), whole)
+    return results | {"boxes_xyxy_px": boxes.astype(np.float32)}
+
+
+def check_no_boxes(results: Record, who: str) -> None:
+    """Refuse what boxes cannot follow.
+
+    Raises:
+        ValueError: If a text of the record has a box.
+    """
+    if any(results.get("has_box", ())):
+        raise ValueError(
+            f"{results['where']}: {who} moves the picture in a way that boxes cannot follow. Leave it out."
+        )

@@ -1,0 +1,235 @@
+"""Classes of records: by number, by name, or among the answers that occur often."""
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+from mmcv.transforms import BaseTransform
+
+from x2vlm.building import suggestion
+from x2vlm.constants import IGNORE_INDEX
+from x2vlm.data.io.paths import existing_file
+from x2vlm.data.record import Record, RecordError, in_record
+from x2vlm.data.tokenizer import choose_text
+from x2vlm.registry import TRANSFORMS
+
+UNKNOWN = ("error", "ignore")
+TRUTH = {"true": 1, "false": 0}
+
+_MOST = 2**31  # the greatest class and the greatest weight: beyond are typing errors, and numbers a tensor cannot hold
+
+
+@TRANSFORMS.register_module()
+class PickLabel(BaseTransform):
+    """The record's ``label`` becomes the class of its texts (of its picture, where it has no texts).
+
+    Stands after the transform that picks the texts.
+
+    Args:
+        classes: Names of the classes in order, or a file with them (see :func:`read_classes`); None: labels are numbers
+            already, or true and false, also as words, which are 1 and 0.
+        unknown: What a label that is not among them is: an ``"error"`` of its record, or ``"ignore"``: no label (-100).
+        number: Labels are numbers to predict (GLUE STS-B), not classes.
+
+    Raises:
+        ValueError: If an option has no meaning or the file is no list of classes.
+    """
+
+    paths_or_names = ("classes",)
+
+    def __init__(
+        self,
+        classes: Sequence[str] | str | PathLike | None = None,
+        unknown: str = "error",
+        number: bool = False,
+    ) -> None:
+        _check_unknown(unknown)
+        if number and classes is not None:
+            raise ValueError("number=True means a number to predict; it has no classes")
+        self.classes = None if classes is None else read_classes(classes, "PickLabel.classes")
+        self.unknown, self.number = unknown, number
+
+    def transform(self, results: Record) -> Record:
+        """Add ``labels``.
+
+        Raises:
+            RecordError: If there is no label, or an unknown one.
+        """
+        if results.get("label") is None:
+            raise RecordError(results["where"], "there is no label")
+        return results | {"labels": [self._class(results)] * len(results.get("texts", [None]))}
+
+    def _class(self, results: Record) -> int | float:
+        label = results["label"]
+        try:
+            if self.number:
+                return _within(float(label))
+            if self.classes is None:
+                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _class_of(int(label))
+        except (TypeError, ValueError, OverflowError) as error:
+            wanted = "a number" if self.number else "the number of a class (names need classes=...)"
+            raise RecordError(results["where"], f"its label is {label!r:.60}; expected {wanted}") from error
+        name = str(label)
+        found = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
+        if found is None and self.unknown == "error":
+            raise RecordError(results["where"], f"its label {name!r:.60} is none of the {len(self.classes)} classes")
+        return IGNORE_INDEX if found is None else found
+
+
+@TRANSFORMS.register_module()
+class PickAnswers(BaseTransform):
+    """The record's ``answers`` become those of its texts, each once and with a weight.
+
+    The weight of an answer is the share of annotators who gave it, unless the record says another. All answers also go
+    to ``extras["answers"]`` as they are, for metrics. Stands after ``PickQuestion``.
+
+    Args:
+        weight: Give every answer this weight instead (published: 0.5 for the answers of Visual Genome).
+    """
+
+    def __init__(self, weight: float | None = None) -> None:
+        if weight is not None and weight <= 0:
+            raise ValueError(f"weight is {weight}; expected a number above 0, or None for the share of annotators")
+        self.weight = weight
+
+    def transform(self, results: Record) -> Record:
+        """Add ``text_answers``.
+
+        Raises:
+            RecordError: If there is no answer, or one is no text.
+        """
+        answers = weighted_answers(results)
+        if self.weight is not None:
+            answers = [(answer, self.weight) for answer, _ in answers]
+        extras = results.get("extras", {}) | {"answers": as_given(results)}
+        return results | {"text_answers": [answers] * len(results["texts"]), "extras": extras}
+
+
+@TRANSFORMS.register_module()
+class AnswerLabel(BaseTransform):
+    """The record's ``answers`` become the class of its texts: answering as a choice among frequent answers.
+
+    Answers outside the list have no class: such a record has no label (-100), whatever is asked of it. All answers also
+    go to ``extras["answers"]``. Stands after ``PickQuestion``.
+
+    Args:
+        classes: The answers that can be given, in order, or a file with them (see :func:`read_classes`).
+        soft: Every answer counts with its weight (a dict from class to weight; the collate function needs
+            ``num_classes``). False: the answer of the greatest weight alone, the first of equals.
+    """
+
+    paths_or_names = ("classes",)
+
+    def __init__(self, classes: Sequence[str] | str | PathLike, soft: bool = False) -> None:
+        self.classes, self.soft = read_classes(classes, "AnswerLabel.classes"), soft
+
+    def transform(self, results: Record) -> Record:
+        """Add ``labels``.
+
+        Raises:
+            RecordError: If there is no answer, or one is no text.
+        """
+        answers = weighted_answers(results)
+        if self.soft:
+            known = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
+            label = {index: sum(w for i, w in known if i == index) for index, _ in known}
+        else:
+            label = self.classes.get(max(answers, key=lambda one: one[1])[0], IGNORE_INDEX)
+        extras = results.get("extras", {}) | {"answers": as_given(results)}
+        return results | {"labels": [label] * len(results["texts"]), "extras": extras}
+
+
+def _within(number: float) -> float:
+    if not -_MOST <= number <= _MOST:  # also where it is NaN
+        raise ValueError("it is no number to learn")
+    return number
+
+
+def _class_of(number: int) -> int:
+    if number != IGNORE_INDEX and number < 0:
+        raise ValueError("there is no such class")
+    return _within(number)
+
+
+def weighted_answers(results: Record) -> list[tuple[str, float]]:
+    """The answers of a record, each once, in the order in which they first occur.
+
+    Several strings are weighted by their share; pairs of a string and a weight, or an object from one to the other,
+    say it themselves.
+
+    Raises:
+        RecordError: If there is none, or one is neither a text nor a text with a weight.
+    """
+    weights: dict[str, float] = {}
+    given = _listed(results)
+    for one in given:
+        answer, weight = one if isinstance(one, tuple | list) and len(one) == 2 else (one, 1 / len(given))
+        if not isinstance(answer, str) or not answer.strip() or not _is_weight(weight):
+            raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {one!r:.80}")
+        in_record(results, choose_text, answer)
+        weights[answer.strip()] = weights.get(answer.strip(), 0.0) + weight
+    return list(weights.items())
+
+
+def _is_weight(weight: Any) -> bool:
+    return isinstance(weight, int | float) and 0 <= weight <= _MOST
+
+
+def as_given(results: Record) -> list[str]:
+    """The answers of a record without weights, one for each annotator."""
+    return [one if isinstance(one, str) else one[0] for one in _listed(results)]
+
+
+def _listed(results: Record) -> list:
+    answers = results.get("answers")
+    answers = [answers] if isinstance(answers, str) else answers
+    if isinstance(answers, dict):  # GQA and xGQA as IGLUE has them: from answer to weight
+        answers = list(answers.items())
+    if not isinstance(answers, list) or not answers:
+        raise RecordError(results["where"], f"there are no answers, but {answers!r:.60}")
+    return answers
+
+
+def read_classes(classes: Sequence[str] | str | PathLike, option: str) -> dict[str, int]:
+    """From the name of a class to its number.
+
+    Args:
+        classes: The names in order, or a file: ``.json`` with a list of names or an object from name to number, or any
+            other with one name a line.
+        option: The option that gave it, for messages.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If it is neither, is empty, or names a class twice.
+    """
+    if isinstance(classes, str | PathLike):
+        path = existing_file(classes, option)
+        if path.suffix.lower() == ".json":
+            classes = _from_json(path.read_text("utf-8"), f"{option}: {path}")
+        else:
+            classes = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    if isinstance(classes, dict):
+        return classes
+    numbers = {str(name): number for number, name in enumerate(classes)}
+    if not numbers or len(numbers) < len(classes):
+        problem = "names a class twice" if numbers else "is empty"
+        raise ValueError(f"{option} {problem}; expected each class once")
+    return numbers
+
+
+def _from_json(text: str, where: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where} is broken: {error}") from error
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return value
+    if isinstance(value, dict) and value and all(type(number) is int and number >= 0 for number in value.values()):
+        return value
+    raise ValueError(f"{where}: expected a list of names, or an object from name to number")
+
+
+def _check_unknown(unknown: Any) -> None:
+    if unknown not in UNKNOWN:
+        raise ValueError(f"unknown is {unknown!r}.{suggestion(str(unknown), UNKNOWN)} Accepted: {', '.join(UNKNOWN)}.")

@@ -1,0 +1,160 @@
+"""Which text of a record the model is given: a caption or question about an image or clip, plain or parallel text."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from x2vlm.data.record import Record, RecordError, identity, in_record
+from x2vlm.data.tokenizer import choose_text, clean_caption, clean_question, clean_text
+from x2vlm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PickCaption(BaseTransform):
+    """Pair the image or clip with its caption: of a list one at random, of a dict one language at random.
+
+    Args:
+        language: Take this language of captions by language.
+        max_words: Keep so many words; None keeps all (the tokens are cut anyway).
+        clean: Clean the caption up; otherwise only its ends are stripped.
+    """
+
+    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool = True) -> None:
+        self.language, self.max_words, self.clean = language, max_words, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the pair.
+
+        Raises:
+            RecordError: If there is no caption (in that language), or nothing is left of it.
+        """
+        text = in_record(results, choose_text, _field(results, "caption"), self.language)
+        return whole_pair(results, in_record(results, _tidy, text, self.max_words, self.clean))
+
+
+@TRANSFORMS.register_module()
+class PickQuestion(BaseTransform):
+    """Pair the image, the images together, or the clip with ``question``, which is cleaned up as published.
+
+    A question is cleaned as a caption is, but inner spaces stay as they are, and only its right end is stripped.
+
+    Args:
+        language: Take this language of questions by language; None takes one at random.
+        max_words: Keep so many words; None keeps all (the tokens are cut anyway).
+        clean: Clean the question up; otherwise only its ends are stripped.
+    """
+
+    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool = True) -> None:
+        self.language, self.max_words, self.clean = language, max_words, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the pair.
+
+        Raises:
+            RecordError: If there is no question (in that language), or nothing is left of it.
+        """
+        text = in_record(results, choose_text, _field(results, "question"), self.language)
+        if self.clean:
+            return whole_pair(results, in_record(results, clean_question, text, self.max_words))
+        return whole_pair(results, in_record(results, _tidy, text, self.max_words, False))
+
+
+@TRANSFORMS.register_module()
+class PickText(BaseTransform):
+    """Take ``text``, which has no context; where there is a ``text_pair``, both are read as one (GLUE).
+
+    Args:
+        max_words: Keep so many words; None keeps all.
+        minimum_words: A shorter text is an error of its record.
+        language: Take this language of texts by language; None takes one at random.
+        clean: Lower case, and runs of white-space become one space; otherwise only the ends are stripped, as a
+            tokenizer that tells capitals apart wants it.
+    """
+
+    def __init__(
+        self,
+        max_words: int | None = None,
+        minimum_words: int = 1,
+        language: str | None = None,
+        clean: bool = True,
+    ) -> None:
+        self.max_words, self.minimum_words, self.language, self.clean = max_words, minimum_words, language, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the text, or both as a tuple.
+
+        Raises:
+            RecordError: If there is no text (in that language), or it is too short.
+        """
+        text = self._text(results, "text")
+        return whole_pair(results, text if "text_pair" not in results else (text, self._text(results, "text_pair")))
+
+    def _text(self, results: Record, name: str) -> str:
+        text = in_record(results, choose_text, _field(results, name), self.language)
+        if self.clean:
+            return in_record(results, clean_text, text, self.max_words, self.minimum_words)
+        if len(text.split()) < self.minimum_words:
+            raise RecordError(results["where"], f"{text!r:.80} has fewer than {self.minimum_words} words")
+        return in_record(results, _tidy, text, self.max_words, False)
+
+
+@TRANSFORMS.register_module()
+class PickPair(BaseTransform):
+    """Take ``parallel`` in two languages: one is the text, the other its context; which is which is drawn.
+
+    Args:
+        languages: The two languages; None draws two of those that are there.
+        max_words: Keep so many words; None keeps all.
+        clean: Clean both up as captions; otherwise only their ends are stripped.
+
+    Raises:
+        ValueError: If languages are given that are not two.
+    """
+
+    def __init__(
+        self, languages: Sequence[str] | None = None, max_words: int | None = None, clean: bool = True
+    ) -> None:
+        if languages is not None and (isinstance(languages, str) or len(set(languages)) != 2):
+            raise ValueError(f"languages is {languages!r}; expected two different ones, or None")
+        self.languages, self.max_words, self.clean = languages, max_words, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the text and ``context_text``.
+
+        Raises:
+            RecordError: If one of the languages is missing or empty.
+        """
+        sides = _field(results, "parallel")
+        languages = self.languages or [name for name, text in sides.items() if text]
+        if len(languages) < 2:
+            raise RecordError(results["where"], f"parallel text needs two languages, got {', '.join(sides) or 'none'}")
+        pair = [in_record(results, choose_text, sides, language) for language in random.sample(list(languages), 2)]
+        context, text = (in_record(results, _tidy, side, self.max_words, self.clean) for side in pair)
+        return whole_pair(results, text) | {"context_text": context}
+
+
+def whole_pair(results: Record, text: str | tuple[str, str]) -> Record:
+    """The record with one text, about all of it."""
+    results = results | {"texts": [text], "has_box": [False], "ids": [identity(results)]}
+    if "frames" not in results:
+        return results
+    height, width = results["frames"][0].shape[:2]
+    return results | {"boxes_xyxy_px": np.array([[0, 0, width, height]], dtype=np.float32)}
+
+
+def _field(results: Record, name: str) -> Any:
+    if results.get(name) is None:
+        raise RecordError(results["where"], f"there is no {name}")
+    return results[name]
+
+
+def _tidy(text: str, max_words: int | None, clean: bool) -> str:
+    if clean:
+        return clean_caption(text, max_words)
+    text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
+    if not text:
+        raise ValueError("the text is empty")
+    return text

@@ -1,0 +1,1 @@
+"""Launching processes, naming the one that stalls, and fully sharded training."""

@@ -1,0 +1,1 @@
+"""Hooks of the training loop: logging, throughput, stopping, compiled blocks, the terminal."""

@@ -1,0 +1,1 @@
+"""The optimizer wrapper, parameter groups and learning-rate schedules."""

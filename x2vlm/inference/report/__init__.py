@@ -1,0 +1,1 @@
+"""The HTML report of a run: charts, tables and example images."""
