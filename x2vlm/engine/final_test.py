@@ -11,7 +11,7 @@ from torch import Tensor
 from x2vlm.distributed import all_gather_objects
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
 from x2vlm.engine.hooks.logging_hooks import hook_of
-from x2vlm.weights.load import put
+from x2vlm.weights.load_weights import put
 
 METRICS_FILE = "metrics.jsonl"
 
