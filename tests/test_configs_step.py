@@ -36,6 +36,7 @@ def shrink_model(model):
     if text and name_of(text) == "HFTextEncoder":
         text.pop("depth", None)
         text.pop("layers", None)
+        text.pop("word_embeddings", None)
         token_types = (
             1 if "roberta" in (text.pop("path", None) or "") else 2
         )  # as the decoder of their answers has them

@@ -18,6 +18,7 @@ from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
 from x2vlm.models.layers.packing import layout_of_mask
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
+from x2vlm.models.text.exchange_words import exchange_words
 from x2vlm.models.text.hf_attention import cast_once_before, register_attention
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
@@ -25,6 +26,9 @@ from x2vlm.weights.weight_files import read_tensors
 
 # Types in which a token's position is all that attention does not see: their texts can stand one behind the other.
 PACKED = ("bert", "roberta", "xlm-roberta", "camembert")
+
+# Arguments that a portable config does without: what they name need not exist where it is used.
+_SOURCES = ("path", "config", "depth", "layers", "word_embeddings")
 
 
 @TEXT_ENCODERS.register_module()
@@ -46,6 +50,8 @@ class HFTextEncoder(nn.Module):
         vocab_size: Size of the tokenizer's vocabulary; fills ``config`` and is checked against ``path``.
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
         attention: Attention backend; ``native`` leaves the model to transformers' own attention.
+        word_embeddings: Folder or hub name of another network, of the tokenizer's vocabulary, whose word embeddings
+            take the place of this one's; all else stays (see :mod:`x2vlm.models.text.exchange_words`).
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
             :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
     """
@@ -62,6 +68,7 @@ class HFTextEncoder(nn.Module):
         vocab_size: int | None = None,
         pad_token_id: int | None = None,
         attention: str = "auto",
+        word_embeddings: str | None = None,
         shapes: str = "auto",
     ) -> None:
         super().__init__()
@@ -70,7 +77,7 @@ class HFTextEncoder(nn.Module):
             raise ValueError(
                 "HFTextEncoder takes either path (a folder or hub name) or config (fresh weights), not both."
             )
-        settings = _settings(path, config, vocab_size, pad_token_id)
+        settings = _settings(path, config, None if word_embeddings else vocab_size, pad_token_id)
         if layers is not None:
             settings.num_hidden_layers = min(len(layers), settings.num_hidden_layers)
         if depth is not None:
@@ -90,6 +97,14 @@ class HFTextEncoder(nn.Module):
                     "layers names layers of weights, but there is no path. Set num_hidden_layers in config."
                 )
             fill(self.net, choose_layers(read_bert(path), layers[: settings.num_hidden_layers]), path)
+        if word_embeddings is not None:
+            exchange_words(self.net, word_embeddings, pad_token_id)
+            settings = self.net.config
+            if vocab_size is not None and vocab_size > settings.vocab_size:
+                raise ValueError(
+                    f"the tokenizer has {vocab_size} words but word_embeddings={word_embeddings!r} has "
+                    f"{settings.vocab_size}. Use the tokenizer that belongs to it."
+                )
         if drop_path:
             set_drop_path(self.net, drop_path, drop_path_unit)
         self.width: int = settings.hidden_size
@@ -123,7 +138,7 @@ class HFTextEncoder(nn.Module):
         not_sizes = ("architectures", "transformers_version", "dtype", "torch_dtype")
         sizes = {key: value for key, value in settings.items() if not key.startswith("_") and key not in not_sizes}
         sizes |= {"vocab_size": self.vocab_size, "pad_token_id": self.pad_token_id}
-        kept = {key: value for key, value in config.items() if key not in ("path", "config", "depth", "layers")}
+        kept = {key: value for key, value in config.items() if key not in _SOURCES}
         return kept | {"config": sizes}
 
     def set_activation_checkpointing(self, on: bool) -> None:
