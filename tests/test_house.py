@@ -14,6 +14,7 @@ ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inf
 GROUND = ["registry", "boxes", "constants", "distributed", "building", "signatures", "weights"]
 INSIDE = {  # rooms within a room, in the order in which they may import
     "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }
 MOST_FILES = 16  # of a folder, without __init__.py

@@ -21,9 +21,9 @@ from x2vlm.commands import check_leakage, convert_checkpoint, make_shards, train
 from x2vlm.commands import test as test_command
 from x2vlm.data.record import RecordError
 from x2vlm.engine import build_runner, replay
-from x2vlm.inference.trained_model import load_weights
 from x2vlm.models import X2VLM
 from x2vlm.registry import DATASETS, FUSION_ENCODERS, TEXT_ENCODERS, TOKENIZERS, VISION_ENCODERS
+from x2vlm.weights import load_into
 from x2vlm.weights.tower_weights import read_bert, read_word_head
 from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
@@ -228,7 +228,7 @@ ENTRIES: dict[str, Callable] = {
     "train --resume": command(train.main, "CONFIG", "--resume", "{}"),
     "test CHECKPOINT": command(test_command.main, "CONFIG", "{}"),
     "convert-checkpoint": command(convert_checkpoint.main, "{}", "{folder}/out.safetensors"),
-    "inference": lambda path, folder, tiny: load_weights(torch.nn.Linear(1, 1), path),
+    "inference": lambda path, folder, tiny: load_into(torch.nn.Linear(1, 1), path, complete=True),
     "replay of bad numbers": lambda path, folder, tiny: replay(path, {}),
     "from_pretrained": model_folder,
     "text encoder": text_encoder("pytorch_model.bin"),

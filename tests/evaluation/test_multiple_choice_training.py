@@ -10,7 +10,7 @@ import pytest
 from x2vlm.config import load_config
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.toy.drawn_shapes import COLORS
-from x2vlm.engine.runner import build_runner
+from x2vlm.engine.runner_builder import build_runner
 from x2vlm.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ import torch
 
 from tests.models.conftest import VOCAB, encoded_for, image_batch, random_texts, region_batch, tiny_model
 from x2vlm.data.batch import Batch
-from x2vlm.engine.step_plan import in_passes
-from x2vlm.engine.total_loss import losses_of
+from x2vlm.engine.step_plan import split_into_passes
+from x2vlm.engine.total_loss import compute_losses
 from x2vlm.objectives import itm
 from x2vlm.reference.reference_model import ReferenceModel
 
@@ -174,8 +174,8 @@ def next_pair_is_the_negative(monkeypatch):
 
 def in_passes_of(model, batches, objectives, passes):
     losses = {}
-    for names in in_passes(batches, passes):
-        found = losses_of(model, {name: batches[name] for name in names}, objectives)
+    for names in split_into_passes(batches, passes):
+        found = compute_losses(model, {name: batches[name] for name in names}, objectives)
         losses |= {f"{name}.{key}": value for name, own in found.items() for key, value in own.items()}
     return losses
 

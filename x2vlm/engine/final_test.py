@@ -10,10 +10,11 @@ from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
-from x2vlm.engine.hooks.logging_hooks import hook_of
+from x2vlm.engine.checkpoint.restore import read_run
+from x2vlm.engine.distributed.model_wrapper import unwrap_model
+from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.metrics_log import METRICS_FILE
 from x2vlm.weights.load_weights import put
-
-METRICS_FILE = "metrics.jsonl"
 
 
 def test_best(runner: Any) -> dict[str, float]:
@@ -26,7 +27,7 @@ def test_best(runner: Any) -> dict[str, float]:
         runner: The runner, at the end of its training.
 
     Returns:
-        The numbers, as :meth:`x2vlm.engine.loops.EvaluationLoop.run` gives them; empty where there is no test set.
+        The numbers, as :meth:`x2vlm.engine.eval_loop.EvaluationLoop.run` gives them; empty where there is no test set.
     """
     loop = runner.val_loop
     if not getattr(loop, "at_end", None) or _is_tested(runner):
@@ -43,7 +44,7 @@ def test_best(runner: Any) -> dict[str, float]:
 
 def best_checkpoint(runner: Any) -> str | None:
     """The best checkpoint by validation that a run has kept (the first of several indicators); None if none."""
-    keeper = hook_of(runner, CheckpointHook)
+    keeper = find_hook(runner, CheckpointHook)
     several = list(getattr(keeper, "best_ckpt_path_dict", {}).values())
     best = getattr(keeper, "best_ckpt_path", None) or (several[0] if several else None)
     return best if best and Path(best).exists() else None
@@ -62,7 +63,7 @@ def _as_test_loop(runner: Any) -> Iterator[None]:
 @contextmanager
 def _weights_of(runner: Any, checkpoint: str) -> Iterator[int]:
     """Inside, the model has the weights of a checkpoint of its own run; gives the iterations behind them."""
-    model, content = runner.inner_model, runner.read_again(checkpoint)
+    model, content = unwrap_model(runner.model), read_run(checkpoint, runner.model)
     before = {name: _aside(value) for name, value in model.state_dict().items()}
     put(model, content["state_dict"])
     try:

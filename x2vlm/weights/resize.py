@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from x2vlm.distributed import whole
+from x2vlm.distributed import full_tensor
 from x2vlm.weights.relative_positions import EXTRA_ROWS, resize_relative_table
 
 Grid = tuple[int, int]
@@ -101,7 +101,7 @@ def _frames(value: Tensor, wanted: Tensor) -> Fitted | None:
     if value.dim() != 4 or value.shape[2:] != wanted.shape[2:]:
         return None
     both = min(value.shape[1], wanted.shape[1])
-    filled = whole(wanted.detach()).clone()
+    filled = full_tensor(wanted.detach()).clone()
     filled[:, :both] = value[:, :both]
     return Fitted(filled, whole=both == wanted.shape[1], fresh=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from x2vlm.distributed import is_spread, rank
+from x2vlm.distributed import is_sharded, rank
 from x2vlm.weights.weight_files import CheckpointError, read_plain, write_plain
 
 REST = "rest.pth"
@@ -89,7 +89,7 @@ def read_parts(folder: str | Path, mesh: Any = None) -> dict[str, Any]:
 
 
 def _take_out(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    if is_spread(value):
+    if is_sharded(value):
         tensors[path] = value
         return {_SPREAD: path, "shape": list(value.shape)}
     if isinstance(value, Mapping):

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.optim.optim_wrapper import PRECISIONS as AUTOCAST
-from x2vlm.engine.optim.optim_wrapper import autocast
+from x2vlm.engine.optim.autocast import PRECISIONS as AUTOCAST
+from x2vlm.engine.optim.autocast import autocast
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")

@@ -17,7 +17,7 @@ from torch import Tensor
 from x2vlm.benchmark.timing.device_precision import computing_in
 from x2vlm.benchmark.works.model_sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.data.batch import Batch
-from x2vlm.gallery.matching import match_logits
+from x2vlm.gallery.matching import positive_logits
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.answers import rank_answers
 from x2vlm.models.generation.beam_search import BeamSearch
@@ -118,10 +118,10 @@ def rerank(scale: Scale) -> list[Work]:
         return torch.cat([reference_tasks.images_of_a_text(plain, images.to(device), text).cpu() for text in each])
 
     def library_texts() -> Tensor:
-        return match_logits(model, _context(by_image[0]), image_rows, by_image[1], torch.arange(len(image_rows)))
+        return positive_logits(model, _context(by_image[0]), image_rows, by_image[1], torch.arange(len(image_rows)))
 
     def library_images() -> Tensor:
-        return match_logits(
+        return positive_logits(
             model, _context(by_text[0]), torch.arange(size.k).repeat(scale.queries), by_text[1], text_rows
         )
 

@@ -1,4 +1,4 @@
-"""Started by torchrun: ``wire_run.py FILE`` counts what processes hand to the collectives in a step, as JSON."""
+"""Started by torchrun: ``traffic_run.py FILE`` counts what processes hand to the collectives in a step, as JSON."""
 
 import json
 import sys
@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.planning import shaped
 from x2vlm import distributed
-from x2vlm.planning.model_shapes import Load
+from x2vlm.planning.model_shapes import BatchShape
 
-LOAD = Load(6, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox"))
+BATCH = BatchShape(6, 4, 1, 10, 3, ("itc", "itm", "mlm", "bbox"))
 
 
 class Gathers(TorchDispatchMode):
@@ -56,7 +56,7 @@ def with_ddp() -> dict:
     originals = dist.all_gather, dist.all_reduce
     distributed.dist.all_gather = counting(originals[0], counted, "features")
     distributed.dist.all_reduce = counting(originals[1], counted, "feature_gradients")
-    losses = model(shaped.batch(LOAD), objectives=LOAD.objectives)
+    losses = model(shaped.batch(BATCH), objectives=BATCH.objectives)
     sum(value for key, value in losses.items() if "loss" in key).backward()
     distributed.dist.all_gather, distributed.dist.all_reduce = originals
     return counted
@@ -69,7 +69,7 @@ def with_fsdp() -> dict:
         fully_shard(layer)
     fully_shard(model, ignored_params={model.temperature})
     with Gathers() as gathers:
-        model(shaped.batch(LOAD), objectives=("itc",))["loss_itc"].backward()
+        model(shaped.batch(BATCH), objectives=("itc",))["loss_itc"].backward()
     return {"gathered": gathers.gathered, "scattered": gathers.scattered}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from tests.engine.conftest import unformatted_configs  # noqa: F401 (used by all tests)
 from tests.engine.tiny_parts import tiny_config
 from x2vlm.commands import test as test_command
 from x2vlm.commands import train as train_command
@@ -42,23 +43,21 @@ def test_train_then_test(config_file, tmp_path, capsys):
     assert test_command.main([file, str(tmp_path / "work" / "iter_4.pth")]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^held_out\n  held_out/|^held_out\n  batches +3\.0000$", shown, re.MULTILINE)
-    during, alone = metrics(tmp_path / "work")
-    assert during["metrics"] == alone["metrics"]
-    assert (during["mode"], alone["mode"], alone["iter"]) == ("val", "test", 4)
-    assert alone["checkpoint"].endswith("iter_4.pth")
+    during, tested = metrics(tmp_path / "work")
+    assert during["metrics"] == tested["metrics"]
+    assert (during["mode"], tested["mode"], tested["iter"]) == ("val", "test", 4)
+    assert tested["checkpoint"].endswith("iter_4.pth")
 
 
 def test_the_options_reach_the_run(config_file, tmp_path, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        "x2vlm.engine.runner.MixedRunner.train", lambda runner: seen.update(cfg=runner.cfg, made=runner)
-    )
-    monkeypatch.setattr(train_command, "_say_how_it_ended", lambda *_: None)
+    run = {}
+    monkeypatch.setattr("x2vlm.engine.runner.MixedRunner.train", lambda runner: run.update(cfg=runner.cfg, made=runner))
+    monkeypatch.setattr(train_command, "_report_end", lambda *_: None)
     options = ["--work-dir", str(tmp_path / "elsewhere"), "--amp", "--cfg-options", "train_cfg.max_iters=9"]
     assert train_command.main([config_file(), *options]) == 0
-    assert seen["cfg"].optim_wrapper.precision == "bf16"
-    assert seen["made"].max_iters == 9
-    assert seen["made"].work_dir == str(tmp_path / "elsewhere")
+    assert run["cfg"].optim_wrapper.precision == "bf16"
+    assert run["made"].max_iters == 9
+    assert run["made"].work_dir == str(tmp_path / "elsewhere")
 
 
 def test_resume_goes_on(config_file, tmp_path):
@@ -74,9 +73,9 @@ def test_a_used_folder_is_refused_in_a_sentence(config_file, capsys):
     file = config_file(2)
     assert train_command.main([file]) == 0
     assert train_command.main([file]) == 2
-    said = capsys.readouterr().err
-    assert "holds the checkpoints of an earlier run" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert "holds the checkpoints of an earlier run" in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(
@@ -89,18 +88,18 @@ def test_a_used_folder_is_refused_in_a_sentence(config_file, capsys):
 )
 def test_a_mistake_in_the_config_is_a_sentence(config_file, capsys, changes, message):
     assert train_command.main([config_file(**changes)]) == 2
-    said = capsys.readouterr().err
-    assert re.search(message, said), said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert "Traceback" not in error
 
 
 def test_a_missing_annotation_file_is_a_sentence(config_file, tmp_path, capsys):
     streams = tiny_config(tmp_path)["streams"]
     streams["image"]["dataset"] = dict(type="JsonLines", ann_file=str(tmp_path / "nowhere.jsonl"))
     assert train_command.main([config_file(streams=streams)]) == 2
-    said = capsys.readouterr().err
-    assert "nowhere.jsonl" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert "nowhere.jsonl" in error
+    assert "Traceback" not in error
 
 
 def test_a_missing_config_is_a_sentence(capsys):
@@ -122,9 +121,9 @@ def test_a_checkpoint_of_another_model_is_not_tested(config_file, tmp_path, caps
 
 def test_a_run_that_diverges_ends_with_a_sentence(config_file, tmp_path, capsys):
     assert train_command.main([config_file(model=dict(type="TinyModel", broken_after=2))]) == 1
-    said = capsys.readouterr().err
-    assert "the loss is not a finite number" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert "the loss is not a finite number" in error
+    assert "Traceback" not in error
     log = next((tmp_path / "work").glob("*/*.log")).read_text()
     assert "the loss is not a finite number" in log
 
@@ -137,7 +136,7 @@ def test_too_many_bad_records_end_the_run_with_a_list(config_file, tmp_path, cap
 
 
 def test_an_error_in_the_code_keeps_its_traceback(config_file, monkeypatch):
-    monkeypatch.setattr("x2vlm.engine.train_loop.sum_of_losses", lambda outputs: outputs["no such loss"])
+    monkeypatch.setattr("x2vlm.engine.train_step.sum_of_losses", lambda outputs: outputs["no such loss"])
     with pytest.raises(KeyError):
         train_command.main([config_file()])
 
@@ -159,9 +158,9 @@ finally:
 def test_a_signal_is_the_exit_status_and_the_command_to_go_on_is_given(config_file, tmp_path, capsys, number, status):
     file = config_file(custom_hooks=[dict(type="TinySignals", at=2, number=int(number))])
     assert train_command.main([file]) == status
-    said = capsys.readouterr().err
-    assert f"{number.name}: stopped after 2 of 4 iterations; {tmp_path / 'work' / 'iter_2.pth'} is saved." in said
-    assert f"x2vlm train {file} --work-dir {tmp_path / 'work'} --resume" in said
+    error = capsys.readouterr().err
+    assert f"{number.name}: stopped after 2 of 4 iterations; {tmp_path / 'work' / 'iter_2.pth'} is saved." in error
+    assert f"x2vlm train {file} --work-dir {tmp_path / 'work'} --resume" in error
 
 
 @pytest.mark.slow
@@ -175,10 +174,10 @@ def test_ctrl_c_ends_the_script_with_a_checkpoint_although_its_workers_hear_it_t
     )
     wait_for(lambda: list((tmp_path / "work").glob("*/vis_data/scalars.json")), process)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, said
-    assert "--resume" in said
-    assert "Traceback" not in said
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    assert "--resume" in error
+    assert "Traceback" not in error
     assert len(list((tmp_path / "work").glob("iter_*.pth"))) == 1
 
 
