@@ -11,9 +11,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference"]
-GROUND = ["registry", "boxes", "constants", "distributed", "building", "signatures", "weights"]
+GROUND = [
+    "registry",
+    "boxes",
+    "constants",
+    "distributed",
+    "building",
+    "signatures",
+    "config_text",
+    "family",
+    "run_name",
+    "weights",
+]
 INSIDE = {  # rooms within a room, in the order in which they may import
-    "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "data": ["io", "transforms", "datasets", "collate", "toy", "tools"],
     "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }

@@ -1,6 +1,7 @@
 """``build``: from ``dict(type=..., ...)`` to an object, with errors that say where, what, and which name was meant."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -9,9 +10,9 @@ from mmengine.registry import Registry
 
 from x2vlm.signatures import argument_problems, arguments, suggestion
 
-LAZY = (LazyObject, LazyAttr)  # what MMEngine makes of an import in a config
+LAZY = (LazyObject, LazyAttr)  # MMEngine's objects for imports in a config
 
-# Where the parts of MMEngine's own families register themselves, by the family's name there: it imports nothing itself.
+# Modules that register the parts of MMEngine's own registries, by registry name: MMEngine does not import them.
 MMENGINE_HOMES = {
     "hook": "mmengine.hooks",
     "loop": "mmengine.runner",
@@ -36,7 +37,7 @@ MMENGINE_HOMES = {
 
 
 class ConfigError(ValueError):
-    """A config that cannot work, in a sentence for the person who wrote it.
+    """An error of a config, as a sentence for its author.
 
     Args:
         message: What was given, what is accepted, what to do.
@@ -49,11 +50,55 @@ class ConfigError(ValueError):
         self.path = path
 
 
+class PartError(RuntimeError):
+    """A part of a plugin broke its contract or raised what nobody expects of it.
+
+    The message says where and which part; the cause, where there is one, has the traceback. (One argument, so that it
+    travels between processes.)
+    """
+
+    @property
+    def sentence(self) -> str:
+        """The message alone, also where it came from a data worker with a traceback in front."""
+        text = str(self)
+        return text.rsplit("PartError: ", 1)[-1].strip() if text.startswith("Caught ") else text
+
+
+_KNOWN_PACKAGES = ("x2vlm", "torch", "torchvision", "mmengine", "mmcv", "timm", "transformers", "builtins", "functools")
+
+
+def is_foreign(part: Any) -> bool:
+    """Whether an object's class (or a class, or a function) is neither this library's nor one of its packages'."""
+    home = getattr(part, "__module__", None) or type(part).__module__
+    return home.split(".")[0] not in _KNOWN_PACKAGES
+
+
+@contextmanager
+def naming_the_part(part: Any, where: str) -> Iterator[None]:
+    """Around the work of a part: what a plugin's raises becomes a sentence that says where, and which part it was.
+
+    Args:
+        part: An object, a class or a function; errors of the library's own parts are left as they are.
+        where: Stream and record, evaluation, or place in the config.
+
+    Raises:
+        PartError: In the place of what the part raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = isinstance(error, (PartError, ConfigError)) or type(error).__name__ == "OutOfMemoryError"
+        if told or not is_foreign(part):
+            raise
+        name = getattr(part, "__name__", None) or type(part).__name__
+        raise PartError(f"{where}: {name} raised {type(error).__name__}: {error}") from error
+
+
 def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
     """Build the part that ``cfg`` describes.
 
     Args:
-        registry: The family the part belongs to.
+        registry: The family the part belongs to. MMEngine's order, ``build(cfg, registry)``, is understood too.
         cfg: ``dict(type=..., **arguments)``, where the type is a registered name, a dotted import path, a class or a
             function; or an object that is built already, which is returned as it is.
         path: Where ``cfg`` stands in the config, for messages, e.g. ``"model.vision_encoder"``.
@@ -63,24 +108,27 @@ def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
         ConfigError: If the type is unknown, an argument is unknown or missing, or the constructor raises a
             ``TypeError`` or ``ValueError`` (its message is kept).
         FileNotFoundError: If the constructor raises one; the path is put in front.
+        PartError: If the constructor of a plugin's part raises anything else.
     """
+    if isinstance(cfg, Registry) and isinstance(registry, Mapping):
+        registry, cfg = cfg, registry  # the order of MMEngine's build_from_cfg
     if not isinstance(cfg, Mapping):
         if cfg is None or isinstance(cfg, (str, int, float, list, tuple, type)):
             raise ConfigError(f"expected dict(type=...) or a built {registry.name}, not {cfg!r}.", path)
         return cfg
     try:
-        given = {key: imported(value) if isinstance(value, LAZY) else value for key, value in _raw_items(cfg)}
-        if "type" not in given:
+        kwargs = {key: imported(value) if isinstance(value, LAZY) else value for key, value in _raw_items(cfg)}
+        if "type" not in kwargs:
             raise ConfigError(f"no 'type' says which {registry.name} it is. {_registered(registry)}")
-        type_ = given.pop("type")
+        type_ = kwargs.pop("type")
         constructor = resolve(registry, type_)
     except ConfigError as error:
         raise ConfigError(error.message, path) from error
     named = arguments(constructor)[0]
-    given |= {key: value for key, value in defaults.items() if key in named and key not in given}
-    if problems := argument_problems(constructor, given, title=called(type_)):
+    kwargs |= {key: value for key, value in defaults.items() if key in named and key not in kwargs}
+    if problems := argument_problems(constructor, kwargs, title=called(type_)):
         raise ConfigError(" ".join(problems), path)
-    return _call(constructor, given, path, called(type_))
+    return _call(constructor, kwargs, path, called(type_))
 
 
 def resolve(registry: Registry, type_: Any) -> Callable[..., Any]:
@@ -108,7 +156,7 @@ def resolve(registry: Registry, type_: Any) -> Callable[..., Any]:
 
 
 def imported(lazy: LazyObject | LazyAttr) -> Any:
-    """What an import in a config stands for, imported now.
+    """Import the object that an import in a config names.
 
     Raises:
         ConfigError: If it cannot be imported, with the file, the line and the nearest name.
@@ -123,10 +171,10 @@ def imported(lazy: LazyObject | LazyAttr) -> Any:
             )
             raise ConfigError(where + reason) from error
         try:
-            offered = dir(import_module(lazy.module))
+            names = dir(import_module(lazy.module))
         except Exception as cause:  # as above
             raise ConfigError(f"{where}{lazy.module} cannot be imported: {type(cause).__name__}: {cause}.") from cause
-        raise ConfigError(f"{where}{lazy.module} has no '{lazy}'.{suggestion(str(lazy), offered)}") from error
+        raise ConfigError(f"{where}{lazy.module} has no '{lazy}'.{suggestion(str(lazy), names)}") from error
 
 
 def names(registry: Registry) -> list[str]:
@@ -156,7 +204,7 @@ def import_locations(registry: Registry) -> None:
 
 
 def called(type_: Any) -> str:
-    """What a message calls a type: as the config does."""
+    """The name of a type in messages, as in the config."""
     name = str(type_) if isinstance(type_, (str, *LAZY)) else getattr(type_, "__name__", str(type_))
     return name.rpartition(".")[2]
 
@@ -177,6 +225,15 @@ def _call(constructor: Callable[..., Any], given: dict[str, Any], path: str, tit
         raise FileNotFoundError(f"{path}: {error}" if path else str(error)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{title} could not be built: {error}", path) from error
+    except (PartError, ImportError):  # a package that is not installed: the part says which
+        raise
+    except Exception as error:  # of a plugin, which may raise anything
+        if isinstance(error, AttributeError) and "before Module.__init__" in str(error):
+            raise ConfigError(f"{title}.__init__ must call super().__init__() first.", path) from error
+        if not is_foreign(constructor):
+            raise
+        where = f"{path}: " if path else ""
+        raise PartError(f"{where}{title} could not be built: {type(error).__name__}: {error}") from error
 
 
 def _raw_items(cfg: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -193,13 +250,13 @@ def _search(registry: Registry, name: str) -> Any:
         return None
     try:
         found = registry.get(name)  # "scope.Name" or "package.module.Name"
-    except Exception:  # MMEngine tries to import what it may be; the next line tells what went wrong
+    except Exception:  # MMEngine tries to import what it may be; the next line reports the error
         found = None
     return found if found is not None else _import_dotted(name)
 
 
 def _import_dotted(name: str) -> Any:
-    """The object at a dotted path; None if there is none. An error inside the module is told, not hidden."""
+    """The object at a dotted path; None if there is none. An error inside the module is reported."""
     module_name, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module_name), attribute, None)

@@ -1,6 +1,7 @@
 """The command ``x2vlm``: one name for all tools, each imported only when it is called."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -14,12 +15,20 @@ COMMANDS = {
     "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
-    "check-config": ("x2vlm.commands.check_config", "tell every problem of configs, without training"),
+    "check-config": ("x2vlm.commands.check_config", "report every problem of configs, without training"),
+    "check-plugin": (
+        "x2vlm.commands.check_plugin",
+        "run what a plugin brings once, and report what breaks its contract",
+    ),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
+    "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
-    "benchmark": ("x2vlm.commands.benchmark", "time and memory against the published way of computing"),
+    "benchmark": (
+        "x2vlm.commands.benchmark",
+        "time and memory against the reference path, which computes as published",
+    ),
     "flops": ("x2vlm.commands.flops", "parameters and multiply-adds of a config's model, part by part"),
     "plan": ("x2vlm.commands.plan", "memory, traffic and reading rates of a run, from formulas"),
     "convert-checkpoint": (
@@ -42,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"x2vlm {__version__}\n")
         return 0
     if words[0] not in COMMANDS:
-        known = f"Commands: {', '.join(COMMANDS)}."
-        sys.stderr.write(f"x2vlm: there is no command '{words[0]}'.{suggestion(words[0], COMMANDS)} {known}\n")
+        commands = f"Commands: {', '.join(COMMANDS)}."
+        sys.stderr.write(f"x2vlm: there is no command '{words[0]}'.{suggestion(words[0], COMMANDS)} {commands}\n")
         return 2
     return run(words[0], words[1:])
 
@@ -51,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Run one command; the scripts in ``tools/`` call this.
 
-    What a user can mend (a config, a missing file) is told in a sentence; any other error keeps its traceback.
+    Errors that a user can correct (a config, a missing file) are printed as a sentence, errors inside a plugin as a
+    sentence and their traceback; others keep their traceback.
 
     Args:
         command: A key of ``COMMANDS``.
@@ -60,7 +70,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not.
     """
-    from x2vlm.building import ConfigError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
     module, _ = COMMANDS[command]
     try:
@@ -68,10 +78,15 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
+        told = error.__cause__ or error
+        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        sys.stderr.write(f"{error.sentence}\n\n{trace}")
+        return 1
 
 
 def usage() -> str:
-    """What ``x2vlm --help`` shows."""
+    """The text of ``x2vlm --help``."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {does}" for name, (_, does) in COMMANDS.items()]
     return "\n".join(["usage: x2vlm COMMAND ...", "", *lines, "", "x2vlm COMMAND --help says more.", ""])

@@ -18,6 +18,7 @@ from mmengine.registry import Registry
 
 import x2vlm
 from x2vlm import registry as families
+from x2vlm.family import Family
 
 ENTRY_POINT_GROUP = "x2vlm.plugins"
 
@@ -28,7 +29,7 @@ class Plugin:
 
     Attributes:
         name: The folder's name, or the name of the entry point.
-        module: What is imported, e.g. ``"plugins.sigmoid_itc"``.
+        module: Dotted name of the module, e.g. ``"plugins.sigmoid_itc"``.
         origin: The folder, or the entry point of the installed package.
         error: Why it could not be imported; empty if it could.
     """
@@ -40,7 +41,7 @@ class Plugin:
 
     @property
     def package(self) -> str:
-        """What all modules of the plugin begin with."""
+        """The package of all modules of the plugin."""
         parts = self.module.split(".")
         return ".".join(parts[:2]) if parts[0] == "plugins" else parts[0]
 
@@ -48,20 +49,21 @@ class Plugin:
         return f"plugin '{self.name}' ({self.origin}) could not be loaded: {self.error}" if self.error else self.name
 
 
-_known: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is tried once in a process
+_told: set[tuple[str, str]] = set()  # plugins that share a name, of which has been warned
+_loaded: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is tried once in a process
 
 
 def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path] = ()) -> list[Plugin]:
     """Import every plugin that can be found, so that its parts are registered.
 
-    A plugin that cannot be imported is left out, with a warning that names it: it only matters to those who use it.
+    A plugin that cannot be imported is left out, with a warning that names it: only configs that use it are affected.
 
     Args:
         config: A config file: the nearest ``plugins/`` folder beside or above it counts too.
         folders: More ``plugins/`` folders.
 
     Returns:
-        What was found, broken plugins included.
+        The plugins, broken ones included.
     """
     found = []
     for folder in put_on_path(plugin_folders(config, folders)):
@@ -73,15 +75,37 @@ def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path]
     return list({plugin.module: plugin for plugin in found}.values())
 
 
+def use_plugins(config_files: Iterable[str | Path] = (), modules: Iterable[str] = ()) -> list[str]:
+    """Let parts that plugins registered with ``force=True`` take the places of the library's, where they are asked for.
+
+    Args:
+        config_files: Those of a config and its bases; one in a plugin's folder asks for the plugin.
+        modules: What the config imports.
+
+    Returns:
+        The names that now stand for a plugin's part.
+    """
+    folders, modules = [Path(file).resolve().parent for file in config_files], list(modules)
+
+    def wanted(home: str) -> bool:
+        plugin = next((p for p in _loaded.values() if _is_inside(home, p.package)), None)
+        asked = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
+        return asked or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
+
+    return [
+        name for family in vars(families).values() if isinstance(family, Family) for name in family.put_in_place(wanted)
+    ]
+
+
 def broken_plugins() -> list[Plugin]:
     """The plugins that could not be imported so far."""
-    return [plugin for plugin in _known.values() if plugin.error]
+    return [plugin for plugin in _loaded.values() if plugin.error]
 
 
 def plugin_of(part: Any) -> str | None:
     """The name of the plugin that brought a class or function; None for the core and for the packages it stands on."""
     home = getattr(part, "__module__", "") or ""
-    return next((plugin.name for plugin in _known.values() if _inside(home, plugin.package)), None)
+    return next((plugin.name for plugin in _loaded.values() if _is_inside(home, plugin.package)), None)
 
 
 def plugin_folders(config: str | Path | None = None, folders: Iterable[str | Path] = ()) -> list[Path]:
@@ -113,25 +137,36 @@ def put_on_path(folders: list[Path]) -> list[Path]:
 
 
 def _load(name: str, module: str, origin: str, importer: Callable[[], Any]) -> Plugin:
-    if module not in _known:
+    if module in _loaded and _loaded[module].origin != origin and (module, origin) not in _told:
+        _told.add((module, origin))
+        logging.getLogger("x2vlm").warning(
+            "two plugins are called '%s': that in %s is loaded, that in %s is not. Rename one of the folders.",
+            name,
+            _loaded[module].origin,
+            origin,
+        )
+    if module not in _loaded:
+        Family.loading = True
         try:
             importer()
-            _known[module] = Plugin(name, module, origin)
+            _loaded[module] = Plugin(name, module, origin)
         except Exception as error:  # a plugin is foreign code: whatever it raises must not stop those who do not use it
-            _known[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
-            _unregister(_known[module].package)
-            logging.getLogger("x2vlm").warning("%s. It is left out.", _known[module])
-    return _known[module]
+            _loaded[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
+            _unregister(_loaded[module].package)
+            logging.getLogger("x2vlm").warning("%s. It is left out.", _loaded[module])
+        finally:
+            Family.loading = False
+    return _loaded[module]
 
 
 def _unregister(package: str) -> None:
-    """Take the parts of a half-imported plugin back: a broken plugin offers nothing."""
+    """Unregister the parts of a half-imported plugin: a broken plugin offers nothing."""
     for registry in (value for value in vars(families).values() if isinstance(value, Registry)):
         for name in [
-            n for n, part in registry.module_dict.items() if _inside(getattr(part, "__module__", ""), package)
+            n for n, part in registry.module_dict.items() if _is_inside(getattr(part, "__module__", ""), package)
         ]:
             registry.module_dict.pop(name)
 
 
-def _inside(home: str, package: str) -> bool:
+def _is_inside(home: str, package: str) -> bool:
     return home == package or home.startswith(f"{package}.")

@@ -1,15 +1,16 @@
-"""What a constructor accepts by name, and which name was meant."""
+"""Arguments that a constructor accepts by name, and suggestions for misspelt names."""
 
 import ast
 import difflib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 
 def arguments(constructor: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What may be given to a constructor by name.
+    """The arguments that a constructor accepts by name.
 
     ``**kwargs`` that a class only hands to ``super().__init__`` stand for the arguments of its base class.
 
@@ -27,7 +28,7 @@ def arguments(constructor: Callable[..., Any]) -> tuple[dict[str, inspect.Parame
     if not catch_all:
         return named, False
     owner = next((c for c in getattr(constructor, "__mro__", ()) if "__init__" in vars(c)), None)
-    if owner is None or not _only_hands_up(vars(owner)["__init__"], catch_all[0]):
+    if owner is None or not _only_passes_up(vars(owner)["__init__"], catch_all[0]):
         return named, True
     parent = constructor.__mro__[constructor.__mro__.index(owner) + 1]
     inherited, is_open = arguments(parent)
@@ -44,7 +45,7 @@ def argument_problems(
     extra: Iterable[str] = (),
     title: str = "",
 ) -> list[str]:
-    """What is wrong with calling a constructor with these argument names, one sentence each.
+    """Problems of calling a constructor with these argument names, one sentence each.
 
     Args:
         constructor: A class or function.
@@ -52,7 +53,7 @@ def argument_problems(
         derived: Names that are filled in where they are not given.
         hidden: Names that only the code fills in.
         extra: Names that are accepted and taken out before the call.
-        title: What to call the constructor; its own name if empty.
+        title: Name of the constructor in messages; its own name if empty.
     """
     named, is_open = arguments(constructor)
     hidden, extra, known = set(hidden), set(extra), {*given, *derived}
@@ -61,7 +62,7 @@ def argument_problems(
     accepted = f"Accepted: {', '.join(offered)}." if offered else "It takes none."
     problems = []
     for name in given:
-        # A constructor that accepts anything is still told of what is all but one of its own names.
+        # For a constructor that accepts any name, near misses of its own names are reported.
         near = suggestion(name, offered, likeness=0.9 if is_open else 0.6)
         if name not in offered and (name in hidden or near or not is_open):
             problems.append(f"{title} has no argument '{name}'.{near} {accepted}")
@@ -71,12 +72,41 @@ def argument_problems(
     return problems
 
 
+_PLAIN = {int: "a whole number", float: "a number", bool: "True or False", NoneType: "None"}
+
+
+def value_problems(constructor: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Values that cannot be what a constructor's annotations say: words and lists for numbers, numbers for switches.
+
+    Only arguments that are annotated as numbers, switches or None are looked at.
+
+    Returns:
+        ``"depth: 'two' is no whole number."``, one sentence each.
+    """
+    problems = []
+    for name, parameter in arguments(constructor)[0].items():
+        hint = parameter.annotation
+        kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
+        if name not in given or not all(isinstance(kind, type) and kind in _PLAIN for kind in kinds):
+            continue
+        value, allowed = given[name], tuple(kinds | ({int} if float in kinds else set()))
+        if not isinstance(value, (str, list, tuple, dict, bool, int, float, NoneType)):
+            continue  # an import, or something that was built already
+        fits = bool in kinds or kinds & {int, float} if isinstance(value, bool) else isinstance(value, allowed)
+        if not fits and isinstance(value, float) and int in kinds and value.is_integer():
+            continue
+        if not fits:
+            wanted = " or ".join(_PLAIN[kind] for kind in _PLAIN if kind in kinds)
+            problems.append(f"{name}: {value!r} is not {wanted}.")
+    return problems
+
+
 def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """``" Did you mean 'depth'?"`` where a known name is near, else an empty string. Case does not matter.
 
     Args:
         name: What was given.
-        known: What it could have been.
+        known: The accepted names.
         likeness: How near it must be, from 0 to 1.
     """
     by_lower: dict[str, list[str]] = {}
@@ -97,7 +127,7 @@ def _super_calls(init: Callable[..., Any]) -> tuple[ast.AST | None, list[ast.Cal
     return tree, [call for call in calls if ast.unparse(call.func) == "super().__init__"]
 
 
-def _only_hands_up(init: Callable[..., Any], catch_all: str) -> bool:
+def _only_passes_up(init: Callable[..., Any], catch_all: str) -> bool:
     """Whether the only use of ``**catch_all`` is in a call of ``super().__init__``."""
     tree, calls = _super_calls(init)
     handed = sum(k.arg is None and ast.unparse(k.value) == catch_all for call in calls for k in call.keywords)

@@ -27,7 +27,7 @@ streams = dict(
         collate=dict(
             type="MixCollate", num_classes=1000, mixup=0.8, cutmix=1.0, prob=1.0, switch_prob=0.5, smoothing=0.1
         ),
-        batch_size=128,
+        batch_size=128,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

@@ -1,4 +1,4 @@
-"""Questions about toy scenes, answered in words: pictures and fusion start from the demo's model, texts from nothing.
+"""Questions about toy scenes, answered in words: images and fusion start from the demo's model, texts from nothing.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
 python tools/train.py configs/demo/toy_answers.py --cfg-options load_from=work_dirs/toy/iter_1400.pth
@@ -20,7 +20,7 @@ region = streams.region
 region.objectives = ("itc", "itm", "bbox")
 region.collate.masking = None
 region.batch_size = 32
-region.max_images = 8
+region.max_images = 8  # records (images); batch_size counts pairs
 
 world = dict(num_scenes=1_000_000, scale=1.3, max_overlap=0.05, objects=(2, 4))
 streams = dict(

@@ -1,4 +1,4 @@
-"""Is the sentence true of the two toy pictures? Pictures and fusion start from the demo's model, texts from nothing.
+"""Is the sentence true of the two toy images? Images and fusion start from the demo's model, texts from nothing.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
 python tools/train.py configs/demo/toy_pairs.py --cfg-options load_from=work_dirs/toy/iter_1400.pth
@@ -18,7 +18,7 @@ region = streams.region
 region.objectives = ("itc", "itm", "bbox")
 region.collate.masking = None
 region.batch_size = 32
-region.max_images = 8
+region.max_images = 8  # records (images); batch_size counts pairs
 
 world = dict(num_scenes=1_000_000, scale=1.3, max_overlap=0.05, objects=(1, 3))
 pipeline = [

@@ -6,7 +6,7 @@ import torch
 
 from tests.models.conftest import tiny_model
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.record import RecordError
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.gallery.encode_gallery import encode_gallery

@@ -34,7 +34,7 @@ def test_records_keep_their_index_past_bad_ones_and_duplicates(model, tmp_path):
     data, gallery = encode_to(tmp_path, model, "images")
     assert gallery.context_records.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 11]  # 3 is bad, 10 has the identity of 1
     assert [gallery.where(i) for i in range(10)] == [f"data:{i}" for i in gallery.context_records.tolist()]
-    assert data.bad_record_log.tallies["test"].bad == 1
+    assert data.bad_record_log.counts["test"].bad == 1
 
 
 def test_a_diverged_model_writes_no_shard(tmp_path):

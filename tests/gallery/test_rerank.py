@@ -10,7 +10,7 @@ from safetensors import safe_open
 from tests.gallery.gallery_records import COLLATE, KINDS, all_features, encode_to, random_model
 from tests.two_processes import in_two_processes
 from x2vlm.building import ConfigError
-from x2vlm.data.streams import EvaluationLoader
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery import rerank
 from x2vlm.gallery.rerank import gallery_scorer, reencode_contexts, split_jobs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 from x2vlm.config.published_numbers import NUMBERS, compare, read_numbers, value_at
 
 
@@ -38,17 +38,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no config is named, and there is none in {Path.cwd()}/configs or /plugins")
     if args.print:
         return int(any([not print_values(config, args.print, args.cfg_options) for config in configs]))
-    return int(any([not check(config, args.cfg_options) for config in configs]))
+    return int(any([not check(config, args.cfg_options, details=bool(args.configs)) for config in configs]))
 
 
-def check(config: str | Path, overrides: dict | None = None) -> bool:
-    """Check one config and say so in a line, or in one line per problem."""
+def check(config: str | Path, overrides: dict | None = None, details: bool = False) -> bool:
+    """Check one config and print a line, or one line per problem.
+
+    Args:
+        config: The file.
+        overrides: Changes to it.
+        details: Print for each stream, too, whether its ``batch_size`` counts records or pairs.
+    """
     try:
-        load_config(config, overrides)
+        cfg = load_config(config, overrides)
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False
-    sys.stdout.write(f"{shown(config)}: ok\n")
+    sys.stdout.write(f"{display_path(config)}: ok\n")
+    if details:
+        from x2vlm.data.streams import describe_batch_size
+
+        for name, stream in (cfg.get("streams") or {}).items():
+            sys.stdout.write(f"  streams.{name}: {describe_batch_size(stream)}\n")
     return True
 
 
@@ -57,7 +68,7 @@ def print_values(config: str | Path, keys: Sequence[str], overrides: dict | None
     try:
         cfg = load_config(config, overrides)
         for key in keys:
-            sys.stdout.write(f"{shown(config)}\t{key}\t{json.dumps(value_at(cfg, key))}\n")
+            sys.stdout.write(f"{display_path(config)}\t{key}\t{json.dumps(value_at(cfg, key))}\n")
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False

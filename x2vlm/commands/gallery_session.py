@@ -87,7 +87,7 @@ class GallerySession:
 
     def facts(self) -> dict[str, Any]:
         """What the content of the folder depends on, as ``gallery.json`` holds it."""
-        from x2vlm.engine.checkpoint.integrity import digest
+        from x2vlm.data.io.atomic_files import sha256_of_file
 
         evaluation = self.cfg.evaluations[self.name]
         hashed = {key: self.cfg.get(key) for key in ("model", "tokenizer", "data_root")}
@@ -95,7 +95,7 @@ class GallerySession:
         return {
             "format": FORMAT,
             "evaluation": self.name,
-            "checkpoint_sha256": digest(Path(self.args.checkpoint)),
+            "checkpoint_sha256": sha256_of_file(Path(self.args.checkpoint)),
             "config_sha256": hashlib.sha256(_text(hashed).encode()).hexdigest(),
             "precision": self.precision,
             "records": len(self.data.dataset),

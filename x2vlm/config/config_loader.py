@@ -1,25 +1,32 @@
 """``load_config``: read a config, change it from the command line, and refuse it with every problem at once."""
 
+import ast
 import importlib
 import logging
 import re
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
 from x2vlm.building import LAZY, ConfigError, imported
-from x2vlm.config.check import tree_problems
-from x2vlm.config.config_source import Source, missing_file, place, read_source, shown
+from x2vlm.config.config_source import ConfigSource, describe_missing_file, display_path, format_location, read_source
+from x2vlm.config.cross_checks import doubts
 from x2vlm.config.overrides import apply_overrides
-from x2vlm.config.roles import TOP_LEVEL
-from x2vlm.plugins import load_plugins
+from x2vlm.config.schema import TOP_LEVEL
+from x2vlm.config.schema_check import tree_problems
+from x2vlm.config.shipped import copy_side_by_side, is_shipped
+from x2vlm.config_text import OrderedConfig
+from x2vlm.plugins import load_plugins, use_plugins
 from x2vlm.signatures import suggestion
+
+log = logging.getLogger("x2vlm")
 
 
 def load_config(
@@ -40,7 +47,7 @@ def load_config(
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(missing_file(path))
+        raise ConfigError(describe_missing_file(path))
     load_plugins(path, plugins)
     try:
         source = read_source(path) if path.suffix == ".py" else None
@@ -49,22 +56,26 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(report(path, [str(error)])) from error
     problems += _imports(cfg)
+    asked = [module for part in source.chain() for module in part.modules()] if source else []
+    use_plugins([part.path for part in source.chain()] if source else [path], [*asked, *_custom_imports(cfg)])
     with _unresolved():
         problems += _strange_names(cfg, source)
         _follow_removals(cfg, source)
         problems += apply_overrides(cfg, overrides or {})
     in_tree = tree_problems(_values(cfg))
-    told = "\n".join(in_tree)
-    problems = [problem for problem in problems if problem not in told] + in_tree
+    tree_text = "\n".join(in_tree)
+    problems = [problem for problem in problems if problem not in tree_text] + in_tree
     if problems:
         raise ConfigError(report(path, problems))
-    return cfg
+    for sentence in doubts(_values(cfg)):
+        log.warning("%s: %s", display_path(path), sentence)
+    return OrderedConfig.of(cfg)
 
 
 def report(path: str | Path, problems: Sequence[str]) -> str:
     """``configs/x.py: 2 problems``, and a line for each."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "\n  ".join([f"{shown(path)}: {count}", *problems])
+    return "\n  ".join([f"{display_path(path)}: {count}", *problems])
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
@@ -80,7 +91,7 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 class CfgOptions(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with a sentence instead of a traceback for what is none."""
+    """MMEngine's ``KEY=VALUE`` pairs, with a sentence instead of a traceback for malformed ones."""
 
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Sequence[str], option_string: str | None = None
@@ -94,6 +105,12 @@ class CfgOptions(DictAction):
             if value.strip("'\"").startswith(("dict(", "{")):  # for load_config to refuse; MMEngine recurses for ever
                 options[key] = value
                 continue
+            if value.startswith(("[", "(")) and ("dict(" in value or "{" in value):
+                try:
+                    options[key] = python_value(value)
+                except (SyntaxError, ValueError) as error:
+                    parser.error(f"{option_string} {pair}: {error}")
+                continue
             try:
                 options[key] = self._parse_iterable(value)
             except AssertionError:
@@ -101,9 +118,40 @@ class CfgOptions(DictAction):
         setattr(namespace, self.dest, options)
 
 
+def python_value(text: str) -> Any:
+    """A list of dicts as one types it: ``[dict(type=Flip,prob=0.5),{"type":"Resize","size":64}]``; names are strings.
+
+    Raises:
+        SyntaxError: If it is no Python.
+        ValueError: If there is anything else in it than lists, dicts, numbers and names.
+    """
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.List(elts=items):
+                return [value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(value(item) for item in items)
+            case ast.Dict(keys=keys, values=values):
+                return {value(key): value(item) for key, item in zip(keys, values, strict=True)}
+            case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+                return {keyword.arg: value(keyword.value) for keyword in keywords}
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return -number
+            case ast.Constant(value=constant):
+                return constant
+            case ast.Name(id="true" | "false" as word):
+                return word == "true"
+            case ast.Name() | ast.Attribute():
+                return ast.unparse(node)
+        raise ValueError(f"'{ast.unparse(node)}' is neither a list, a dict, a number nor a name")
+
+    return value(ast.parse(text, mode="eval").body)
+
+
 @contextmanager
 def _unresolved() -> Iterator[None]:
-    """Inside, what a config imports is seen as the import it is, instead of being imported when it is touched."""
+    """Inside, lazy imports of a config are returned as lazy objects, not imported on access."""
     before, ConfigDict.lazy = ConfigDict.lazy, True
     try:
         yield
@@ -111,19 +159,35 @@ def _unresolved() -> Iterator[None]:
         ConfigDict.lazy = before
 
 
-def _run(path: Path, source: Source | None) -> Config:
+def _run(path: Path, source: ConfigSource | None) -> Config:
     """Execute a config; what goes wrong in it becomes a sentence with file and line."""
+    if source is None or not any(map(is_shipped, source.statements())):
+        return _executed(path, {str(part.path): part.path for part in source.chain()} if source else {})
+    with TemporaryDirectory(prefix="x2vlm-config-") as folder:
+        copies = copy_side_by_side(source, Path(folder))
+        cfg = _executed(Path(next(iter(copies))), copies)
+    cfg.__dict__["_filename"] = str(path)
+    return cfg
+
+
+def _executed(path: Path, files: Mapping[str, Path]) -> Config:
+    """The config of a file.
+
+    Args:
+        path: The file.
+        files: By the path of each file that is executed the path of the file that a user knows.
+    """
     try:
         return Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is code: it can raise anything
-        files = {str(part.path): part.path for part in source.chain()} if source else {}
         frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
         inside = [(f, line) for f, line in frames if str(Path(f.f_code.co_filename).resolve()) in files]
         if not inside:
             raise ConfigError(f"{type(error).__name__}: {error}") from error
         frame, line = inside[-1]
         message = _explained(error, frame.f_globals)
-        raise ConfigError(message, place(Path(frame.f_code.co_filename), line)) from error
+        file = files[str(Path(frame.f_code.co_filename).resolve())]
+        raise ConfigError(message, format_location(file, line)) from error
 
 
 def _explained(error: Exception, names: dict[str, Any]) -> str:
@@ -156,68 +220,76 @@ def _imports(cfg: Config) -> list[str]:
             imported(part)
         except ConfigError as error:
             problems.append(error.message)
-    names = custom.get("imports") or [] if isinstance(custom, dict) else []
-    for name in [names] if isinstance(names, str) else names:
+    for name in _custom_imports(cfg):
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever the imported module raises, the config is what named it
             message = f"custom_imports: '{name}' cannot be imported: {type(error).__name__}: {error}."
             if custom.get("allow_failed_imports"):
-                logging.getLogger("x2vlm").warning(message)
+                log.warning(message)
             else:
                 problems.append(message)
     return problems
 
 
-def _lost_removals(source: Source | None) -> list[str]:
+def _custom_imports(cfg: Config) -> list[str]:
+    with _unresolved():
+        custom = cfg.get("custom_imports")
+    names = custom.get("imports") or [] if isinstance(custom, dict) else []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _lost_removals(source: ConfigSource | None) -> list[str]:
     """``pop`` of a key that was never there: MMEngine says nothing, and an ablation is silently its base."""
     problems = []
     for part in source.chain() if source else ():
-        before: dict[str, Any] = {}
+        base_values: dict[str, Any] = {}
         for base in part.bases if part.removals() else ():
-            before |= _values(_run(base.path, base))
-        for where, key, line in part.removals():
-            owner: Any = before
-            for name in where.split("."):
+            base_values |= _values(_run(base.path, base))
+        for owner_path, key, line in part.removals():
+            owner: Any = base_values
+            for name in owner_path.split("."):
                 owner = owner.get(name) if isinstance(owner, dict) else None
-            if isinstance(owner, dict) and key not in owner and where.split(".")[0] not in part.assigned():
-                message = f"{where} has no '{key}' to remove.{suggestion(key, owner)} It has: {', '.join(owner)}."
-                problems.append(f"{place(part.path, line)}: {message}")
+            if isinstance(owner, dict) and key not in owner and owner_path.split(".")[0] not in part.assigned():
+                message = f"{owner_path} has no '{key}' to remove.{suggestion(key, owner)} It has: {', '.join(owner)}."
+                problems.append(f"{format_location(part.path, line)}: {message}")
     return problems
 
 
-def _strange_names(cfg: Config, source: Source | None) -> list[str]:
-    """Take out top-level names that nothing reads from a config; tell those that look like mistakes."""
+def _strange_names(cfg: Config, source: ConfigSource | None) -> list[str]:
+    """Remove top-level names that nothing reads; report those that look like mistakes."""
     problems = []
-    used = {name for part in source.chain() for name in part.read()} if source else set()
-    brought = {name for part in source.chain() for name in part.imported()} if source else set()
+    read_names = {name for part in source.chain() for name in part.read()} if source else set()
+    imported_names = {name for part in source.chain() for name in part.imported()} if source else set()
     for key in [key for key in cfg if key not in TOP_LEVEL]:
         value = cfg.pop(key)
         near = suggestion(key, TOP_LEVEL)
-        if key in brought:
+        if key in imported_names:
             continue
         if isinstance(value, (FunctionType, ModuleType)):
             problems.append(f"{key}: a config holds values, not functions. Compute it in a class.")
         elif source is None or (key in source.assigned() and key not in source.read() and not key.startswith("_")):
-            line = f"{place(source.path, source.assigned()[key])}: " if source else ""
+            line = f"{format_location(source.path, source.assigned()[key])}: " if source else ""
             inherited = source is not None and any(key in part.assigned() for part in list(source.chain())[1:])
-            why = " A base made its values from its own, which stays as it was." if inherited else ""
-            problems.append(f"{line}nothing reads '{key}'.{why}{near}")
-        elif near and key not in used:
+            reason = " A base made its values from its own, which stays as it was." if inherited else ""
+            problems.append(f"{line}nothing reads '{key}'.{reason}{near}")
+        elif near and key not in read_names:
             problems.append(f"{key}: nothing reads it.{near}")
     return problems
 
 
-def _follow_removals(cfg: Config, source: Source | None) -> None:
+def _follow_removals(cfg: Config, source: ConfigSource | None) -> None:
     """Objectives that were removed from the model are removed from the streams and the plan that name them."""
     chain = list(source.chain()) if source else []
-    removed = {key for part in chain for where, key, _ in part.removals() if where == "model.objectives"}
+    removed = {key for part in chain for owner_path, key, _ in part.removals() if owner_path == "model.objectives"}
     model, streams = cfg.get("model"), cfg.get("streams")
     if not isinstance(model, dict) or not isinstance(streams, dict):
         return
     removed -= set(model.get("objectives") or ())
-    for stream in streams.values():
+    for stream_name, stream in streams.items():
         wanted = stream.get("objectives") if isinstance(stream, dict) else None
+        if lost := [name for name in wanted or () if name in removed] if not isinstance(wanted, str) else []:
+            log.warning("streams.%s no longer runs %s, which the model lost.", stream_name, ", ".join(lost))
         if isinstance(wanted, dict):
             stream["objectives"] = {name: factor for name, factor in wanted.items() if name not in removed}
         elif isinstance(wanted, (list, tuple)):
@@ -232,11 +304,11 @@ def _follow_removals(cfg: Config, source: Source | None) -> None:
 
 def _values(cfg: Config) -> dict[str, Any]:
     with _unresolved():
-        return _plain(cfg)
+        return _to_plain(cfg)
 
 
-def _plain(node: Any) -> Any:
+def _to_plain(node: Any) -> Any:
     """A config as dicts and lists, its imports left as they are."""
     if isinstance(node, (dict, Config)):
-        return {key: _plain(value) for key, value in node.items()}
-    return [_plain(item) for item in node] if isinstance(node, (list, tuple)) else node
+        return {key: _to_plain(value) for key, value in node.items()}
+    return [_to_plain(item) for item in node] if isinstance(node, (list, tuple)) else node

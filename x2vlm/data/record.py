@@ -1,9 +1,9 @@
-"""One record of a data set: a dict that adapters fill, transforms extend, and the last transform makes a sample of.
+"""One record of a data set: a dict that adapters make, transforms extend, and the last transform packs into a sample.
 
-- ``where``: its place, e.g. ``train.jsonl:17``; always there.
+- ``where``: its location, e.g. ``train.jsonl:17``; always there.
 - ``id``: identity of what it shows; two records with one identity show the same thing.
-- ``image``: a path, the bytes of a picture, or an ``[H, W, 3]`` uint8 RGB array.
-- ``images``: several of these, which every text of the record reads together (two in NLVR2).
+- ``image``: a path, the bytes of an image, or an ``[H, W, 3]`` uint8 RGB array.
+- ``images``: several of these, to all of which every text of the record attends (two in NLVR2).
 - ``video``: the path or bytes of a video file, or a list of frames, each as ``image`` is.
 - ``clips``: neighbouring clips in order, each with ``video`` and ``caption``; ``is_continuous`` is False where they do
   not continue each other.
@@ -11,14 +11,14 @@
 - ``elems``: objects and regions of the image: ``bb`` (x, y, width, height in pixels), ``caption``, and perhaps
   ``attributes`` (a string or a list) and ``kind``. Names of categories are of kind ``object``, descriptions in words
   are of kind ``region``. ``extras`` of an element are for metrics.
-- ``text``: a sentence of plain text; ``text_pair``: a second one that is read with it (GLUE).
+- ``text``: a sentence of plain text; ``text_pair``: a second one, encoded with it as a pair (GLUE).
 - ``parallel``: a dict from language to the same sentence.
 - ``question``: as ``caption``; ``answers``: a list of strings, one for each annotator, or of (string, weight).
 - ``choices``: answers one of which is right, in order; ``label`` is then its number.
 - ``negatives``: captions that are not true of the image although they nearly are.
 - ``crop_px``: x, y, width, height in pixels of the part of the image that is meant.
 - ``label``: the class: its number or its name, or a number to predict.
-- ``extras``: what a metric needs besides; passed on untouched.
+- ``extras``: further fields for metrics; passed on unchanged.
 """
 
 from collections.abc import Callable
@@ -30,17 +30,17 @@ Record = dict[str, Any]
 class RecordError(Exception):
     """One record that cannot be used; the others still can.
 
-    Raised for whatever is wrong with a single record: a broken line, a missing or broken image, a box outside, an empty
-    text. The streams count it, name it and go on. A wrong option or a missing annotation file is a ``ValueError`` or a
+    Raised for every defect of a single record: a broken line, a missing or broken image, a box outside, an empty text.
+    The streams count it, log it and go on. A wrong option or a missing annotation file is a ``ValueError`` or a
     ``FileNotFoundError`` when the adapter is made.
 
     Args:
-        where: The place of the record, e.g. ``train.jsonl:17``.
+        where: The location of the record, e.g. ``train.jsonl:17``.
         reason: What is wrong with it.
     """
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(where, reason)  # both in args: the error survives the way out of a worker process
+        super().__init__(where, reason)  # both in args: the error can be pickled by a worker process
         self.where = where
         self.reason = reason
 
@@ -49,17 +49,17 @@ class RecordError(Exception):
 
 
 def identity(results: Record) -> str:
-    """What tells this image, clip or sentence from others; the record's place where nothing is known."""
+    """The identity of this image, clip or sentence; ``where`` of the record if it has none."""
     return str(results.get("id", results["where"]))
 
 
-def in_record(results: Record, work: Callable[..., Any], *args: Any) -> Any:
-    """``work(*args)``, whose complaint about a text becomes an error of the record.
+def with_record_errors(results: Record, function: Callable[..., Any], *args: Any) -> Any:
+    """``function(*args)``, with a ValueError turned into a RecordError of the record.
 
     Raises:
-        RecordError: If ``work`` raises a ValueError.
+        RecordError: If ``function`` raises a ValueError.
     """
     try:
-        return work(*args)
+        return function(*args)
     except ValueError as error:
         raise RecordError(results["where"], str(error)) from error

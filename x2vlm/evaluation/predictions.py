@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 
 
 @dataclass(frozen=True)

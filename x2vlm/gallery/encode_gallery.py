@@ -24,10 +24,10 @@ from x2vlm.gallery.gallery_layout import (
     shard_ranges,
     write_context_tokens,
 )
-from x2vlm.gallery.nan_check import check_not_nan
 from x2vlm.gallery.progress import Progress
 from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_length_buckets, ranges
 from x2vlm.gallery.resumable import SHARD_NAME, assign_missing_shards, atomic_folder
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.gallery.select_pairs import first_occurrences, select_pairs
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu

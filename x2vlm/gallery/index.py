@@ -12,7 +12,7 @@ from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.gallery.feature_store import FeatureStore
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.registry import INDEXES
 
 NO_CANDIDATE = -1  # stands for an index where a search returns fewer than k

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import ConfigError
+from x2vlm.data.io.atomic_files import sync
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.checkpoint.atomic_save import SaveError, part_of, sync
+from x2vlm.engine.checkpoint.atomic_save import SaveError, part_of
 
 SHARD_NAME = "{:06d}"
 

@@ -1,4 +1,4 @@
-"""Masked words: which word belongs here, given the rest of the text and the context?"""
+"""Masked language modelling on fused texts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ MASKED = ("masked_ids", "mlm_positions", "mlm_labels")
 class MLM(Objective):
     """Masked language modelling on the fused text (arXiv:2211.12402v1, Eq. (3)); plain text is fused with nothing.
 
-    Of parallel texts, the words of the one that plays the context are masked, and guessed with the other one in view
+    Of parallel texts, the words of the context sentence are masked, and predicted from the other one
     (CCLM, arXiv:2206.00621).
 
     Args:
@@ -30,9 +30,11 @@ class MLM(Objective):
         vocab_size: Number of words.
         tied: Score words by the text encoder's input embeddings (as BERT does) instead of a matrix of its own.
         layer_norm_eps: Epsilon of the head's norm.
-        init_from: Folder or name of a BERT, RoBERTa or XLM-R whose word head this one begins as, if there is one of
+        init_from: Folder or name of a BERT, RoBERTa or XLM-R whose word head initialises this one, if it has one of
             these sizes; the text encoder's ``path`` where not given, as published.
         weight: Factor of the objective's losses.
+        word_width: Width of the text encoder's input embeddings, into which tied scores project (as in ELECTRA and
+            ALBERT); ``width`` if not given.
     """
 
     needs = Needs(masked_text=True, masked_context=True, batch=MASKED)
@@ -46,31 +48,35 @@ class MLM(Objective):
         layer_norm_eps: float = 1e-12,
         weight: float = 1.0,
         init_from: str | None = None,
+        word_width: int | None = None,
     ) -> None:
         super().__init__()
         self.weight = weight
-        self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=layer_norm_eps)
+        inner = word_width if tied and word_width else width
+        self.dense = nn.Linear(width, inner)
+        self.LayerNorm = nn.LayerNorm(inner, eps=layer_norm_eps)
         self.decoder = None if tied else nn.Linear(width, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         nn.init.normal_(self.dense.weight, std=0.02)
         nn.init.zeros_(self.dense.bias)
         if self.decoder is not None:
             nn.init.normal_(self.decoder.weight, std=0.02)
-        self._copied = self._begin_as(read_word_head(init_from)) if init_from else set()
+        self._copied = self._initialise_from(read_word_head(init_from)) if init_from else set()
 
     def pretrained_names(self) -> set[str]:
         """Parameters that were copied from ``init_from``."""
         return self._copied
 
-    def _begin_as(self, head: Mapping[str, Tensor]) -> set[str]:
-        """Take a whole head, or nothing where there is none or one of other sizes; returns what was filled."""
-        wanted = self.state_dict()
-        taken = {name: head[name] for name, value in wanted.items() if name in head and head[name].shape == value.shape}
-        if taken.keys() != wanted.keys():
+    def _initialise_from(self, head: Mapping[str, Tensor]) -> set[str]:
+        """Copy a whole head, or nothing where it is missing or of another size; returns the names that were copied."""
+        state = self.state_dict()
+        matching = {
+            name: head[name] for name, value in state.items() if name in head and head[name].shape == value.shape
+        }
+        if matching.keys() != state.keys():
             return set()
-        self.load_state_dict(taken)
-        return set(taken)
+        self.load_state_dict(matching)
+        return set(matching)
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """The masked texts, at the words to predict, with those words as labels."""
@@ -85,9 +91,9 @@ class MLM(Objective):
         """Mean cross entropy of ``[P, D]`` states; 0 where there are none.
 
         Args:
-            states: What each word is guessed from.
+            states: Of the masked tokens.
             labels: ``[P]``, the true words, in main memory.
-            word_embeddings: ``[V, D]``.
+            word_embeddings: ``[V, W]``.
         """
         labels = torch.from_numpy(labels).to(states.device, non_blocking=True)
         return linear_cross_entropy(*self.scorer(states, word_embeddings), labels) / max(1, len(labels))
@@ -101,7 +107,7 @@ class MLM(Objective):
         return nn.functional.linear(*self.scorer(hidden, word_embeddings))
 
     def scorer(self, hidden: Tensor, word_embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The factors of :meth:`score`: ``[..., D]`` tokens after the head, ``[V, D]`` words, ``[V]`` biases."""
+        """The factors of :meth:`score`: ``[..., W]`` tokens after the head, ``[V, W]`` words, ``[V]`` biases."""
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
         return hidden, word_embeddings if self.decoder is None else self.decoder.weight, self.bias
 

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from x2vlm.data.datasets.coco import Coco, cut
+from x2vlm.data.datasets.coco import Coco, clip_to_image
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.regions import PickPhrases
 
@@ -38,7 +38,7 @@ BOXES = [
 @pytest.fixture
 def files(tmp_path):
     def write(boxes=BOXES):
-        numbered = [{"id": i, **one} for i, one in enumerate(boxes, 1)]
+        numbered = [{"id": i, **entry} for i, entry in enumerate(boxes, 1)]
         captions = {"images": IMAGES[:2] + IMAGES[3:], "annotations": CAPTIONS}
         instances = {"images": IMAGES, "annotations": numbered, "categories": CATEGORIES}
         (tmp_path / "captions.json").write_text(json.dumps(captions))
@@ -48,7 +48,7 @@ def files(tmp_path):
     return write
 
 
-def test_captions_and_boxes_of_a_picture_come_together(files, tmp_path):
+def test_captions_and_boxes_of_an_image_come_together(files, tmp_path):
     data = Coco(tmp_path, **files())
     assert data.record(0) == {
         "where": "captions.json:image 10",
@@ -64,29 +64,29 @@ def test_crowds_and_boxes_without_area_are_dropped_and_counted(files, tmp_path):
     assert Coco(tmp_path, **files()).dropped == {"iscrowd": 1, "no area": 1}
 
 
-def test_a_picture_without_annotated_boxes_is_not_taken_for_an_empty_one(files, tmp_path):
+def test_an_image_without_annotated_boxes_is_not_taken_for_an_empty_one(files, tmp_path):
     data = Coco(tmp_path, **files())
     assert "elems" not in data.record(1)
     marked = Coco(tmp_path, **files([box(11, [0, 0, 2, 2]), *BOXES]))
-    assert marked.dropped["picture without boxes"] == 1
+    assert marked.dropped["image without boxes"] == 1
 
 
-def test_a_box_that_reaches_out_is_cut_to_its_picture(files, tmp_path):
+def test_a_box_that_reaches_out_is_cut_to_its_image(files, tmp_path):
     elem = Coco(tmp_path, instances_file=files()["instances_file"]).record(1)["elems"][0]
     assert (elem["bb"], elem["caption"]) == ((4, 0, 4, 2), "dog")
 
 
 @pytest.mark.parametrize(
-    ("given", "left"),
+    ("box", "clipped"),
     [((1, 2, 3, 4), (1, 2, 3, 4)), ((-1, -2, 4, 4), (0, 0, 3, 2)), ((6, 6, 9, 9), (6, 6, 2, 2))],
 )
-def test_cutting_keeps_the_part_inside(given, left):
-    assert cut(given, 8, 8) == left
+def test_cutting_keeps_the_part_inside(box, clipped):
+    assert clip_to_image(box, 8, 8) == clipped
 
 
-@pytest.mark.parametrize("given", [(9, 0, 2, 2), (0, -3, 2, 2), (3, 3, 0, 4)])
-def test_a_box_outside_or_without_area_has_no_area_left(given):
-    assert min(cut(given, 8, 8)[2:]) <= 0
+@pytest.mark.parametrize("box", [(9, 0, 2, 2), (0, -3, 2, 2), (3, 3, 0, 4)])
+def test_a_box_outside_or_without_area_has_no_area_left(box):
+    assert min(clip_to_image(box, 8, 8)[2:]) <= 0
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_a_box_outside_or_without_area_has_no_area_left(given):
         (("captions", "boxes"), ["10"]),
     ],
 )
-def test_what_a_picture_must_have_can_be_said(files, tmp_path, require, ids):
+def test_what_an_image_must_have_can_be_set(files, tmp_path, require, ids):
     data = Coco(tmp_path, **files(), require=require)
     assert [str(image) for image in data.ids] == ids
 
 
-def test_boxes_alone_make_records_of_the_pictures_that_have_some(files, tmp_path):
+def test_boxes_alone_make_records_of_the_images_that_have_some(files, tmp_path):
     data = Coco(tmp_path, instances_file=files()["instances_file"])
     assert [data.record(i)["id"] for i in range(len(data))] == ["10", "12"]
     assert "caption" not in data.record(0)
@@ -137,26 +137,26 @@ def test_nothing_is_printed_and_the_adapter_can_be_sent_to_another_process(files
         ),
     ],
 )
-def test_a_file_of_another_kind_is_told(tmp_path, text, reason):
+def test_a_file_of_another_kind_is_reported(tmp_path, text, reason):
     (tmp_path / "captions.json").write_text(text)
     with pytest.raises(ValueError, match=rf"captions_file: .*captions\.json.*{reason}"):
         Coco(tmp_path, captions_file=tmp_path / "captions.json")
 
 
 @pytest.mark.parametrize("require", ["boxes", ("box",)])
-def test_a_wrong_requirement_is_told(files, tmp_path, require):
+def test_a_wrong_requirement_is_reported(files, tmp_path, require):
     with pytest.raises(ValueError, match="require is"):
         Coco(tmp_path, **files(), require=require)
 
 
-def test_no_file_or_a_missing_one_is_told(tmp_path):
+def test_no_file_or_a_missing_one_is_reported(tmp_path):
     with pytest.raises(ValueError, match="captions_file, instances_file or both"):
         Coco(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"instances_file: gone\.json"):
         Coco(tmp_path, instances_file="gone.json")
 
 
-def test_the_real_pictures_have_their_captions_and_boxes(shared):
+def test_the_real_images_have_their_captions_and_boxes(shared):
     folder = shared / "data" / "real_captions" / "coco"
     data = Coco(folder / "images", folder / "captions.json", folder / "instances.json")
     records = [data.record(i) for i in range(len(data))]
@@ -166,7 +166,7 @@ def test_the_real_pictures_have_their_captions_and_boxes(shared):
     assert sum(len(record.get("elems", ())) for record in records) == 1887 - data.dropped["iscrowd"]
 
 
-def test_the_real_picture_without_any_box_is_no_record_of_its_own(shared):
+def test_the_real_image_without_any_box_is_no_record_of_its_own(shared):
     folder = shared / "data" / "coco128"
     data = Coco(folder / "images", instances_file=folder / "instances.json")
     assert len(data) == 95

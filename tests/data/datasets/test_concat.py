@@ -53,7 +53,7 @@ def test_a_bad_record_is_named_by_its_own_data_set(part, write_lines):
         Concat([part("a", 1), broken], pipeline=[dict(type="PackSample")])[1]
 
 
-def test_no_data_set_is_told():
+def test_no_data_set_is_reported():
     with pytest.raises(ValueError, match="datasets is empty"):
         Concat([])
 
@@ -70,8 +70,8 @@ def test_a_data_set_that_lost_much_of_the_published_one_is_told(caplog):
     worlds = [ToyWorld(kind="image", num_scenes=size) for size in (9, 3)]
     Concat(worlds, names=("coco", "sbu"), images=(10, 10))
     told = [record.getMessage() for record in caplog.records]
-    assert "coco: 9 records, 1 times a pass; published: 10 images." in told
-    assert "sbu: 3 records, 1 times a pass; published: 10 images. It is much smaller than that." in told
+    assert "coco: 9 records, 1 times an epoch; published: 10 images." in told
+    assert "sbu: 3 records, 1 times an epoch; published: 10 images. It is much smaller than that." in told
 
 
 def test_names_must_be_as_many_as_data_sets():

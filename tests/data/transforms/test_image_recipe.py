@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Sample
-from x2vlm.data.mix_collate import MixCollate
+from x2vlm.data.collate.mix_collate import MixCollate
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.image_recipe import CenterCrop, RandomErasing, TimmAugment
 

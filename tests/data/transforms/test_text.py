@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from x2vlm.building import build
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.text import PickCaption, PickPair, PickText
+from x2vlm.data.transforms.pack_sample import PackSample
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickText
+from x2vlm.registry import TRANSFORMS
 
 PARALLEL = {"en": "A dog!", "de": "Ein Hund.", "zh": ""}
 
@@ -55,14 +58,14 @@ def test_plain_text_keeps_punctuation_and_its_first_words():
 
 def test_sides_of_parallel_text_are_swapped_half_of_the_time(seed):
     picked = [PickPair()(record(parallel=PARALLEL)) for _ in range(400)]
-    sides = [(one["context_text"], one["texts"][0]) for one in picked]
+    sides = [(entry["context_text"], entry["texts"][0]) for entry in picked]
     assert set(sides) == {("a dog", "ein hund"), ("ein hund", "a dog")}
     assert abs(sides.count(("a dog", "ein hund")) / 400 - 0.5) < 0.07
 
 
 def test_two_of_many_languages_are_drawn_unless_two_are_named(seed):
     many = record(parallel={"en": "dog", "de": "Hund", "cs": "pes"})
-    drawn = {frozenset((one["context_text"], one["texts"][0])) for one in (PickPair()(many) for _ in range(60))}
+    drawn = {frozenset((entry["context_text"], entry["texts"][0])) for entry in (PickPair()(many) for _ in range(60))}
     assert drawn == {frozenset(p) for p in (("dog", "hund"), ("dog", "pes"), ("hund", "pes"))}
     named = PickPair(languages=("cs", "en"), clean=False)(many)
     assert {named["context_text"], named["texts"][0]} == {"dog", "pes"}
@@ -76,3 +79,45 @@ def test_languages_that_are_not_two_are_refused(languages):
 
 def test_a_record_without_identity_is_its_own():
     assert PickText()({"where": "train.jsonl:17", "text": "dog"})["ids"] == ["train.jsonl:17"]
+
+
+FRAME = np.zeros((4, 6, 3), np.uint8)
+
+
+def captioned(caption, **more):
+    return {"where": "a:1", "id": "seven", "caption": caption, **more}
+
+
+def test_all_captions_of_an_image_share_its_identity_and_mean_all_of_it():
+    result = AllCaptions()(captioned(["A dog .", "Two Men!"], frames=[FRAME]))
+    assert (result["texts"], result["ids"], result["has_box"]) == (["a dog", "two men"], ["seven"] * 2, [False] * 2)
+    assert result["boxes_xyxy_px"].tolist() == [[0, 0, 6, 4]] * 2
+
+
+def test_all_captions_make_one_sample():
+    sample = PackSample()(AllCaptions()(captioned(["a dog", "two men"], frames=[FRAME])))
+    assert sample.texts == ["a dog", "two men"]
+    assert sample.boxes_xyxy.tolist() == [[0, 0, 1, 1]] * 2
+    assert not sample.has_box.any()
+
+
+def test_all_captions_of_one_caption_are_a_list_of_one():
+    assert AllCaptions()(captioned("a dog"))["texts"] == ["a dog"]
+
+
+def test_all_captions_are_of_one_language_if_it_is_named_and_else_of_every_one():
+    caption = {"en": ["a dog", "a cat"], "de": "ein Hund"}
+    assert AllCaptions(language="de")(captioned(caption))["texts"] == ["ein hund"]
+    assert AllCaptions()(captioned(caption))["texts"] == ["a dog", "a cat", "ein hund"]
+
+
+def test_words_of_all_captions_are_counted_with_and_without_clean_up():
+    assert AllCaptions(max_words=2)(captioned("A dog, running fast"))["texts"] == ["a dog"]
+    assert AllCaptions(max_words=2, clean=False)(captioned("A dog, running"))["texts"] == ["A dog,"]
+    assert AllCaptions(max_words=None, clean=False)(captioned(" A dog, "))["texts"] == [" A dog, "]
+
+
+@pytest.mark.parametrize("caption", [None, [], ["a dog", " . "], {"en": "a dog"}])
+def test_a_record_without_usable_captions_is_bad(caption):
+    with pytest.raises(RecordError, match=r"^a:1: "):
+        build(TRANSFORMS, dict(type="AllCaptions", language="de"))(captioned(caption))

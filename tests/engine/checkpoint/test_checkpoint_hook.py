@@ -9,7 +9,7 @@ from tests.engine.checkpoint.checkpoints import log_of, names, saving
 from x2vlm.building import ConfigError
 from x2vlm.engine import SaveError, build_runner
 from x2vlm.engine.checkpoint.atomic_save import PART
-from x2vlm.weights.weight_files import write_plain
+from x2vlm.weights.checkpoint_file import write_file
 
 
 def test_the_last_ones_are_kept_and_go_with_their_hashes(config, train, tmp_path):
@@ -60,7 +60,7 @@ class Full:
 
     def __call__(self, path, content):
         if content["meta"]["iter"] not in self.iterations:
-            return write_plain(path, content)
+            return write_file(path, content)
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -70,7 +70,7 @@ def full(monkeypatch):
     """``full(runner, iterations)``: the disk is full whenever these are saved."""
 
     def fill(runner, iterations):
-        monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_plain", Full(iterations))
+        monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_file", Full(iterations))
         return runner
 
     return fill
@@ -113,9 +113,9 @@ def test_a_best_checkpoint_that_does_not_fit_leaves_the_one_before(config, tmp_p
     def without_room_for_the_second(path, content):
         if path.name.startswith("best") and "iter_2" in path.name:
             raise OSError(28, "No space left on device")
-        write_plain(path, content)
+        write_file(path, content)
 
-    monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_plain", without_room_for_the_second)
+    monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_file", without_room_for_the_second)
     runner.train()  # whose third score is better than the first, which is the best one saved
     best = [name for name in names(tmp_path / "work") if name.startswith("best") and name.endswith("pth")]
     assert best == ["best_held_out_score_iter_3.pth"]

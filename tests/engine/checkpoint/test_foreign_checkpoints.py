@@ -5,7 +5,7 @@ import torch
 
 from x2vlm.config import load_config
 from x2vlm.engine import build_runner
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
 
 
 class Evil:

@@ -156,7 +156,7 @@ def test_a_run_that_dies_while_it_writes_leaves_the_last_checkpoint_intact(confi
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_plain", torn)
+    monkeypatch.setattr("x2vlm.engine.checkpoint.atomic_save.write_file", torn)
     with pytest.raises(KeyboardInterrupt):
         train(config(5, resume=True))
     assert (tmp_path / "work" / "iter_4.pth").read_bytes() == before

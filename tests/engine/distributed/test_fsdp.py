@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.engine.distributed.sharded_parts import everything, tiny_sharded
+from tests.engine.distributed.sharded_parts import by_name, everything, tiny_sharded
 from tests.test_configs_step import at_toy_size
 from x2vlm.building import build
 from x2vlm.commands import convert_checkpoint
@@ -26,8 +26,9 @@ from x2vlm.engine.checkpoint.resume import newest_intact
 from x2vlm.engine.hooks.ema_hook import clone_parameters
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights.sharded_checkpoint import REST, is_in_parts
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint
+from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 slow = pytest.mark.slow
@@ -81,6 +82,13 @@ def test_evaluations_give_what_they_give_with_ddp(runs):
 def test_a_sharded_run_goes_on_to_the_bit(runs, key):
     ours, theirs = (read_checkpoint(runs / name / "iter_20.pth")[key] for name in ("again", "plain_sharded"))
     assert not list(differences(ours, theirs))
+
+
+@slow
+def test_a_sharded_run_with_its_objectives_in_another_order_keeps_every_state_where_it_belongs(runs):
+    ours, theirs = (read_checkpoint(runs / n) for n in ("swapped/resumed.pth", "plain_sharded/iter_15.pth"))
+    assert list(ours["state_dict"]) != list(theirs["state_dict"])
+    assert not list(differences(by_name(ours), by_name(theirs)))
 
 
 @slow
@@ -218,4 +226,4 @@ def test_a_mirror_has_names_values_and_order_of_the_model_and_shared_weights_onc
 
 
 def test_a_folder_without_a_rest_is_no_checkpoint_in_parts(tmp_path):
-    assert not is_in_parts(tmp_path)
+    assert not is_sharded_checkpoint(tmp_path)

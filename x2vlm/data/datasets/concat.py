@@ -1,4 +1,4 @@
-"""Several data sets one after the other, as one."""
+"""The concatenation of several data sets."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
-from x2vlm.data.datasets.base import Adapter, through
+from x2vlm.data.datasets.base import Adapter, apply_pipeline
 from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
 
@@ -18,11 +18,11 @@ ENOUGH = 0.9  # of the published images: links of collections from the web die
 
 @DATASETS.register_module()
 class Concat(Adapter):
-    """The records of several data sets, of the first one first; each goes through the pipeline of its own data set.
+    """The records of several data sets, of the first one first; each goes through the pipeline of its data set.
 
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
-        times: How often each data set's records come in a pass; None: all once. ``(2, 1)`` doubles the first.
+        times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
         names: What to call each data set in the log.
         images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
             known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
@@ -41,11 +41,11 @@ class Concat(Adapter):
         pipeline: Sequence[dict | Callable] = (),
     ) -> None:
         super().__init__(pipeline)
-        self.datasets = [build(DATASETS, one, path=f"datasets[{i}]") for i, one in enumerate(datasets)]
+        self.datasets = [build(DATASETS, dataset, path=f"datasets[{i}]") for i, dataset in enumerate(datasets)]
         self.times = [1] * len(self.datasets) if times is None else list(times)
         if not self.datasets:
             raise ValueError("datasets is empty; expected one data set or more")
-        if len(self.times) != len(self.datasets) or any(type(one) is not int or one < 1 for one in self.times):
+        if len(self.times) != len(self.datasets) or any(type(count) is not int or count < 1 for count in self.times):
             raise ValueError(
                 f"times is {times}; expected a whole number of 1 or more for each of the {len(self.datasets)} data sets"
             )
@@ -54,7 +54,9 @@ class Concat(Adapter):
                 raise ValueError(f"{option} has {len(given)} entries for {len(self.datasets)} data sets: {given}")
         self.names = [f"datasets[{i}]" for i in range(len(self.datasets))] if names is None else list(names)
         self._compare(images)
-        self._ends = [*accumulate(len(one) * often for one, often in zip(self.datasets, self.times, strict=True))]
+        self._ends = [
+            *accumulate(len(dataset) * count for dataset, count in zip(self.datasets, self.times, strict=True))
+        ]
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -66,14 +68,14 @@ class Concat(Adapter):
                 continue
             short = len(dataset) < ENOUGH * published
             print_log(
-                f"{name}: {len(dataset):,} records, {often} times a pass; published: {published:,} images."
+                f"{name}: {len(dataset):,} records, {often} times an epoch; published: {published:,} images."
                 + (" It is much smaller than that." if short else ""),
                 logger="current",
                 level=logging.WARNING if short else logging.INFO,
             )
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Which data set holds the record at ``index``, and the number of the record there."""
+    def locate(self, index: int) -> tuple[int, int]:
+        """Which data set holds the record at ``index``, and the index of the record there."""
         which = next(i for i, end in enumerate(self._ends) if index < end)
         return which, (index - (self._ends[which - 1] if which else 0)) % len(self.datasets[which])
 
@@ -83,17 +85,17 @@ class Concat(Adapter):
         Raises:
             RecordError: If it cannot be used.
         """
-        which, row = self.place(index)
-        return self.datasets[which].record(row)
+        which, inner = self.locate(index)
+        return self.datasets[which].record(inner)
 
     def __getitem__(self, index: int) -> Any:
         """The record at ``index`` after the transforms of its data set, and then those of this one.
 
         Raises:
-            RecordError: If the record, or a file it names, cannot be used; ``where`` is the record's place.
+            RecordError: If the record, or a file it names, cannot be used; ``where`` says which.
             IndexError: If there is no such record.
         """
         self._check(index)
-        which, row = self.place(index)
-        result = self.datasets[which][row]
-        return through(self.pipeline, result, result["where"]) if self.pipeline else result
+        which, inner = self.locate(index)
+        result = self.datasets[which][inner]
+        return apply_pipeline(self.pipeline, result, result["where"]) if self.pipeline else result

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import existing_files, existing_folder, inside
+from x2vlm.data.io.limits import RecordLimits
+from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -48,7 +48,7 @@ class HardNegatives(Adapter):
         image_root: The folder that the paths of images start from; None: that of the annotation file.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -64,7 +64,7 @@ class HardNegatives(Adapter):
         image_root: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if layout not in LAYOUTS:
@@ -72,7 +72,7 @@ class HardNegatives(Adapter):
         self.layout = layout
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         entries = [entry for file in existing_files(ann_file, "ann_file") for entry in _entries(file)]
-        self._entries = [entries[i] for i in Subset.of(subset).rows(len(entries), lambda i: entries[i].where)]
+        self._entries = [entries[i] for i in Subset.of(subset).indices(len(entries), lambda i: entries[i].where)]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -89,7 +89,7 @@ class HardNegatives(Adapter):
         except (KeyError, IndexError, TypeError, ValueError) as error:
             reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
             raise RecordError(entry.where, reason) from error
-        path = inside(self.image_root or entry.file.parent, str(image), entry.where)
+        path = path_inside(self.image_root or entry.file.parent, str(image), entry.where)
         said = {"caption": caption, "negatives": negatives}
         return {"where": entry.where, "id": str(image), "image": path, **said, **more, "extras": extras}
 

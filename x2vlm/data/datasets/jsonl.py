@@ -1,4 +1,4 @@
-"""The published annotation format: JSON objects with pictures or videos, captions, elements, questions, labels."""
+"""JSON-lines annotations (the published format): images or videos with captions, elements, questions, labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.annotations import named, pick, read_captions, read_elements
+from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements
 from x2vlm.data.io.image_decoding import from_base64
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
+from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -38,12 +38,12 @@ KEYS: dict[str, Any] = {
 
 @DATASETS.register_module()
 class JsonLines(Adapter):
-    """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
+    """JSON objects, one a line or in one array: an image, several images, a video or its frames, with their texts.
 
-    Pictures and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
+    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
     base64, what stands under any other key is a path; under ``video_frames``, as in the published lines of videos, what
-    has a dot is a path, and the rest base64, which has none. A list of pictures is a list of frames, whatever its key,
-    but for ``images``: these are read together. A string under the video key is the path of a video
+    has a dot is a path, and the rest base64, which has none. A list of images is a list of frames, whatever its key,
+    but for ``images``: every text attends to all of these. A string under the video key is the path of a video
     file. A list of lists under the video key are clips, whose captions are a list as long; ``is_continuous`` says
     whether they continue each other (then they may be joined) or are cut out of a video here and there.
 
@@ -51,18 +51,18 @@ class JsonLines(Adapter):
         ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
         image_root: The folder that paths start from; None: the folder of the annotation file. Paths that lead out of it
             are refused, so absolute ones need a root above them (``"/"`` allows all).
-        keys: Where things stand, where not under the usual names (:data:`KEYS`): a key, several in order of preference,
-            or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
-            language to key, ``images`` one from any name to key where each picture has a key of its own. ``bb`` is
-            where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
-            ``extras`` lists the keys that go to ``extras`` for metrics.
+        keys: The keys of fields that differ from :data:`KEYS`: a key, several in order of preference,
+            or None for "do not read". Dots separate keys of nested objects. ``caption`` and ``question`` may be dicts
+            from language to key, ``images`` one from any name to key where each image has its own key. ``bb`` is the
+            key of the box of an object that is one phrase with one box (RefCOCO); its phrase is the caption. ``extras``
+            lists the keys that are copied to ``extras`` for metrics.
         image_format: ``"auto"``, ``"path"`` or ``"base64"``.
-        kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
+        kind: ``"object"`` or ``"region"``: the kind of elements that have none; None leaves it open.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
-        file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
-        file_map: A JSON file with an object from the name of a picture or video to its path.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
+        file_pattern: Makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
+        file_map: A JSON file with an object from the name of an image or video to its path.
         require: Names of :data:`KEYS`; lines where one of them is missing or empty are left out, and are no bad records
             (WIT's lines without a description). All lines are read once for it.
     """
@@ -80,7 +80,7 @@ class JsonLines(Adapter):
         subset: dict | Subset | None = None,
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
         require: Sequence[str] = (),
     ) -> None:
         super().__init__(pipeline, limits)
@@ -88,34 +88,36 @@ class JsonLines(Adapter):
             raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
         if kind not in (None, "object", "region"):
             raise ValueError(f"kind is {kind!r}; expected 'object', 'region' or None")
-        self.keys = _completed(keys or {})
+        self.keys = _with_defaults(keys or {})
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         self.image_format = image_format
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
-        self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        self.indices = Subset.of(subset).indices(len(self.lines), self._identity)
         if require:
-            _completed(dict.fromkeys(require))
-            self.rows = np.array([row for row in self.rows if self._has(int(row), require)], dtype=np.int64)
-            if not len(self.rows):
+            check_names(require, KEYS, "require has no")
+            rows = [row for row in self.indices if self._has(int(row), require)]
+            self.indices = np.array(rows, dtype=np.int64)
+            if not len(self.indices):
                 raise ValueError(f"no line of {ann_file} has {', '.join(require)}")
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def record(self, index: int) -> Record:
         """The record of a line.
 
         Raises:
-            RecordError: If the line is broken, shows nothing, says nothing, or names a file outside ``image_root``.
+            RecordError: If the line is broken, has no image or video, has no text or label, or names a file outside
+                ``image_root``.
         """
-        row = int(self.rows[index])
-        line, where = self.lines.json(row), self.lines.where(row)
-        root = self.image_root or self.lines.file(row).parent
-        shown, said = self._shown(line, root, where), self._said(line, where)
+        number = int(self.indices[index])
+        line, where = self.lines.json(number), self.lines.where(number)
+        root = self.image_root or self.lines.file(number).parent
+        media, texts = self._media(line, root, where), self._texts(line, where)
         extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
-        return {"where": where, "id": self._identity(row, line), **shown, **said, "extras": extras}
+        return {"where": where, "id": self._identity(number, line), **media, **texts, "extras": extras}
 
     def _has(self, row: int, names: Sequence[str]) -> bool:
         """Whether a line has all of these; one that is broken stays, and is told when it is read."""
@@ -123,58 +125,60 @@ class JsonLines(Adapter):
             line = self.lines.json(row)
         except RecordError:
             return True
-        return all(pick(line, self.keys[name]) not in (None, "", []) for name in names)
+        return all(first_value(line, self.keys[name]) not in (None, "", []) for name in names)
 
-    def _identity(self, row: int, line: dict | None = None) -> str:
-        """What the record calls itself, else the path of what it shows, else its place."""
-        line = self.lines.json(row) if line is None else line
-        identity = pick(line, self.keys["id"])
+    def _identity(self, number: int, line: dict | None = None) -> str:
+        """The annotated identity, else the path of the image or video, else ``where``."""
+        line = self.lines.json(number) if line is None else line
+        identity = first_value(line, self.keys["id"])
         if identity is not None:
             return str(identity)
-        key, value = named(line, self.keys["image"]) or named(line, self.keys["video"]) or ("", None)
-        return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(row)
+        key, value = first_item(line, self.keys["image"]) or first_item(line, self.keys["video"]) or ("", None)
+        return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(number)
 
-    def _shown(self, line: dict, root: Path, where: str) -> Record:
-        """What the record shows: ``image``, ``images`` or ``video``, and ``clips``."""
-        shown = self._together(line, root, where) or self._depicted(line, root, where)
-        clips = pick(line, self.keys["clips"])
+    def _media(self, line: dict, root: Path, where: str) -> Record:
+        """``image``, ``images`` or ``video``, and ``clips`` of the record."""
+        media = self._image_group(line, root, where) or self._image_or_video(line, root, where)
+        clips = first_value(line, self.keys["clips"])
         if clips is not None:
             if not isinstance(clips, list):
                 raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
-            shown["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
-        if not shown:
-            wanted = [self.keys[name] for name in ("image", "images", "video", "clips")]
-            raise RecordError(where, f"shows nothing: none of the keys {wanted} is there, only {sorted(line)}")
-        return shown
+            media["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
+        if not media:
+            keys = [self.keys[name] for name in ("image", "images", "video", "clips")]
+            raise RecordError(
+                where, f"has no image and no video: none of the keys {keys} is there, only {sorted(line)}"
+            )
+        return media
 
-    def _together(self, line: dict, root: Path, where: str) -> Record:
-        """The pictures that are read together, where there are some."""
+    def _image_group(self, line: dict, root: Path, where: str) -> Record:
+        """The ``images`` to which every text attends, where there are some."""
         keys = self.keys["images"]
         if isinstance(keys, Mapping):
-            found = [named(line, key) for key in keys.values()]
-            if None in found:
-                raise RecordError(where, f"lacks a picture: needs {[*keys.values()]}, has {sorted(line)}")
+            items = [first_item(line, key) for key in keys.values()]
+            if None in items:
+                raise RecordError(where, f"lacks an image: needs {[*keys.values()]}, has {sorted(line)}")
         else:
-            key, values = named(line, keys) or ("", [])
+            key, values = first_item(line, keys) or ("", [])
             if not isinstance(values, list):
-                raise RecordError(where, f"{key}: expected a list of pictures, got {values!r:.60}")
-            found = [(key, value) for value in values]
-        return {"images": [self._source(*one, root, where) for one in found]} if found else {}
+                raise RecordError(where, f"{key}: expected a list of images, got {values!r:.60}")
+            items = [(key, value) for value in values]
+        return {"images": [self._source(*item, root, where) for item in items]} if items else {}
 
-    def _depicted(self, line: dict, root: Path, where: str) -> Record:
-        image = named(line, self.keys["image"])
-        key, value = image or named(line, self.keys["video"]) or ("", None)
+    def _image_or_video(self, line: dict, root: Path, where: str) -> Record:
+        image = first_item(line, self.keys["image"])
+        key, value = image or first_item(line, self.keys["video"]) or ("", None)
         if value is None:
             return {}
         if isinstance(value, list) and value and isinstance(value[0], list):
             return self._nested_clips(key, value, line, root, where)
         if isinstance(value, list):
-            return {"video": [self._source(key, one, root, where) for one in value]}
+            return {"video": [self._source(key, frame, root, where) for frame in value]}
         return {"image" if image else "video": self._source(key, value, root, where, file=not image)}
 
     def _nested_clips(self, key: str, value: list, line: dict, root: Path, where: str) -> Record:
         """Clips as the release writes them: a list of frames for each, and a list with the caption of each."""
-        captions = pick(line, self.keys["caption"])
+        captions = first_value(line, self.keys["caption"])
         if not isinstance(captions, list) or len(captions) != len(value):
             raise RecordError(where, f"{key} has {len(value)} clips; expected a list of as many captions, one for each")
         continuous = line.get("is_continuous")
@@ -188,14 +192,14 @@ class JsonLines(Adapter):
         return {"clips": clips, "is_continuous": continuous}
 
     def _clip(self, clip: Any, root: Path, where: str) -> Record:
-        shown = self._depicted(clip, root, where) if isinstance(clip, dict) else {}
-        if "video" not in shown:
+        media = self._image_or_video(clip, root, where) if isinstance(clip, dict) else {}
+        if "video" not in media:
             raise RecordError(where, f"expected an object with a video or a list of frames, got {clip!r:.80}")
-        return {**shown, "caption": read_captions(clip, self.keys["caption"], where)}
+        return {**media, "caption": read_captions(clip, self.keys["caption"], where)}
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
         if file or self._holds_paths(key, value):
-            return inside(root, self.names(value, where), where)
+            return path_inside(root, self.names(value, where), where)
         return from_base64(value, where)
 
     def _holds_paths(self, key: str, value: Any = None) -> bool:
@@ -204,31 +208,31 @@ class JsonLines(Adapter):
             return "." in str(value) if name == "video_frames" else name != "binary"
         return self.image_format == "path"
 
-    def _said(self, line: dict, where: str) -> Record:
-        """What the record says: captions, elements, question, answers and label, those that are there."""
-        said = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
-        said |= {name: pick(line, self.keys[name]) for name in ("elems", "answers", "choices", "negatives", "label")}
-        said = {name: value for name, value in said.items() if value is not None}
-        box = pick(line, self.keys["bb"])
+    def _texts(self, line: dict, where: str) -> Record:
+        """Captions, elements, question, answers and label of the record, those that are there."""
+        texts = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
+        texts |= {
+            name: first_value(line, self.keys[name]) for name in ("elems", "answers", "choices", "negatives", "label")
+        }
+        texts = {name: value for name, value in texts.items() if value is not None}
+        box = first_value(line, self.keys["bb"])
         if box is not None:
-            said["elems"] = [{"bb": box, "caption": said.pop("caption", None)}]
-        if "elems" in said:
-            said["elems"] = read_elements(said["elems"], where, self.kind)
-        if not said and pick(line, self.keys["clips"]) is None:
-            wanted = [self.keys[name] for name in ("caption", "elems", "question", "label")]
-            raise RecordError(where, f"says nothing: none of the keys {wanted} is there, only {sorted(line)}")
-        return said
+            texts["elems"] = [{"bb": box, "caption": texts.pop("caption", None)}]
+        if "elems" in texts:
+            texts["elems"] = read_elements(texts["elems"], where, self.kind)
+        if not texts and first_value(line, self.keys["clips"]) is None:
+            keys = [self.keys[name] for name in ("caption", "elems", "question", "label")]
+            raise RecordError(where, f"has no text and no label: none of the keys {keys} is there, only {sorted(line)}")
+        return texts
 
 
 def _extra(line: dict, key: str, where: str) -> Any:
-    found = named(line, key)
-    if found is None:
-        raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
-    return found[1]
+    item = first_item(line, key)
+    if item is None:
+        raise RecordError(where, f"has no {key!r}, which keys.extras lists")
+    return item[1]
 
 
-def _completed(keys: Mapping[str, Any]) -> dict[str, Any]:
-    for name in keys:
-        if name not in KEYS:
-            raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
+def _with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:
+    check_names(keys, KEYS, "keys has no")
     return {**KEYS, **keys}

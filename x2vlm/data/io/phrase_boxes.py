@@ -1,4 +1,4 @@
-"""Phrases of captions and the boxes of what they mean, as in Flickr30k Entities, made into elements."""
+"""Elements from phrases of captions and the boxes of their entities, as in Flickr30k Entities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ def phrase_elements(
     """One element for each phrase whose entity has a box.
 
     Args:
-        phrases: ``dict(text=..., ent=...)``; ``ent`` is the entity a phrase means.
+        phrases: ``dict(text=..., ent=...)``; ``ent`` is the id of the entity it refers to.
         entities: By id, ``dict(boxes=[[x, y, width, height], ...], types=[...])`` in pixels.
-        where: The record's place, for messages.
-        multi_box: What a phrase with several boxes ("two dogs") is given. ``union``: the smallest box around all,
+        where: ``file:line`` of the record, for messages.
+        multi_box: The element of a phrase with several boxes ("two dogs"). ``union``: the smallest box around all,
             against which most work scores grounding on Flickr30k Entities (merged boxes); ``first``: the first box;
             ``each``: an element for every box; ``skip``: no element.
         unique: Keep one of several phrases with the same words for the same entity; five captions of a photograph often
@@ -42,7 +42,7 @@ def phrase_elements(
             if unique and (text.lower(), phrase["ent"]) in seen:
                 continue
             seen.add((text.lower(), phrase["ent"]))
-            for box in _chosen([_box(box) for box in entity.get("boxes", ())], multi_box):
+            for box in _boxes_of_phrase([_box(box) for box in entity.get("boxes", ())], multi_box):
                 tags = {"kind": "region", "entity": phrase["ent"], "types": entity.get("types", [])}
                 elems.append({"bb": box, "caption": text, **tags})
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -55,15 +55,15 @@ def _box(values: Sequence[float]) -> Box:
     return float(x), float(y), float(width), float(height)
 
 
-def _chosen(boxes: list[Box], multi_box: str) -> list[Box]:
+def _boxes_of_phrase(boxes: list[Box], multi_box: str) -> list[Box]:
     if len(boxes) <= 1 or multi_box == "each":
         return boxes
     if multi_box == "union":
-        return [union(boxes)]
+        return [enclosing_box(boxes)]
     return boxes[:1] if multi_box == "first" else []
 
 
-def union(boxes: Sequence[Box]) -> Box:
+def enclosing_box(boxes: Sequence[Box]) -> Box:
     """The smallest box around ``boxes``, all (x, y, width, height)."""
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)

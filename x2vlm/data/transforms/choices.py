@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from x2vlm.data.record import Record, RecordError, identity, in_record
-from x2vlm.data.tokenizer import clean_caption, clean_question
+from x2vlm.data.record import Record, RecordError, identity, with_record_errors
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question
 from x2vlm.registry import TRANSFORMS
 
 
@@ -38,8 +38,8 @@ class PickChoices(BaseTransform):
         if not isinstance(choices, list) or len(choices) != self.count or not all(map(_is_text, choices)):
             raise RecordError(where, f"expected {self.count} answers to choose from, got {choices!r:.80}")
         right = self._right(results)
-        question = in_record(results, clean_question, results["question"], self.max_words)
-        texts = [f"{question} {in_record(results, clean_question, choice, None)}" for choice in choices]
+        question = with_record_errors(results, clean_question, results["question"], self.max_words)
+        texts = [f"{question} {with_record_errors(results, clean_question, choice, None)}" for choice in choices]
         extras = results.get("extras", {}) | {"answers": [choices[right]]}
         labels = [int(number == right) for number in range(self.count)]
         return whole_texts(results, texts) | {"labels": labels, "extras": extras}
@@ -83,7 +83,7 @@ class PickHardNegatives(BaseTransform):
                 results["where"],
                 f"expected a caption and some that are wrong, got {caption!r:.60} and {negatives!r:.80}",
             )
-        texts = [in_record(results, self._ready, text) for text in (caption, *negatives)]
+        texts = [with_record_errors(results, self._ready, text) for text in (caption, *negatives)]
         return whole_texts(results, texts) | {"labels": [1] + [0] * len(negatives)}
 
     def _ready(self, text: str) -> str:

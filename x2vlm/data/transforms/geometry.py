@@ -1,6 +1,6 @@
-"""Pictures and the boxes on them: cut, scaled and mirrored together.
+"""Crop, resize and mirror images together with their boxes.
 
-Pictures are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts (x0, y0, x1, y1) in whole pixels.
+Images are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, crop boxes (x0, y0, x1, y1) in whole pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from x2vlm.building import suggestion
 from x2vlm.data.record import Record
 
 Size = int | tuple[int, int]
-Part = tuple[int, int, int, int]
+CropBox = tuple[int, int, int, int]
 
 BACKENDS = ("torch", "pillow")
-"""What resizes pictures."""
+"""Implementations of :func:`resize`."""
 
 
 def with_size(results: Record, frame: np.ndarray) -> dict[str, Any]:
-    """The record's extras and the (height, width) of its first frame, from which boxes can be mapped back."""
+    """The record's extras with ``image_size``, the (height, width) of a frame, by which boxes can be mapped back."""
     return results.get("extras", {}) | {"image_size": frame.shape[:2]}
 
 
@@ -32,12 +32,12 @@ def frame_size(results: Record) -> tuple[int, int]:
     return results["frames"][0].shape[:2]
 
 
-def separate(results: Record) -> bool:
-    """Whether the frames are pictures that a text reads together, and not one picture or the frames of a clip."""
+def are_separate_images(results: Record) -> bool:
+    """Whether the frames are several images that a text attends to, and not one image or the frames of a clip."""
     return "images" in results
 
 
-def as_size(size: Size) -> tuple[int, int]:
+def parse_size(size: Size) -> tuple[int, int]:
     """(height, width) from one side or from both.
 
     Raises:
@@ -56,7 +56,7 @@ def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> 
         frame: ``[H, W, 3]`` uint8.
         size: Height and width of what comes out.
         backend: One of :data:`BACKENDS`. ``"torch"`` takes the rows first and then the columns, as the Pillow of the
-            published code did, and differs from it by one level in few values (two on rare ones in pictures that
+            published code did, and differs from it by one level in few values (two on rare ones in images that
             grow), since its weights have 16 bits. ``"pillow"`` gives what the installed Pillow gives; recent ones take
             whichever is less work first, which differs by several levels where contrasts are strong.
     """
@@ -69,7 +69,7 @@ def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> 
     return interpolate(pixels, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
 
 
-def known_backend(backend: str) -> str:
+def checked_backend(backend: str) -> str:
     """``backend``, if :func:`resize` knows it.
 
     Raises:
@@ -81,41 +81,41 @@ def known_backend(backend: str) -> str:
     return backend
 
 
-def crop(frame: np.ndarray, part: Part) -> np.ndarray:
-    """The part (x0, y0, x1, y1) of a frame; a view, nothing is copied."""
-    x0, y0, x1, y1 = part
+def crop(frame: np.ndarray, box: CropBox) -> np.ndarray:
+    """The part of a frame inside (x0, y0, x1, y1); a view, nothing is copied."""
+    x0, y0, x1, y1 = box
     return frame[y0:y1, x0:x1]
 
 
 def mirror(frame: np.ndarray) -> np.ndarray:
-    """The frame with left and right exchanged, in memory of its own (a mirrored view would be slow to read)."""
+    """The frame with left and right exchanged, copied (a mirrored view would be slow to read)."""
     return cv2.flip(frame, 1)
 
 
 def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """``[R, 4]`` xyxy boxes of a picture of that width, as they lie in the mirrored one."""
+    """``[R, 4]`` xyxy boxes of an image of that width, as they lie in the mirrored one."""
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def clip_boxes(boxes: np.ndarray, part: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut to a part of the picture and counted from its corner.
+def clip_boxes(boxes: np.ndarray, crop_box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes clipped to a crop, in coordinates of the crop.
 
     Args:
         boxes: ``[R, 4]`` xyxy.
-        part: The part, xyxy.
+        crop_box: The crop, xyxy.
 
     Returns:
-        ``[R, 4]`` boxes within the part, and ``[R]`` the share of its own area that each has there. Boxes without
-        any share are meaningless.
+        ``[R, 4]`` boxes within the crop, and ``[R]`` the share of each box's area that is inside. Boxes with a share of
+        0 are meaningless.
     """
-    low, high = np.array(part[:2] * 2, dtype=boxes.dtype), np.array(part[2:] * 2, dtype=boxes.dtype)
+    low, high = np.array(crop_box[:2] * 2, dtype=boxes.dtype), np.array(crop_box[2:] * 2, dtype=boxes.dtype)
     inside = boxes.clip(low, high)
     areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, boxes)]
     return inside - low, areas[0] / areas[1].clip(1e-12)
 
 
 def move_boxes(results: Record, move: Callable[[np.ndarray], np.ndarray]) -> Record:
-    """The record with ``move`` applied to its boxes; texts without a box of their own keep the whole frame."""
+    """The record with ``move`` applied to its boxes; texts without a box keep the whole frame."""
     if "boxes_xyxy_px" not in results:
         return results
     height, width = frame_size(results)
@@ -125,13 +125,13 @@ def move_boxes(results: Record, move: Callable[[np.ndarray], np.ndarray]) -> Rec
     return results | {"boxes_xyxy_px": boxes.astype(np.float32)}
 
 
-def check_no_boxes(results: Record, who: str) -> None:
-    """Refuse what boxes cannot follow.
+def check_no_boxes(results: Record, transform: str) -> None:
+    """Refuse a record with boxes where boxes cannot follow the frames.
 
     Raises:
         ValueError: If a text of the record has a box.
     """
     if any(results.get("has_box", ())):
         raise ValueError(
-            f"{results['where']}: {who} moves the picture in a way that boxes cannot follow. Leave it out."
+            f"{results['where']}: {transform} moves the image in a way that boxes cannot follow. Leave it out."
         )

@@ -1,70 +1,63 @@
-"""Images and clips from a record to tensors, with the boxes carried along.
+"""Load, resize, crop and mirror images and clips, with the boxes carried along.
 
-A transform takes a record and returns a new one; the record it was given stays as it is. Random ones draw from the
+A transform takes a record and returns a new one; its input stays unchanged. Random ones draw from the
 global generators. ``frames`` is a list of ``[H, W, 3]`` uint8 RGB arrays, one for an image; the pairs of the record are
 the lists ``texts``, ``has_box`` and ``ids`` and the ``[R, 4]`` array ``boxes_xyxy_px`` in pixels of the frames as they
-are now. Where a record has several ``images`` that are read together, they are no frames of one clip: each is cropped,
-mirrored and coloured on its own.
+are now. Several ``images`` of a record that a text attends to are no frames of one clip: each is cropped,
+mirrored and coloured separately.
 
 Shape letters: R pairs of the record, F frames.
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from torch import Tensor
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 
-from x2vlm.data.batch import Sample
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
-from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.tokenizer import mentions_side
+from x2vlm.data.record import Record, RecordError
 from x2vlm.data.transforms.geometry import (
+    CropBox,
     Size,
-    as_size,
+    are_separate_images,
     check_no_boxes,
+    checked_backend,
     clip_boxes,
     crop,
     flip_boxes,
     frame_size,
-    known_backend,
     mirror,
     move_boxes,
+    parse_size,
     resize,
-    separate,
     with_size,
 )
+from x2vlm.data.transforms.left_right_words import mentions_side, texts_of_record
 from x2vlm.registry import TRANSFORMS
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Read ``image`` (a path, bytes or an array) into ``frames``; ``extras["image_size"]`` gets its (height, width).
 
-    Of a record with ``images`` that are read together, all are read, and the size is that of the first.
+    Of a record with several ``images``, all are read, and the size is that of the first.
 
     Args:
-        max_pixels: Larger pictures are bad records: a small file may hold a picture that fills the memory.
+        max_pixels: Larger images are bad records: a small file may hold an image that fills the memory.
         max_bytes: So are larger files.
-        at_least: Decode JPEG pictures at the smallest scale, half or less, at which both sides have so many pixels or
+        at_least: Decode JPEG images at the smallest scale, half or less, at which both sides have so many pixels or
             more; ``image_size`` is that of what comes out. For large photos; the side that ``Resize`` gives, or what
-            the smallest random crop needs. Pictures with ``elems`` are read in full: boxes are annotated on all of it.
-            None reads everything in full.
+            the smallest random crop needs. Images with ``elems`` are read in full: boxes are annotated at
+            full size. None reads every image in full.
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, at_least: int | None = None) -> None:
         if min(max_pixels, max_bytes) < 1:
             raise ValueError(f"max_pixels={max_pixels} and max_bytes={max_bytes} are limits, of 1 or more")
         if at_least is not None and at_least < 1:
-            raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read pictures in full")
+            raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read images in full")
         self.max_pixels, self.max_bytes, self.at_least = max_pixels, max_bytes, at_least
 
     def transform(self, results: Record) -> Record:
@@ -73,7 +66,7 @@ class LoadImage(BaseTransform):
         Raises:
             RecordError: If an image is missing or broken, or the record has none.
         """
-        sources = results["images"] if separate(results) else [results.get("image")]
+        sources = results["images"] if are_separate_images(results) else [results.get("image")]
         if not sources or any(source is None for source in sources):
             raise RecordError(results["where"], "there is no image")
         at_least = 0 if results.get("elems") else self.at_least or 0
@@ -91,7 +84,7 @@ class Resize(BaseTransform):
     """
 
     def __init__(self, size: Size, backend: str = "torch") -> None:
-        self.size, self.backend = as_size(size), known_backend(backend)
+        self.size, self.backend = parse_size(size), checked_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Resize frames and boxes."""
@@ -103,14 +96,14 @@ class Resize(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut out a random part, drawn as torchvision draws it, and resize it (bicubic).
+    """Crop a random part, drawn as by torchvision, and resize it (bicubic).
 
     Args:
-        size: A side, or (height, width), of what comes out.
+        size: A side, or (height, width), of the output.
         scale: Least and greatest share of the area (published: 0.2 to 1 in pre-training, 0.5 to 1 in fine-tuning).
         ratio: Least and greatest width / height of the part.
         min_inside: A pair with a box stays if more than this share of its box is inside.
-        per_frame: Another part for every frame of a clip, as published. Frames then do not match each other.
+        per_frame: Another crop for every frame of a clip, as published. Frames then do not match each other.
         backend: As of :class:`Resize`.
     """
 
@@ -125,41 +118,42 @@ class RandomResizedCrop(BaseTransform):
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale is {tuple(scale)}; expected the least and the greatest share, e.g. (0.2, 1.0)")
-        self.size, self.scale, self.ratio = as_size(size), list(scale), list(ratio)
-        self.min_inside, self.per_frame, self.backend = min_inside, per_frame, known_backend(backend)
+        self.size, self.scale, self.ratio = parse_size(size), list(scale), list(ratio)
+        self.min_inside, self.per_frame, self.backend = min_inside, per_frame, checked_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Crop and resize frames and boxes.
 
         Raises:
             RecordError: If all pairs had boxes and all of them are outside.
-            ValueError: If boxes should follow parts that differ from frame to frame.
+            ValueError: If the record has boxes and crops differ from frame to frame.
         """
         frames = results["frames"]
-        if len(frames) > 1 and (self.per_frame or separate(results)):
+        if len(frames) > 1 and (self.per_frame or are_separate_images(results)):
             check_no_boxes(results, "RandomResizedCrop" + "(per_frame=True)" * self.per_frame)
-            parts = [self.draw(frame) for frame in frames]
+            crop_boxes = [self.draw(frame) for frame in frames]
         else:
-            parts = [self.draw(frames[0])] * len(frames)
-            results = self._crop_boxes(results, parts[0])
-        cut = [crop(frame, part) for frame, part in zip(frames, parts, strict=True)]
-        frames = [resize(frame, self.size, self.backend) for frame in cut]
+            crop_boxes = [self.draw(frames[0])] * len(frames)
+            results = self._crop_boxes(results, crop_boxes[0])
+        cropped = [crop(frame, box) for frame, box in zip(frames, crop_boxes, strict=True)]
+        frames = [resize(frame, self.size, self.backend) for frame in cropped]
         return move_boxes(results | {"frames": frames}, lambda boxes: boxes)
 
-    def draw(self, frame: np.ndarray) -> tuple[int, int, int, int]:
-        """A random part of the frame, (x0, y0, x1, y1) in pixels."""
+    def draw(self, frame: np.ndarray) -> CropBox:
+        """A random crop of the frame, (x0, y0, x1, y1) in pixels."""
         shape_only = torch.empty((3, *frame.shape[:2]), device="meta")
         top, left, height, width = TorchvisionCrop.get_params(shape_only, self.scale, self.ratio)
         return left, top, left + width, top + height
 
-    def _crop_boxes(self, results: Record, part: tuple[int, int, int, int]) -> Record:
+    def _crop_boxes(self, results: Record, crop_box: CropBox) -> Record:
         if not any(results.get("has_box", ())):
             return results
-        boxes, share = clip_boxes(results["boxes_xyxy_px"], part)
+        boxes, share = clip_boxes(results["boxes_xyxy_px"], crop_box)
         stays = (share > self.min_inside) | ~np.array(results["has_box"])
         if not stays.any():
             raise RecordError(results["where"], "no box is inside the random crop; crop around one with PickRegions")
-        factor = np.array([self.size[1] / (part[2] - part[0]), self.size[0] / (part[3] - part[1])] * 2, np.float32)
+        width, height = crop_box[2] - crop_box[0], crop_box[3] - crop_box[1]
+        factor = np.array([self.size[1] / width, self.size[0] / height] * 2, np.float32)
         lists = [key for key in ("texts", "has_box", "ids", "labels", "text_answers") if key in results]
         kept = {key: [v for v, stay in zip(results[key], stays, strict=True) if stay] for key in lists}
         return results | kept | {"boxes_xyxy_px": boxes[stays] * factor}
@@ -170,11 +164,11 @@ class Flip(BaseTransform):
     """Mirror left and right.
 
     Args:
-        prob: How often.
-        careful: Never where a text of the record (one of the pairs, a caption or attribute of any of its elements, its
-            question or one of its answers) tells left from right. The published image pre-training and retrieval do
-            not look (``careful=False``).
-        per_frame: Decide for every frame of a clip anew, as published. Frames then do not match each other.
+        prob: Probability.
+        careful: Never where a text of the record (of its pairs, a caption or attribute of any of its elements, its
+            question or one of its answers) mentions left or right. The published image pre-training and retrieval do
+            not check (``careful=False``).
+        per_frame: Decide for every frame of a clip separately, as published. Frames then do not match each other.
     """
 
     def __init__(self, prob: float = 0.5, careful: bool = True, per_frame: bool = False) -> None:
@@ -186,12 +180,12 @@ class Flip(BaseTransform):
         """Mirror frames and boxes, or nothing.
 
         Raises:
-            ValueError: If boxes should follow frames that are mirrored one by one.
+            ValueError: If the record has boxes and frames are mirrored separately.
         """
-        if self.careful and any(mentions_side(text) for text in said(results)):
+        if self.careful and any(mentions_side(text) for text in texts_of_record(results)):
             return results
         frames = results["frames"]
-        if len(frames) > 1 and (self.per_frame or separate(results)):
+        if len(frames) > 1 and (self.per_frame or are_separate_images(results)):
             check_no_boxes(results, "Flip" + "(per_frame=True)" * self.per_frame)
             return results | {"frames": [mirror(f) if random.random() < self.prob else f for f in frames]}
         if random.random() >= self.prob:
@@ -199,80 +193,3 @@ class Flip(BaseTransform):
         width = frame_size(results)[1]
         flipped = results | {"frames": [mirror(frame) for frame in frames]}
         return move_boxes(flipped, lambda boxes: flip_boxes(boxes, width))
-
-
-@TRANSFORMS.register_module()
-class PackSample(BaseTransform):
-    """Make the sample: frames become normalised tensors, boxes become shares of the frame.
-
-    Args:
-        mean: Subtracted from each channel of the image, whose values are 0..1.
-        std: Each channel is divided by this.
-    """
-
-    def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
-        levels = torch.arange(256, dtype=torch.float32).div(255)
-        #: ``[3, 256]``: what each level of a channel becomes, in the steps of torchvision.
-        self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
-
-    def transform(self, results: Record) -> Sample:
-        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is a picture alone."""
-        sample = Sample(
-            where=results["where"],
-            texts=results.get("texts", []),
-            ids=results.get("ids", [identity(results)]),
-            context_text=results.get("context_text"),
-            labels=results.get("labels", []),
-            answers=results.get("text_answers", []),
-            extras=results.get("extras", {}),
-        )
-        if "frames" in results:
-            sample.pixels, sample.num_contexts = self._pixels(results)
-        if results.get("masked_patches") is not None:
-            sample.masked_patches = torch.as_tensor(results["masked_patches"], dtype=torch.bool)
-        if "frames" in results and "texts" in results and sample.num_contexts == 1:
-            has_box = np.array(results["has_box"], dtype=bool)
-            sample.has_box = torch.from_numpy(has_box)
-            sample.boxes_xyxy = torch.from_numpy(self._boxes(results, has_box))
-        return sample
-
-    def _pixels(self, results: Record) -> tuple[Tensor, int]:
-        frames = [self._tensor(frame) for frame in results["frames"]]
-        if separate(results) and len(frames) > 1:
-            check_no_boxes(results, "A text that reads several pictures together")
-            sizes = sorted({tuple(frame.shape[1:]) for frame in frames})
-            if len(sizes) > 1:
-                raise ValueError(f"{results['where']}: its pictures have several sizes: {sizes}. Resize them alike.")
-            return torch.stack(frames), len(frames)
-        return (torch.stack(frames) if {"video", "clips"} & results.keys() else frames[0]), 1
-
-    def _tensor(self, frame: np.ndarray) -> Tensor:
-        """``[3, H, W]``: every level looked up."""
-        pixels = torch.empty(3, *frame.shape[:2])
-        for plane, values, out in zip(cv2.split(np.ascontiguousarray(frame)), self.values, pixels, strict=True):
-            cv2.LUT(plane, values[None], dst=out.numpy())
-        return pixels
-
-    def _boxes(self, results: Record, has_box: np.ndarray) -> np.ndarray:
-        whole = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(has_box), 1))
-        if not has_box.any():
-            return whole
-        height, width = frame_size(results)
-        pixels = np.asarray(results["boxes_xyxy_px"], dtype=np.float32)
-        return np.where(has_box[:, None], (pixels / np.array([width, height] * 2, dtype=np.float32)).clip(0, 1), whole)
-
-
-def said(results: Record) -> list[str]:
-    """Every text of the record's pairs and elements, its question and its answers."""
-    texts = [text for key in ("texts", "question", "answers") for text in _strings(results.get(key))]
-    for elem in results.get("elems", ()):
-        texts += [*_strings(elem.get("caption")), *_strings(elem.get("attributes"))]
-    return texts
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [text for each in value for text in _strings(each)] if isinstance(value, list | tuple) else []

@@ -27,6 +27,8 @@ class TimmAugment(BaseTransform):
         mean: Grey that fills what an image leaves free, 0..1 for each channel.
     """
 
+    moves_pixels = True
+
     def __init__(self, policy: str, size: int, mean: Sequence[float] = IMAGENET_MEAN) -> None:
         from timm.data.auto_augment import rand_augment_transform  # slow to import
 
@@ -49,6 +51,8 @@ class CenterCrop(BaseTransform):
         share: Of the shorter side (timm and the published ImageNet test: 224 of 256).
         backend: As of :class:`~x2vlm.data.transforms.image.Resize`.
     """
+
+    moves_pixels = True
 
     def __init__(self, size: int, share: float = 224 / 256, backend: str = "torch") -> None:
         if not 0 < share <= 1:
@@ -101,6 +105,8 @@ class CropToBox(BaseTransform):
 
     Stands right after ``LoadImage``: boxes of elements would not follow.
     """
+
+    moves_pixels = True
 
     def transform(self, results: Record) -> Record:
         """Crop every frame.

@@ -1,4 +1,4 @@
-"""Classes of records: by number, by name, or among the answers that occur often."""
+"""Labels and answers of records: classes by number or name, answers with weights, answers as classes."""
 
 import json
 from collections.abc import Sequence
@@ -10,26 +10,27 @@ from mmcv.transforms import BaseTransform
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.io.paths import existing_file
-from x2vlm.data.record import Record, RecordError, in_record
-from x2vlm.data.tokenizer import choose_text
+from x2vlm.data.record import Record, RecordError, with_record_errors
+from x2vlm.data.transforms.text_choice import choose_text
 from x2vlm.registry import TRANSFORMS
 
 UNKNOWN = ("error", "ignore")
 TRUTH = {"true": 1, "false": 0}
 
-_MOST = 2**31  # the greatest class and the greatest weight: beyond are typing errors, and numbers a tensor cannot hold
+_MAX = 2**31  # of a class and of a weight: beyond are typing errors, and numbers that a tensor cannot hold
 
 
 @TRANSFORMS.register_module()
 class PickLabel(BaseTransform):
-    """The record's ``label`` becomes the class of its texts (of its picture, where it has no texts).
+    """The record's ``label`` becomes the class of its texts (of its image, where it has no texts).
 
-    Stands after the transform that picks the texts.
+    Goes after the transform that chooses the texts.
 
     Args:
         classes: Names of the classes in order, or a file with them (see :func:`read_classes`); None: labels are numbers
             already, or true and false, also as words, which are 1 and 0.
-        unknown: What a label that is not among them is: an ``"error"`` of its record, or ``"ignore"``: no label (-100).
+        unknown: How a label that is not among them is treated: an ``"error"`` of its record, or ``"ignore"``: no label
+            (-100).
         number: Labels are numbers to predict (GLUE STS-B), not classes.
 
     Raises:
@@ -64,25 +65,25 @@ class PickLabel(BaseTransform):
         label = results["label"]
         try:
             if self.number:
-                return _within(float(label))
+                return _checked_range(float(label))
             if self.classes is None:
-                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _class_of(int(label))
+                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _checked_class(int(label))
         except (TypeError, ValueError, OverflowError) as error:
-            wanted = "a number" if self.number else "the number of a class (names need classes=...)"
-            raise RecordError(results["where"], f"its label is {label!r:.60}; expected {wanted}") from error
+            expected = "a number" if self.number else "the number of a class (names need classes=...)"
+            raise RecordError(results["where"], f"its label is {label!r:.60}; expected {expected}") from error
         name = str(label)
-        found = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
-        if found is None and self.unknown == "error":
+        index = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
+        if index is None and self.unknown == "error":
             raise RecordError(results["where"], f"its label {name!r:.60} is none of the {len(self.classes)} classes")
-        return IGNORE_INDEX if found is None else found
+        return IGNORE_INDEX if index is None else index
 
 
 @TRANSFORMS.register_module()
 class PickAnswers(BaseTransform):
     """The record's ``answers`` become those of its texts, each once and with a weight.
 
-    The weight of an answer is the share of annotators who gave it, unless the record says another. All answers also go
-    to ``extras["answers"]`` as they are, for metrics. Stands after ``PickQuestion``.
+    The weight of an answer is the share of annotators who gave it, unless the record has its own weights. All answers
+    also go to ``extras["answers"]`` unchanged, for metrics. Goes after ``PickQuestion``.
 
     Args:
         weight: Give every answer this weight instead (published: 0.5 for the answers of Visual Genome).
@@ -102,21 +103,21 @@ class PickAnswers(BaseTransform):
         answers = weighted_answers(results)
         if self.weight is not None:
             answers = [(answer, self.weight) for answer, _ in answers]
-        extras = results.get("extras", {}) | {"answers": as_given(results)}
+        extras = results.get("extras", {}) | {"answers": raw_answers(results)}
         return results | {"text_answers": [answers] * len(results["texts"]), "extras": extras}
 
 
 @TRANSFORMS.register_module()
 class AnswerLabel(BaseTransform):
-    """The record's ``answers`` become the class of its texts: answering as a choice among frequent answers.
+    """The record's ``answers`` become the class of its texts: VQA as classification among frequent answers.
 
-    Answers outside the list have no class: such a record has no label (-100), whatever is asked of it. All answers also
-    go to ``extras["answers"]``. Stands after ``PickQuestion``.
+    A record whose answers are outside the list has no label (-100). All answers also go to ``extras["answers"]``. Goes
+    after ``PickQuestion``.
 
     Args:
-        classes: The answers that can be given, in order, or a file with them (see :func:`read_classes`).
+        classes: The possible answers, in order, or a file with them (see :func:`read_classes`).
         soft: Every answer counts with its weight (a dict from class to weight; the collate function needs
-            ``num_classes``). False: the answer of the greatest weight alone, the first of equals.
+            ``num_classes``). False: only the answer of the greatest weight, the first of equals.
     """
 
     paths_or_names = ("classes",)
@@ -132,24 +133,24 @@ class AnswerLabel(BaseTransform):
         """
         answers = weighted_answers(results)
         if self.soft:
-            known = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
-            label = {index: sum(w for i, w in known if i == index) for index, _ in known}
+            classes = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
+            label = {index: sum(w for i, w in classes if i == index) for index, _ in classes}
         else:
-            label = self.classes.get(max(answers, key=lambda one: one[1])[0], IGNORE_INDEX)
-        extras = results.get("extras", {}) | {"answers": as_given(results)}
+            label = self.classes.get(max(answers, key=lambda pair: pair[1])[0], IGNORE_INDEX)
+        extras = results.get("extras", {}) | {"answers": raw_answers(results)}
         return results | {"labels": [label] * len(results["texts"]), "extras": extras}
 
 
-def _within(number: float) -> float:
-    if not -_MOST <= number <= _MOST:  # also where it is NaN
-        raise ValueError("it is no number to learn")
+def _checked_range(number: float) -> float:
+    if not -_MAX <= number <= _MAX:  # also where it is NaN
+        raise ValueError("it is no finite number in range")
     return number
 
 
-def _class_of(number: int) -> int:
+def _checked_class(number: int) -> int:
     if number != IGNORE_INDEX and number < 0:
         raise ValueError("there is no such class")
-    return _within(number)
+    return _checked_range(number)
 
 
 def weighted_answers(results: Record) -> list[tuple[str, float]]:
@@ -162,26 +163,26 @@ def weighted_answers(results: Record) -> list[tuple[str, float]]:
         RecordError: If there is none, or one is neither a text nor a text with a weight.
     """
     weights: dict[str, float] = {}
-    given = _listed(results)
-    for one in given:
-        answer, weight = one if isinstance(one, tuple | list) and len(one) == 2 else (one, 1 / len(given))
+    listed = _answer_list(results)
+    for entry in listed:
+        answer, weight = entry if isinstance(entry, tuple | list) and len(entry) == 2 else (entry, 1 / len(listed))
         if not isinstance(answer, str) or not answer.strip() or not _is_weight(weight):
-            raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {one!r:.80}")
-        in_record(results, choose_text, answer)
+            raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {entry!r:.80}")
+        with_record_errors(results, choose_text, answer)
         weights[answer.strip()] = weights.get(answer.strip(), 0.0) + weight
     return list(weights.items())
 
 
 def _is_weight(weight: Any) -> bool:
-    return isinstance(weight, int | float) and 0 <= weight <= _MOST
+    return isinstance(weight, int | float) and 0 <= weight <= _MAX
 
 
-def as_given(results: Record) -> list[str]:
+def raw_answers(results: Record) -> list[str]:
     """The answers of a record without weights, one for each annotator."""
-    return [one if isinstance(one, str) else one[0] for one in _listed(results)]
+    return [entry if isinstance(entry, str) else entry[0] for entry in _answer_list(results)]
 
 
-def _listed(results: Record) -> list:
+def _answer_list(results: Record) -> list:
     answers = results.get("answers")
     answers = [answers] if isinstance(answers, str) else answers
     if isinstance(answers, dict):  # GQA and xGQA as IGLUE has them: from answer to weight
@@ -197,11 +198,11 @@ def read_classes(classes: Sequence[str] | str | PathLike, option: str) -> dict[s
     Args:
         classes: The names in order, or a file: ``.json`` with a list of names or an object from name to number, or any
             other with one name a line.
-        option: The option that gave it, for messages.
+        option: The name of the option, for messages.
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If it is neither, is empty, or names a class twice.
+        ValueError: If it is neither, is empty, or has a class twice.
     """
     if isinstance(classes, str | PathLike):
         path = existing_file(classes, option)

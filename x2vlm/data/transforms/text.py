@@ -1,4 +1,4 @@
-"""Which text of a record the model is given: a caption or question about an image or clip, plain or parallel text."""
+"""Texts of a record: captions and questions about an image or clip, plain text, parallel text."""
 
 import random
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from x2vlm.data.record import Record, RecordError, identity, in_record
-from x2vlm.data.tokenizer import choose_text, clean_caption, clean_question, clean_text
+from x2vlm.data.record import Record, RecordError, identity, with_record_errors
+from x2vlm.data.transforms.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_or_strip, clean_question, clean_text
 from x2vlm.registry import TRANSFORMS
 
 
@@ -31,13 +32,43 @@ class PickCaption(BaseTransform):
         Raises:
             RecordError: If there is no caption (in that language), or nothing is left of it.
         """
-        text = in_record(results, choose_text, _field(results, "caption"), self.language)
-        return whole_pair(results, in_record(results, _tidy, text, self.max_words, self.clean))
+        text = with_record_errors(results, choose_text, _field(results, "caption"), self.language)
+        return pairs_with_whole(
+            results, [with_record_errors(results, clean_or_strip, text, self.max_words, self.clean)]
+        )
+
+
+@TRANSFORMS.register_module()
+class AllCaptions(BaseTransform):
+    """Pair the image or clip with all its captions, for evaluations: one image, its five captions.
+
+    Args:
+        language: Of captions by language, use this one; None uses all languages.
+        max_words: Keep so many words of each; None keeps all. (Published evaluations: 30.)
+        clean: Clean up as the published method does; False leaves case, punctuation and white-space.
+    """
+
+    def __init__(self, language: str | None = None, max_words: int | None = 30, clean: bool = True) -> None:
+        self.language, self.max_words, self.clean = language, max_words, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the pairs.
+
+        Raises:
+            RecordError: If there is no caption (in that language), or nothing is left of one.
+        """
+        texts = with_record_errors(results, all_texts, _field(results, "caption"), self.language)
+        return pairs_with_whole(results, [with_record_errors(results, self._cleaned, text) for text in texts])
+
+    def _cleaned(self, text: str) -> str:
+        if self.clean:
+            return clean_caption(text, self.max_words)
+        return text if self.max_words is None else " ".join(text.split()[: self.max_words])
 
 
 @TRANSFORMS.register_module()
 class PickQuestion(BaseTransform):
-    """Pair the image, the images together, or the clip with ``question``, which is cleaned up as published.
+    """Pair the image, images or clip with ``question``, cleaned up as published.
 
     A question is cleaned as a caption is, but inner spaces stay as they are, and only its right end is stripped.
 
@@ -56,22 +87,22 @@ class PickQuestion(BaseTransform):
         Raises:
             RecordError: If there is no question (in that language), or nothing is left of it.
         """
-        text = in_record(results, choose_text, _field(results, "question"), self.language)
+        text = with_record_errors(results, choose_text, _field(results, "question"), self.language)
         if self.clean:
-            return whole_pair(results, in_record(results, clean_question, text, self.max_words))
-        return whole_pair(results, in_record(results, _tidy, text, self.max_words, False))
+            return pairs_with_whole(results, [with_record_errors(results, clean_question, text, self.max_words)])
+        return pairs_with_whole(results, [with_record_errors(results, clean_or_strip, text, self.max_words, False)])
 
 
 @TRANSFORMS.register_module()
 class PickText(BaseTransform):
-    """Take ``text``, which has no context; where there is a ``text_pair``, both are read as one (GLUE).
+    """Take ``text``, which has no context; where there is a ``text_pair``, both are encoded as a pair (GLUE).
 
     Args:
         max_words: Keep so many words; None keeps all.
-        minimum_words: A shorter text is an error of its record.
+        minimum_words: A shorter text is a bad record.
         language: Take this language of texts by language; None takes one at random.
-        clean: Lower case, and runs of white-space become one space; otherwise only the ends are stripped, as a
-            tokenizer that tells capitals apart wants it.
+        clean: Lower case, and runs of white-space become one space; otherwise only the ends are stripped, for a
+            cased tokenizer.
     """
 
     def __init__(
@@ -90,28 +121,29 @@ class PickText(BaseTransform):
             RecordError: If there is no text (in that language), or it is too short.
         """
         text = self._text(results, "text")
-        return whole_pair(results, text if "text_pair" not in results else (text, self._text(results, "text_pair")))
+        text = text if "text_pair" not in results else (text, self._text(results, "text_pair"))
+        return pairs_with_whole(results, [text])
 
     def _text(self, results: Record, name: str) -> str:
-        text = in_record(results, choose_text, _field(results, name), self.language)
+        text = with_record_errors(results, choose_text, _field(results, name), self.language)
         if self.clean:
-            return in_record(results, clean_text, text, self.max_words, self.minimum_words)
+            return with_record_errors(results, clean_text, text, self.max_words, self.minimum_words)
         if len(text.split()) < self.minimum_words:
             raise RecordError(results["where"], f"{text!r:.80} has fewer than {self.minimum_words} words")
-        return in_record(results, _tidy, text, self.max_words, False)
+        return with_record_errors(results, clean_or_strip, text, self.max_words, False)
 
 
 @TRANSFORMS.register_module()
 class PickPair(BaseTransform):
-    """Take ``parallel`` in two languages: one is the text, the other its context; which is which is drawn.
+    """Take ``parallel`` in two languages: one is the text, the other its context, in random order.
 
     Args:
-        languages: The two languages; None draws two of those that are there.
+        languages: The two languages; None draws two of those of the record.
         max_words: Keep so many words; None keeps all.
         clean: Clean both up as captions; otherwise only their ends are stripped.
 
     Raises:
-        ValueError: If languages are given that are not two.
+        ValueError: If ``languages`` are not two different ones.
     """
 
     def __init__(
@@ -127,34 +159,34 @@ class PickPair(BaseTransform):
         Raises:
             RecordError: If one of the languages is missing or empty.
         """
-        sides = _field(results, "parallel")
-        languages = self.languages or [name for name, text in sides.items() if text]
+        by_language = _field(results, "parallel")
+        languages = self.languages or [name for name, text in by_language.items() if text]
         if len(languages) < 2:
-            raise RecordError(results["where"], f"parallel text needs two languages, got {', '.join(sides) or 'none'}")
-        pair = [in_record(results, choose_text, sides, language) for language in random.sample(list(languages), 2)]
-        context, text = (in_record(results, _tidy, side, self.max_words, self.clean) for side in pair)
-        return whole_pair(results, text) | {"context_text": context}
+            raise RecordError(
+                results["where"], f"parallel text needs two languages, got {', '.join(by_language) or 'none'}"
+            )
+        pair = [
+            with_record_errors(results, choose_text, by_language, language)
+            for language in random.sample(list(languages), 2)
+        ]
+        context, text = (
+            with_record_errors(results, clean_or_strip, sentence, self.max_words, self.clean) for sentence in pair
+        )
+        return pairs_with_whole(results, [text]) | {"context_text": context}
 
 
-def whole_pair(results: Record, text: str | tuple[str, str]) -> Record:
-    """The record with one text, about all of it."""
-    results = results | {"texts": [text], "has_box": [False], "ids": [identity(results)]}
+def pairs_with_whole(results: Record, texts: Sequence[str | tuple[str, str]]) -> Record:
+    """The record with these texts, each about the whole image or clip, all with the record's identity."""
+    count = len(texts)
+    results = results | {"texts": list(texts), "has_box": [False] * count, "ids": [identity(results)] * count}
     if "frames" not in results:
         return results
     height, width = results["frames"][0].shape[:2]
-    return results | {"boxes_xyxy_px": np.array([[0, 0, width, height]], dtype=np.float32)}
+    boxes = np.tile(np.array([0, 0, width, height], dtype=np.float32), (count, 1))
+    return results | {"boxes_xyxy_px": boxes}
 
 
 def _field(results: Record, name: str) -> Any:
     if results.get(name) is None:
         raise RecordError(results["where"], f"there is no {name}")
     return results[name]
-
-
-def _tidy(text: str, max_words: int | None, clean: bool) -> str:
-    if clean:
-        return clean_caption(text, max_words)
-    text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
-    if not text:
-        raise ValueError("the text is empty")
-    return text

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from x2vlm.data.io.atomic_files import sha256_of_file, sync, write_atomically
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.checkpoint.integrity import HASH, SUMS, digest, hash_of
-from x2vlm.weights.sharded_checkpoint import write_parts
-from x2vlm.weights.weight_files import write_plain
+from x2vlm.engine.checkpoint.integrity import HASH, SUMS, hash_of
+from x2vlm.weights.checkpoint_file import write_file
+from x2vlm.weights.sharded_checkpoint import write_sharded_checkpoint
 
 PART = ".part"  # suffix while a file is being written
 _T = TypeVar("_T")
@@ -35,11 +36,11 @@ def write_checkpoint(path: Path, content: Mapping[str, Any], sharded: bool) -> N
     try:
         if sharded:
             run_in_all_processes(lambda: _make_empty(part_of(path)) if rank() == 0 else None)
-            run_in_all_processes(lambda: write_parts(part_of(path), content))
+            run_in_all_processes(lambda: write_sharded_checkpoint(part_of(path), content))
             commit_folder(path)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_plain(part_of(path), content)
+            write_file(part_of(path), content)
             commit(path)
     except OSError as error:
         raise _save_error(path, error) from error
@@ -60,12 +61,12 @@ def commit(path: Path) -> None:
     """
     part, hash_file = part_of(path), hash_of(path)
     sync(part)
-    line = f"{digest(part)}  {path.name}\n"
+    line = f"{sha256_of_file(part)}  {path.name}\n"
     old = hash_file.read_text() if path.exists() and hash_file.exists() else ""
-    _write_text(hash_file, line + old)
+    write_atomically(hash_file, line + old)
     os.replace(part, path)
     if old:
-        _write_text(hash_file, line)
+        write_atomically(hash_file, line)
     sync(path.parent)
 
 
@@ -120,15 +121,6 @@ def remove_leftovers(folder: Path) -> None:
             hash_file.unlink()
 
 
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk (``fsync``)."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _save_error(path: Path, error: OSError) -> SaveError:
     if error.errno in _DISK_FULL:
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
@@ -141,7 +133,7 @@ def _save_error(path: Path, error: OSError) -> SaveError:
 
 def _synced_digest(file: Path) -> str:
     sync(file)
-    return digest(file)
+    return sha256_of_file(file)
 
 
 def _make_empty(folder: Path) -> None:
@@ -151,18 +143,8 @@ def _make_empty(folder: Path) -> None:
 
 def _rename_folder(path: Path, sums: Mapping[str, str]) -> None:
     part = part_of(path)
-    _write_text(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    write_atomically(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     sync(part)
     discard(path)
     os.replace(part, path)
     sync(path.parent)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = part_of(path)
-    try:
-        part.write_text(text)
-        sync(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

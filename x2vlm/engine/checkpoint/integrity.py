@@ -1,9 +1,10 @@
 """Integrity of checkpoints: SHA-256 hashes beside them, damage found by them, damaged files renamed."""
 
-import hashlib
 import os
 import zipfile
 from pathlib import Path
+
+from x2vlm.data.io.atomic_files import sha256_of_file
 
 HASH = ".sha256"  # in the format of sha256sum: `sha256sum -c iter_500.pth.sha256`
 SUMS = "SHA256SUMS"  # in a folder, the hashes of all its files: `sha256sum -c SHA256SUMS`
@@ -13,12 +14,6 @@ DAMAGED = ".damaged"  # suffix of damaged checkpoints that were renamed
 def hash_of(path: Path) -> Path:
     """The hash file of a file."""
     return path.with_name(path.name + HASH)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def damage(path: Path) -> str | None:
@@ -34,7 +29,11 @@ def damage(path: Path) -> str | None:
     if hash_file.is_file():
         hashes = [line.split()[0] for line in hash_file.read_text().splitlines() if line.strip()]
     if hashes:
-        return None if digest(path) in hashes else f"its content is not what was written: {hash_file.name} does not fit"
+        return (
+            None
+            if sha256_of_file(path) in hashes
+            else f"its content is not what was written: {hash_file.name} does not fit"
+        )
     if path.stat().st_size == 0:
         return "it is empty"
     try:
@@ -63,6 +62,6 @@ def _folder_damage(folder: Path) -> str | None:
         file = folder / Path(name).name
         if not file.is_file():
             return f"its part {file.name} is missing"
-        if digest(file) != expected:
+        if sha256_of_file(file) != expected:
             return f"the content of {file.name} is not what was written: {SUMS} does not fit"
     return None

@@ -10,8 +10,9 @@ from x2vlm.distributed import shard_like
 from x2vlm.engine.checkpoint.train_state import FRESH_KEY
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
-from x2vlm.weights.sharded_checkpoint import is_in_parts, read_parts
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry, state_of
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint, read_sharded_checkpoint
+from x2vlm.weights.weight_files import read_checkpoint, read_entry, state_of
 
 
 def read_run(filename: str | Path, model: nn.Module) -> dict[str, Any]:
@@ -21,8 +22,8 @@ def read_run(filename: str | Path, model: nn.Module) -> dict[str, Any]:
         filename: The checkpoint.
         model: The model, wrapped.
     """
-    if isinstance(model, FullySharded) and is_in_parts(filename):
-        return read_parts(filename, model.mesh)
+    if isinstance(model, FullySharded) and is_sharded_checkpoint(filename):
+        return read_sharded_checkpoint(filename, model.mesh)
     return shard_weights(read_checkpoint(filename), model)
 
 
@@ -55,6 +56,19 @@ def load_strictly(model: nn.Module, content: Mapping[str, Any], source: str | Pa
         raise CheckpointError(
             f"{source} does not fit this config's model: a run goes on with the config it was begun with.\n{error}"
         ) from error
+
+
+def refuse_average(content: Mapping[str, Any], source: str | Path) -> None:
+    """For a run that keeps no average of its weights: what such a run left has the average as its weights.
+
+    Raises:
+        CheckpointError: If the checkpoint holds an average.
+    """
+    if "ema_state_dict" in content:
+        raise CheckpointError(
+            f"{source} holds an average of the weights (EMA), which this config does not keep: its weights are the "
+            "average. Resume with the EMAHook of its run, or begin a new run from the average: load_from."
+        )
 
 
 def restore_fresh_parameters(model: nn.Module, checkpoint: str | Path) -> None:

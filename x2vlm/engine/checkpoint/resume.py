@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 from x2vlm.distributed import all_gather_objects, rank
 from x2vlm.engine.checkpoint.integrity import damage, rename_damaged
-from x2vlm.weights.sharded_checkpoint import is_in_parts
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint
 
 
 def choose_start(cfg: Config) -> list[str]:
@@ -72,7 +72,7 @@ def _check_work_dir(work_dir: str, start: Path, present: list[Path]) -> None:
 
 def _named_checkpoint(start: Path) -> Path:
     """The checkpoint that the user named, if it exists and is intact."""
-    if not start.is_file() and not is_in_parts(start):
+    if not start.is_file() and not is_sharded_checkpoint(start):
         raise CheckpointError(f"--resume: there is no checkpoint {start} (looked from {Path.cwd()}).")
     problem = damage(start)
     if problem is not None:

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
-from x2vlm.models.layers.attention import chosen
+from x2vlm.models.layers.attention import chosen_backend
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import HOOKS
 
@@ -54,7 +54,7 @@ def compile_blocks(model: nn.Module, **options: Any) -> list[nn.Module]:
     on_cpu = next(blocks[0].parameters()).device.type == "cpu"
     if on_cpu and options.get("backend", "inductor") == "inductor" and not _cpp_compiler():
         raise ValueError("compiling blocks for a CPU needs a C++ compiler. Install g++, or set CXX, or leave it out.")
-    torch.compiler.assume_constant_result(chosen)  # it probes attention backends: nothing to trace
+    torch.compiler.assume_constant_result(chosen_backend)  # it probes attention backends: nothing to trace
     share_code(len(blocks))
     for block in blocks:
         # Layers of transformers that recompute their activations would draw other dropout when compiled.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from x2vlm.evaluation.metrics.recall import best_ranks, no_positive
 from x2vlm.gallery.candidates import NOT_SCORED
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 
 
 def ranks_from_candidates(scores: Tensor, candidates: Tensor, row_ids: Tensor, column_ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.gallery.candidates import NOT_SCORED
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 
 
 def best_ranks(scores: Tensor, row_ids: Tensor, column_ids: Tensor) -> Tensor:

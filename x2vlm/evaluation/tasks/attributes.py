@@ -13,14 +13,15 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
-from x2vlm.data.padding import padded_tokens
-from x2vlm.data.tokenizer import clean_caption, tokenize
+from x2vlm.data.collate.padding import padded_tokens
+from x2vlm.data.tokenizer import tokenize
+from x2vlm.data.transforms.text_cleaning import clean_caption
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.metrics.average_precision import average_precision
 from x2vlm.evaluation.record_fields import extras_by_text
 from x2vlm.evaluation.scorers import scorers
 from x2vlm.evaluation.tasks.attribute_templates import OBJECT_TEMPLATES, TEMPLATES, Attribute, read_attributes
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import join_texts, to_cpu
 from x2vlm.models.outputs import Context, TextStates

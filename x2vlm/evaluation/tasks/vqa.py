@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.data.transforms.labels import read_classes
 from x2vlm.distributed import all_gather_lists, rank
@@ -113,6 +113,10 @@ class VQAMetric:
         self.k, self.first_token, self.chunk = k, first_token, chunk
         self.num_beams, self.max_tokens, self.by = num_beams, max_tokens, tuple(by)
         self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
+
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {self.objective: ("rank" if self.mode == "rank" else "write",)}
 
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Answer everything that the loaders of all processes yield, each its own share.

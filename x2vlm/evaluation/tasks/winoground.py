@@ -16,7 +16,7 @@ from x2vlm.distributed import all_gather_lists
 from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.scorers import scorers
-from x2vlm.gallery.nan_check import check_not_nan
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.registry import METRICS

@@ -11,7 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from x2vlm.inference.report.charts import Chart, Curve, smooth, subsample
 from x2vlm.inference.report.example_cards import ExampleCard
 from x2vlm.inference.report.history import Series, evaluation_series, read_evaluations, read_scalars
-from x2vlm.inference.report.result_tables import headlines, is_grounding_accuracy, readable, result_tables
+from x2vlm.inference.report.result_tables import (
+    by_evaluation,
+    headlines,
+    is_grounding_accuracy,
+    readable,
+    result_tables,
+)
 
 OBJECTIVES = {
     "loss_itc": "ITC: contrastive",
@@ -135,7 +141,7 @@ def loss_charts(scalars: Series) -> list[Chart]:
 def progress_charts(evaluations: Series) -> list[Chart]:
     """R@1 and grounding accuracy by iteration, with the baselines dashed."""
     charts = []
-    for name, metrics in _grouped_series(evaluations).items():
+    for name, metrics in by_evaluation(evaluations).items():
         wanted = {
             "i2t_r1": ("i2t R@1", 0, False),
             "t2i_r1": ("t2i R@1", 1, False),
@@ -154,11 +160,3 @@ def progress_charts(evaluations: Series) -> list[Chart]:
 def _curve(stream: str, points: Sequence[tuple[float, float]], color: int) -> Curve:
     smoothed = smooth(points, max(1, len(points) // 25))
     return Curve(stream, subsample(smoothed, MAX_POINTS), color, raw=subsample(points, MAX_POINTS))
-
-
-def _grouped_series(evaluations: Series) -> dict[str, Series]:
-    grouped: dict[str, Series] = {}
-    for key, points in evaluations.items():
-        name, _, metric = key.rpartition("/")
-        grouped.setdefault(name, {})[metric] = points
-    return grouped

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,9 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-def by_evaluation(results: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Metrics by evaluation: ``{"image/r1": 3.0}`` -> ``{"image": {"r1": 3.0}}``."""
-    grouped: dict[str, dict[str, float]] = {}
+def by_evaluation(results: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    """Metrics (or their curves) by evaluation: ``{"image/r1": 3.0}`` -> ``{"image": {"r1": 3.0}}``."""
+    grouped: dict[str, dict[str, Value]] = {}
     for key, value in results.items():
         name, _, metric = key.rpartition("/")
         grouped.setdefault(name, {})[metric] = value

@@ -5,6 +5,7 @@ from timm.models import beit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from x2vlm.models.vision.grid_cells import check_cells
 from x2vlm.models.vision.vision_blocks import RelativeBlock
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
@@ -22,7 +23,7 @@ class BEiT2(nn.Module):
         num_heads: Attention heads; one per 64 of width where not given.
         drop_path: Stochastic depth of the last block; earlier blocks linearly less.
         layer_scale: Start value of the residual scales.
-        mask_token: Have a token that stands for patches to be guessed (masked image modelling).
+        mask_token: Add a mask token, for masked image modelling.
         checkpoint: BEiT-2 weights (safetensors, or a plain tensor file), in timm's or the original naming; tables of
             relative positions are resized to ``image_size``.
         attention: Attention backend.
@@ -60,6 +61,7 @@ class BEiT2(nn.Module):
         self.net.head = nn.Identity()
         self.grid: tuple[int, int] = self.net.patch_embed.grid_size
         self.image_size: tuple[int, int] = self.net.patch_embed.img_size
+        check_cells(self.image_size, self.grid, self.net.patch_embed.patch_size, "BEiT2")
         self.width = width
         self.net.blocks = nn.ModuleList(RelativeBlock(block, self.grid, attention) for block in self.net.blocks)
         self.net.init_weights()
@@ -74,7 +76,7 @@ class BEiT2(nn.Module):
         return {f"net.{name}" for name in self._loaded}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, None]:

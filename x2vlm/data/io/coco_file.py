@@ -1,0 +1,134 @@
+"""COCO annotation files: parsed into pycocotools' index, with broken entries left out and counted."""
+
+import contextlib
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from x2vlm.data.io.paths import existing_file
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+# What reading a broken entry raises.
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+_MAX_LOGGED = 5  # broken entries of a kind that the log names
+
+
+def load_coco(path: str | PathLike, option: str, kinds: Iterable[str], dropped: Counter[str]) -> "COCO":
+    """The annotations of a file, indexed by pycocotools; broken entries are left out and counted.
+
+    Args:
+        path: The file.
+        option: The option that named it, for messages.
+        kinds: The lists that it needs: ``images``, and what of :data:`CHECKS` its annotations are.
+        dropped: Broken entries are added here, by kind.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is no COCO file of that kind, or no entry of a list can be used.
+    """
+    from pycocotools.coco import COCO
+
+    path = existing_file(path, option)
+    checks = {_LISTS.get(kind, kind): CHECKS[kind] for kind in kinds}
+    coco = COCO()
+    coco.dataset = _parse(path, option, checks)
+    for name, check in checks.items():
+        entries = coco.dataset[name]
+        coco.dataset[name] = list(_valid_entries(entries, name, check, path, dropped))
+        if entries and not coco.dataset[name]:
+            reason = _first_reason(check, entries)
+            raise ValueError(f"{option}: {path}: none of its {len(entries)} {name} can be used: {reason}")
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        coco.createIndex()
+    return coco
+
+
+def image_size(image: dict[str, Any]) -> tuple[float, float]:
+    """(width, height) of an entry of ``images`` in pixels, infinite where they are missing."""
+    return image.get("width", np.inf), image.get("height", np.inf)
+
+
+def _parse(path: Path, option: str, lists: Iterable[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option}: {path} is no COCO annotation file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{option}: {path} is no COCO annotation file: it holds a {type(content).__name__}")
+    missing = [name for name in lists if not isinstance(content.get(name), list)]
+    if missing:
+        raise ValueError(f"{option}: {path} is no COCO annotation file of this kind: it lacks {', '.join(missing)}")
+    return content
+
+
+def _valid_entries(
+    entries: list[Any], name: str, check: Callable[[dict], None], path: Path, dropped: Counter[str]
+) -> Iterator[dict]:
+    reason = f"broken entry of {name}"
+    for number, entry in enumerate(entries):
+        try:
+            check(entry)
+            yield entry
+        except _BROKEN as error:
+            dropped[reason] += 1
+            if dropped[reason] <= _MAX_LOGGED:
+                sentence = f"{path}: {name}[{number}] is left out: {error!r:.200}"
+                print_log(sentence, logger="current", level=logging.WARNING)
+
+
+def _first_reason(check: Callable[[dict], None], entries: list[Any]) -> str:
+    try:
+        check(entries[0])
+    except _BROKEN as error:
+        return f"the first one: {error!r:.200}"
+    raise AssertionError("the check fails")
+
+
+def _check_image(image: dict[str, Any]) -> None:
+    _check_types(image, id=int | str, file_name=str)
+    if not all(isinstance(side, int | float) and side > 0 for side in image_size(image)):
+        raise ValueError(f"its width and height are {image_size(image)!r:.60}")
+
+
+def _check_caption(annotation: dict[str, Any]) -> None:
+    _check_types(annotation, id=int | str, image_id=int | str, caption=str)
+
+
+def _check_category(category: dict[str, Any]) -> None:
+    _check_types(category, id=int, name=str)
+
+
+def _check_box(annotation: dict[str, Any]) -> None:
+    _check_types(annotation, id=int | str, image_id=int | str, category_id=int, bbox=list)
+    numbers = [float(value) if isinstance(value, int | float) else np.nan for value in annotation["bbox"]]
+    if len(numbers) != 4 or not np.isfinite(numbers).all():
+        raise ValueError(f"its bbox is {annotation['bbox']!r:.60}; expected four numbers")
+    np.array(annotation.get("att_vec") or [], dtype=np.int8)
+
+
+def _check_types(entry: dict[str, Any], **types: Any) -> None:
+    for name, expected in types.items():
+        value = entry[name]
+        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) >= 2**53):
+            raise TypeError(f"its {name} is {value!r:.60}")
+
+
+CHECKS: dict[str, Callable[[dict], None]] = {
+    "images": _check_image,
+    "captions": _check_caption,
+    "boxes": _check_box,
+    "categories": _check_category,
+}
+"""What entries are checked for, by kind."""
+
+_LISTS = {"captions": "annotations", "boxes": "annotations"}

@@ -1,0 +1,70 @@
+"""Text clean-up as published: case, punctuation, white-space and a limit of words."""
+
+import re
+
+_PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(",.'!?\"()*#:;~-/", " "))
+_SPACES = re.compile(r"\s{2,}")
+
+
+def clean_caption(text: str, max_words: int | None = None) -> str:
+    """A caption, cleaned up as the published method does.
+
+    Lower case; each of ``, . ' ! ? " ( ) * # : ; ~ - /`` becomes a space, ``<person>`` becomes ``person``, runs of
+    white-space become one space, the ends are stripped.
+
+    Args:
+        text: The raw caption.
+        max_words: Keep so many words; None keeps all. (Published: the number of tokens, which are cut later anyway.)
+
+    Raises:
+        ValueError: If nothing is left.
+    """
+    cleaned = _SPACES.sub(" ", _without_punctuation(text)).rstrip("\n").strip(" ")
+    return _first_words(cleaned, max_words, text)
+
+
+def clean_question(text: str, max_words: int | None = None) -> str:
+    """A question: as a caption, but inner spaces stay as they are, and only the right end is stripped.
+
+    Raises:
+        ValueError: If nothing is left.
+    """
+    return _first_words(_without_punctuation(text).rstrip("\n").rstrip(" "), max_words, text)
+
+
+def clean_text(text: str, max_words: int | None = None, minimum_words: int = 1) -> str:
+    """A sentence of plain text: lower case and white-space only; punctuation stays.
+
+    Raises:
+        ValueError: If it has fewer than ``minimum_words`` words.
+    """
+    cleaned = _SPACES.sub(" ", text.lower()).rstrip("\n").strip(" ")
+    if len(cleaned.split()) < minimum_words:
+        raise ValueError(f"{text!r:.80} has fewer than {minimum_words} words")
+    return _first_words(cleaned, max_words, text)
+
+
+def clean_or_strip(text: str, max_words: int | None, clean: bool) -> str:
+    """A caption, cleaned up, or only with its ends stripped.
+
+    Raises:
+        ValueError: If nothing is left.
+    """
+    if clean:
+        return clean_caption(text, max_words)
+    text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
+    if not text:
+        raise ValueError("the text is empty")
+    return text
+
+
+def _without_punctuation(text: str) -> str:
+    return text.lower().translate(_PUNCTUATION_TO_SPACE).replace("<person>", "person")
+
+
+def _first_words(text: str, max_words: int | None, raw: str) -> str:
+    if max_words is not None:
+        text = " ".join(text.split(" ")[:max_words])
+    if not text.strip():
+        raise ValueError(f"nothing is left of the text {raw!r:.80} after clean-up")
+    return text
