@@ -3,7 +3,7 @@
 import pytest
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.required_weights import check_required, is_there
+from x2vlm.engine.checkpoint.required_weights import check_required, is_there
 
 BEIT = "beitv2_base_patch16_224_pt1k_ft21k.pth of the BEiT-2 release"
 
