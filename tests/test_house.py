@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference"]
+ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference", "export", "hub", "app"]
 GROUND = [
     "registry",
     "boxes",

@@ -8,10 +8,18 @@ from importlib import import_module
 from x2vlm import __version__
 from x2vlm.signatures import suggestion
 
-# name -> (module that has ``main(argv) -> int | None``, what it does)
+# name -> (module with ``main(argv) -> int | None``, or "module:function", what it does)
 COMMANDS = {
     "train": ("x2vlm.commands.train", "train a config"),
     "test": ("x2vlm.commands.test", "evaluate a checkpoint"),
+    "match": ("x2vlm.commands.infer:match", "which of these texts fits an image"),
+    "ground": ("x2vlm.commands.infer:ground", "where in an image is what a phrase describes"),
+    "ask": ("x2vlm.commands.infer:ask", "answer a question about an image"),
+    "caption": ("x2vlm.commands.infer:caption", "write a caption for an image"),
+    "search": ("x2vlm.commands.infer:search", "find the images in a folder that a text describes"),
+    "explain": ("x2vlm.commands.infer:explain", "which parts of an image a text rests on"),
+    "app": ("x2vlm.commands.app", "a page and a REST API that serve a model"),
+    "export": ("x2vlm.commands.export", "write a model as ONNX or torch.export graphs"),
     "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
@@ -72,9 +80,10 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     """
     from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
-    module, _ = COMMANDS[command]
+    module, _, function = COMMANDS[command][0].partition(":")
     try:
-        return import_module(module).main(sys.argv[1:] if argv is None else argv) or 0
+        call = getattr(import_module(module), function or "main")
+        return call(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

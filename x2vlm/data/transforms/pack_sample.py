@@ -28,6 +28,7 @@ class PackSample(BaseTransform):
     """
 
     def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
+        self.mean, self.std = tuple(mean), tuple(std)
         levels = torch.arange(256, dtype=torch.float32).div(255)
         #: ``[3, 256]``: the normalised value of each level of a channel, computed in the steps of torchvision.
         self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()

@@ -93,7 +93,7 @@ class BEiT2(nn.Module):
         if masked_patches is not None:
             self._check_masked(masked_patches, tokens)
             tokens = torch.where(masked_patches[..., None], self.net.mask_token, tokens)
-        tokens = torch.cat([self.net.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.net.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.net.blocks:
             recompute = self.net.grad_checkpointing and self.training
             tokens = recomputed(block, tokens, use_reentrant=False) if recompute else block(tokens)
