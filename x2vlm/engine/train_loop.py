@@ -12,6 +12,7 @@ from torch import nn
 from x2vlm.data.batch import Batch
 from x2vlm.data.streams import Stream
 from x2vlm.distributed import all_gather_objects, world_size
+from x2vlm.engine.checkpoint.final_test import test_best
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.distributed.stall import RankProgress, explaining_stalls
 from x2vlm.engine.epoch_length import check_global_batch, epoch_length
@@ -20,7 +21,6 @@ from x2vlm.engine.failures.bad_record_report import report_bad_records
 from x2vlm.engine.failures.data_workers import WorkerWatch, saving_on_data_failure
 from x2vlm.engine.failures.last_step import describe_last_checkpoint, save_last_step
 from x2vlm.engine.failures.update_guard import UpdateGuard
-from x2vlm.engine.final_test import test_best
 from x2vlm.engine.hooks.data_waits import DataWaits
 from x2vlm.engine.loader_facade import LoaderFacade
 from x2vlm.engine.metrics_log import METRICS_FILE, evaluated_iterations

@@ -26,7 +26,7 @@ def with_test_set(config, **changes):
     cfg["evaluations"]["held_out"]["metric"] = dict(type="TinyRising")
     cfg["evaluations"]["secret"] = dict(cfg["evaluations"]["held_out"], at_end=True)
     cfg["train_cfg"] |= dict(val_interval=1)
-    cfg["custom_imports"] = dict(imports=["tests.engine.test_final_test"])
+    cfg["custom_imports"] = dict(imports=["tests.engine.checkpoint.test_final_test"])
     TinyRising.seen.clear()
     return cfg
 
