@@ -1,6 +1,7 @@
 """MSRVTT-QA: JSON arrays of `video`, `question`, `answer`; a choice among answers. Paths start from `data_root`.
 
-`answers.json` is the list of answers; the published model has 1500.
+`answers.json` is the list of answers, 1500 as published. Frames are those at one a second; training questions have 40
+words at most, the others 50.
 """
 
 data_root = "data/msrvtt_qa"
@@ -9,8 +10,8 @@ loading = dict(allow_missing=("objectives.classification", "frame_positions"))
 objectives = dict(classification=dict(type="Classification", num_classes=1500))
 keys = dict(image=None, id=("question_id", "id"))
 test_pipeline = [
-    dict(type="SampleFrames", num_frames=5, training=False),
-    dict(type="PickQuestion", max_words=40),
+    dict(type="SampleFrames", fps=1, num_frames=5, training=False),
+    dict(type="PickQuestion", max_words=50),
     dict(type="AnswerLabel", classes="answers.json", soft=False),
     dict(type="Resize", size=320),
     dict(type="PackSample"),
@@ -23,7 +24,7 @@ streams = dict(
             image_root="videos",
             keys=keys,
             pipeline=[
-                dict(type="SampleFrames", num_frames=5),
+                dict(type="SampleFrames", fps=1, num_frames=5),
                 dict(type="PickQuestion", max_words=40),
                 dict(type="AnswerLabel", classes="answers.json", soft=False),
                 dict(type="RandomResizedCrop", size=320, scale=(0.5, 1.0), per_frame=True),
@@ -52,5 +53,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", unknown="wrong"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/accuracy"

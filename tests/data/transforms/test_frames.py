@@ -1,3 +1,5 @@
+import base64
+import json
 import random
 from collections import Counter
 
@@ -8,7 +10,14 @@ from hypothesis import strategies as st
 
 from x2vlm.building import ConfigError
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import FrameList, SampleFrames, gather_frames, join_captions, sample_indices
+from x2vlm.data.transforms.frames import (
+    EverySoOften,
+    FrameList,
+    SampleFrames,
+    gather_frames,
+    join_captions,
+    sample_indices,
+)
 from x2vlm.data.transforms.image import Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
@@ -199,3 +208,44 @@ def test_joined_clips_become_a_sample_with_a_frame_axis():
 def test_a_number_without_meaning_is_named(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} is 0"):
         SampleFrames(**option)
+
+
+def test_so_many_frames_a_second_are_looked_at():
+    every = EverySoOften(Paced(75, 29.97), 1, "a:1")
+    assert every.indices == [0, 29, 59]
+    assert every.get([2, 0]) == [59, 0]
+    assert EverySoOften(Paced(3, 0.5), 1, "a:1").indices == [0, 1, 2]
+
+
+def test_a_file_that_does_not_tell_its_pace_is_refused():
+    with pytest.raises(RecordError, match="does not say how many frames a second"):
+        EverySoOften(Paced(3, 0.0), 1, "a:1")
+
+
+def test_clips_that_do_not_continue_each_other_are_not_joined():
+    apart = SampleFrames(num_frames=9, training=False).transform(record(clips=clips(4, 4), is_continuous=False))
+    assert apart["caption"] == "words 0"
+    assert max(values(apart)) == 3
+
+
+def test_frames_in_a_json_file_are_in_base64(tmp_path, png):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([base64.b64encode(png(size=(10, 8))).decode()] * 2))
+    made = SampleFrames(num_frames=2, training=False).transform(dict(where="a:1", video=file))
+    assert len(made["frames"]) == 2
+    file.write_text("{}")
+    with pytest.raises(RecordError, match="expected a list of frames in base64"):
+        SampleFrames(num_frames=2).transform(dict(where="a:1", video=file))
+
+
+class Paced:
+    """A clip whose frames are their numbers."""
+
+    def __init__(self, count, fps):
+        self.count, self.fps = count, fps
+
+    def __len__(self):
+        return self.count
+
+    def get(self, indices):
+        return list(indices)
