@@ -10,6 +10,7 @@
 - ``elems``: objects and regions of the image: ``bb`` (x, y, width, height in pixels), ``caption``, and perhaps
   ``attributes`` (a string or a list) and ``kind``. Names of categories are of kind ``object``, descriptions in words
   are of kind ``region``. ``extras`` of an element are for metrics.
+- ``stated_size``: (width, height) of the image on which the boxes were annotated, where the annotation says it.
 - ``text``: a sentence of plain text; ``text_pair``: a second one that is read with it (GLUE).
 - ``parallel``: a dict from language to the same sentence.
 - ``question``: as ``caption``; ``answers``: a list of strings, one for each annotator, or of (string, weight).

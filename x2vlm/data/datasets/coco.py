@@ -1,35 +1,27 @@
 """COCO annotation files: captions, the boxes of categories and their attributes, per picture."""
 
-import contextlib
-import io
-import json
-import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
+from x2vlm.data.io.box_rules import Box, conventions_that_fit, proposed, xywh_inside
+from x2vlm.data.io.coco_file import CAPTIONS, INSTANCES, read_coco, stated_size
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import existing_file, existing_folder, inside
+from x2vlm.data.io.paths import existing_folder, inside
 from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
 
-if TYPE_CHECKING:
-    from pycocotools.coco import COCO
-
 HAVE = ("captions", "boxes")
 
-Box = tuple[float, float, float, float]
-
-_WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-_NAMED = 5  # broken entries of a kind that the log names
+_FEW_WRONG, _MANY_WRONG = 5, 0.05  # boxes, and their share, from which on a whole file looks wrong
 
 
 @DATASETS.register_module()
@@ -37,9 +29,11 @@ class Coco(Adapter):
     """Pictures of COCO with their captions, their boxes, or both.
 
     A box becomes an element whose caption is the name of its category, of kind ``object``. Crowds (``iscrowd``) and
-    boxes without area are dropped and counted in ``dropped``, as are broken entries, of which the log names the first;
-    other boxes are cut to their picture. A picture marked ``has_boxes: false`` was not looked at by annotators of
-    boxes: it has no elements, but is not an empty picture either. The identity is the picture's id. Boxes annotated
+    boxes that are none (smaller than a pixel, or far outside their picture) are dropped and counted in ``dropped``, as
+    are broken entries, of which the log names the first; a small overhang is cut. Where many boxes lie outside and
+    would fit by another convention, the file is refused. The width and height that the file states are compared with
+    the picture when it is read (``LoadImage``). A picture marked ``has_boxes: false`` was not looked at by annotators
+    of boxes: it has no elements, but is not an empty picture either. The identity is the picture's id. Boxes annotated
     with attributes (``att_vec`` of OVAD: for each attribute 1 has it, 0 has it not, -1 unknown) have them as
     ``extras["attributes"]`` of their element.
 
@@ -76,9 +70,12 @@ class Coco(Adapter):
         self.dropped: Counter[str] = Counter()
         self._files: dict[int, str] = {}
         self._captions = {} if captions_file is None else self._read_captions(captions_file)
+        self._sizes: dict[int, tuple[float, float]] = {}
         self._categories: dict[int, str] = {}
         self._attributes: dict[int, list[np.ndarray | None]] = {}
         self._boxes = {} if instances_file is None else self._read_boxes(instances_file)
+        if captions_file is not None and instances_file is not None:
+            _check_that_they_meet(self._captions, self._boxes, captions_file, instances_file)
         self._name = Path(captions_file or instances_file).name
         ids = [image for image in self._files if self._is_record(image, require)]
         self.ids = [ids[row] for row in Subset.of(subset).rows(len(ids), lambda row: str(ids[row]))]
@@ -101,6 +98,8 @@ class Coco(Adapter):
             attributes = self._attributes.get(image, ())
             rows = zip_longest(self._boxes[image].tolist(), attributes)
             record["elems"] = [self._element(*row, attributes=known) for row, known in rows]
+            if np.isfinite(self._sizes[image]).all():
+                record["stated_size"] = self._sizes[image]
         return {**record, "extras": {}}
 
     def _element(
@@ -114,7 +113,7 @@ class Coco(Adapter):
         return all(has[name] for name in require) and any(has.values())
 
     def _read_captions(self, path: str | PathLike) -> dict[int, list[str]]:
-        coco = self._opened(path, "captions_file", {"images": _check_image, "annotations": _check_caption})
+        coco = read_coco(path, "captions_file", CAPTIONS, self.dropped)
         self._files |= {image: entry["file_name"] for image, entry in coco.imgs.items()}
         captions: dict[int, list[str]] = defaultdict(list)
         for annotation in coco.dataset["annotations"]:
@@ -123,21 +122,31 @@ class Coco(Adapter):
 
     def _read_boxes(self, path: str | PathLike) -> dict[int, np.ndarray]:
         """``[n, 5]`` by picture: x, y, width, height in pixels, and the category's id."""
-        checks = {"images": _check_image, "annotations": _check_box, "categories": _check_category}
-        coco = self._opened(path, "instances_file", checks)
+        coco = read_coco(path, "instances_file", INSTANCES, self.dropped)
         self._files |= {image: entry["file_name"] for image, entry in coco.imgs.items()}
         self._categories = {category: entry["name"] for category, entry in coco.cats.items()}
-        sizes = {image: _size(entry) for image, entry in coco.imgs.items() if entry.get("has_boxes", True)}
+        sizes = {image: stated_size(entry) for image, entry in coco.imgs.items() if entry.get("has_boxes", True)}
+        self._sizes |= sizes
         rows: dict[int, list[list[float]]] = {image: [] for image in sizes}
         attributes: dict[int, list[list[int] | None]] = {image: [] for image in sizes}
+        kept = 0
+        wrong: list[tuple[Box, tuple[float, float]]] = []
         for annotation in coco.dataset["annotations"]:
-            box = cut(annotation["bbox"], *sizes.get(annotation["image_id"], (0, 0)))
-            reason = self._reason_to_drop(annotation, annotation["image_id"] in sizes, box)
+            image = annotation["image_id"]
+            reason = self._reason_to_drop(annotation, image in sizes)
             if reason is None:
-                rows[annotation["image_id"]].append([*box, annotation["category_id"]])
-                attributes[annotation["image_id"]].append(annotation.get("att_vec"))
+                try:
+                    box = xywh_inside(annotation["bbox"], *sizes[image])
+                except ValueError as error:
+                    reason = "smaller than a pixel" if "smaller" in str(error) else "outside its image"
+                    wrong.append((annotation["bbox"], sizes[image]))
+            if reason is None:
+                kept += 1
+                rows[image].append([*box, annotation["category_id"]])
+                attributes[image].append(annotation.get("att_vec"))
             else:
                 self.dropped[reason] += 1
+        _check_convention(wrong, kept, path)
         self._attributes = {
             image: [None if one is None else np.array(one, dtype=np.int8) for one in known]
             for image, known in attributes.items()
@@ -147,109 +156,32 @@ class Coco(Adapter):
             print_log(f"{path}: boxes dropped: {dict(self.dropped)}", logger="current")
         return {image: np.array(found, dtype=np.float64).reshape(-1, 5) for image, found in rows.items()}
 
-    def _opened(self, path: str | PathLike, option: str, checks: dict[str, Callable[[dict], None]]) -> "COCO":
-        """The annotations in pycocotools' shape, without the entries that are none: those are counted and named.
-
-        Raises:
-            ValueError: If the file is no COCO file of that kind.
-        """
-        from pycocotools.coco import COCO
-
-        path = existing_file(path, option)
-        coco = COCO()
-        coco.dataset = _parsed(path, option, checks)
-        for name, check in checks.items():
-            entries = coco.dataset[name]
-            coco.dataset[name] = list(self._in_order(entries, name, check, path))
-            if entries and not coco.dataset[name]:
-                raise ValueError(
-                    f"{option}: {path}: none of its {len(entries)} {name} can be used: {_why(check, entries)}"
-                )
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints as it works
-            coco.createIndex()
-        return coco
-
-    def _in_order(self, entries: list[Any], name: str, check: Callable[[dict], None], path: Path) -> Iterator[dict]:
-        for number, entry in enumerate(entries):
-            try:
-                check(entry)
-                yield entry
-            except _WRONG as error:
-                self.dropped[f"broken entry of {name}"] += 1
-                if self.dropped[f"broken entry of {name}"] <= _NAMED:
-                    shown = f"{path}: {name}[{number}] is left out: {error!r:.200}"
-                    print_log(shown, logger="current", level=logging.WARNING)
-
-    def _reason_to_drop(self, annotation: dict[str, Any], has_boxes: bool, box: Box) -> str | None:
+    def _reason_to_drop(self, annotation: dict[str, Any], has_boxes: bool) -> str | None:
         if not has_boxes:
             return "picture without boxes"
         if annotation["category_id"] not in self._categories:
             return "unknown category"
-        if annotation.get("iscrowd", 0):
-            return "iscrowd"
-        return None if box[2] > 0 and box[3] > 0 else "no area"
+        return "iscrowd" if annotation.get("iscrowd", 0) else None
 
 
-def _size(image: dict[str, Any]) -> tuple[float, float]:
-    return image.get("width", np.inf), image.get("height", np.inf)
+def _check_convention(wrong: list[tuple[Box, tuple[float, float]]], kept: int, path: str | PathLike) -> None:
+    """Refuse a file whose boxes follow another convention.
 
-
-def cut(box: Sequence[float], width: float, height: float) -> Box:
-    """The part of a box (x, y, width, height) that lies in a picture of that size.
-
-    Boxes of COCO are rounded, and some reach out of their picture by a hundredth of a pixel or more. A box all outside
-    has no width or no height left.
+    Raises:
+        ValueError: If many boxes are none, and nearly all of those would be some by another convention.
     """
-    x, y = max(0.0, float(box[0])), max(0.0, float(box[1]))
-    right, bottom = min(box[0] + box[2], width), min(box[1] + box[3], height)
-    return x, y, right - x, bottom - y
+    if len(wrong) < max(_FEW_WRONG, _MANY_WRONG * (len(wrong) + kept)):
+        return
+    hint = proposed([conventions_that_fit(box, *size) for box, size in wrong if np.isfinite(size).all()])
+    if hint:
+        raise ValueError(f"instances_file: {path}: {len(wrong)} of its {len(wrong) + kept} boxes are none{hint}")
 
 
-def _parsed(path: Path, option: str, wanted: Iterable[str]) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{option}: {path} is no COCO annotation file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{option}: {path} is no COCO annotation file: it holds a {type(content).__name__}")
-    missing = [name for name in wanted if not isinstance(content.get(name), list)]
-    if missing:
-        raise ValueError(f"{option}: {path} is no COCO annotation file of this kind: it lacks {', '.join(missing)}")
-    return content
-
-
-def _why(check: Callable[[dict], None], entries: list[Any]) -> str:
-    try:
-        check(entries[0])
-    except _WRONG as error:
-        return f"the first one: {error!r:.200}"
-    raise AssertionError("it was found wrong before")
-
-
-def _check_image(image: dict[str, Any]) -> None:
-    _check(image, id=int | str, file_name=str)
-    if not all(isinstance(side, int | float) and side > 0 for side in _size(image)):
-        raise ValueError(f"its width and height are {_size(image)!r:.60}")
-
-
-def _check_caption(annotation: dict[str, Any]) -> None:
-    _check(annotation, id=int | str, image_id=int | str, caption=str)
-
-
-def _check_category(category: dict[str, Any]) -> None:
-    _check(category, id=int, name=str)
-
-
-def _check_box(annotation: dict[str, Any]) -> None:
-    _check(annotation, id=int | str, image_id=int | str, category_id=int, bbox=list)
-    numbers = [float(one) if isinstance(one, int | float) else np.nan for one in annotation["bbox"]]
-    if len(numbers) != 4 or not np.isfinite(numbers).all():
-        raise ValueError(f"its bbox is {annotation['bbox']!r:.60}; expected four numbers")
-    np.array(annotation.get("att_vec") or [], dtype=np.int8)
-
-
-def _check(entry: dict[str, Any], **types: Any) -> None:
-    for name, wanted in types.items():
-        value = entry[name]
-        if not isinstance(value, wanted) or (isinstance(value, int) and abs(value) >= 2**53):
-            raise TypeError(f"its {name} is {value!r:.60}")
+def _check_that_they_meet(captions: dict, boxes: dict, captions_file: Any, instances_file: Any) -> None:
+    """Raises ValueError if no picture has both captions and boxes because ids are text here and numbers there."""
+    if captions and boxes and not captions.keys() & boxes.keys() and {*map(str, captions)} & {*map(str, boxes)}:
+        one, other = next(iter(captions)), next(iter(boxes))
+        raise ValueError(
+            f"captions_file: {captions_file} and instances_file: {instances_file} do not meet: picture ids are "
+            f"{one!r} in the first and {other!r} in the second. Write both as numbers or both as text."
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.annotations import named, pick, read_captions, read_elements
+from x2vlm.data.io.annotations import named, pick, read_captions, read_elements, read_size
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, inside
@@ -28,7 +28,9 @@ KEYS: dict[str, Any] = {
     "question": "question",
     "answers": ("answers", "answer"),
     "label": "label",
-    "id": ("id", "image_id"),
+    "id": ("image_id", "id"),
+    "width": "width",
+    "height": "height",
     "extras": (),
 }
 
@@ -174,6 +176,7 @@ class JsonLines(Adapter):
             said["elems"] = [{"bb": box, "caption": said.pop("caption", None)}]
         if "elems" in said:
             said["elems"] = read_elements(said["elems"], where, self.kind)
+            said |= read_size(line, self.keys["width"], self.keys["height"], where)
         if not said and pick(line, self.keys["clips"]) is None:
             wanted = [self.keys[name] for name in ("caption", "elems", "question", "label")]
             raise RecordError(where, f"says nothing: none of the keys {wanted} is there, only {sorted(line)}")

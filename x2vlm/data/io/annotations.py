@@ -85,3 +85,17 @@ def read_elements(value: Any, where: str, kind: str | None = None) -> list[dict[
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise RecordError(where, f"elems: expected a list of objects, got {value!r:.80}")
     return [{"kind": kind, **one} for one in value] if kind else value
+
+
+def read_size(data: Mapping[str, Any], width: Keys, height: Keys, where: str) -> dict[str, tuple[float, float]]:
+    """``stated_size``, the size in pixels of the image that boxes were annotated on; nothing where it is not stated.
+
+    Raises:
+        RecordError: If what is stated is no size.
+    """
+    sides = pick(data, width), pick(data, height)
+    if None in sides:
+        return {}
+    if not all(isinstance(side, int | float) and 0 < side < 2**31 for side in sides):
+        raise RecordError(where, f"width and height: expected numbers of pixels, got {sides!r:.80}")
+    return {"stated_size": sides}
