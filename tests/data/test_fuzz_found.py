@@ -102,7 +102,7 @@ def test_an_example_of_nlvr_that_is_none_is_told(write_lines, write_tar, changes
 
 def test_broken_entries_of_a_coco_file_are_left_out_counted_and_named(tmp_path, monkeypatch):
     log = []
-    monkeypatch.setattr("x2vlm.data.datasets.coco.print_log", lambda text, **options: log.append(text))
+    monkeypatch.setattr("x2vlm.data.io.coco_file.print_log", lambda text, **options: log.append(text))
     images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}, {"id": 2}, None, {"id": [], "file_name": "b"}]
     whole = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}
     boxes = [whole, whole | {"bbox": [10**400, 0, 1, 1]}, whole | {"image_id": None}, whole | {"bbox": ["1"] * 4}, 7]

@@ -2,6 +2,7 @@
 
 - ``where``: its place, e.g. ``train.jsonl:17``; always there.
 - ``id``: identity of what it shows; two records with one identity show the same thing.
+- ``own_id``: in joined data sets, the identity within its own data set.
 - ``image``: a path, the bytes of a picture, or an ``[H, W, 3]`` uint8 RGB array.
 - ``images``: several of these, which every text of the record reads together (two in NLVR2).
 - ``video``: the path or bytes of a video file, or a list of frames, each as ``image`` is.

@@ -271,3 +271,21 @@ def test_real_captions_are_read_with_other_keys(shared):
     data = JsonLines(file, keys=dict(image="member", caption=dict(en="captions", zh="captions_zh"), id="key"))
     assert len(data) == 557
     assert all(len(data.record(i)["caption"]["zh"]) == 5 for i in range(557))
+
+
+def test_captions_of_one_picture_are_one_identity_though_each_has_an_id(write_lines):
+    lines = [{"id": 100 + n, "image_id": n // 5, "image": f"{n // 5}.png", "caption": "a dog"} for n in range(20)]
+    data = JsonLines(write_lines(*lines))
+    assert len({data.record(n)["id"] for n in range(20)}) == 4
+
+
+def test_one_file_under_several_identities_is_told(write_lines, monkeypatch):
+    said = []
+    monkeypatch.setattr("x2vlm.data.datasets.jsonl.print_log", lambda text, **_: said.append(text))
+    file = write_lines(*({"id": n, "image": f"{n // 5}.png", "caption": "a dog"} for n in range(20)))
+    JsonLines(file, keys=dict(id=None))
+    assert said == []
+    JsonLines(file)
+    assert [text[:80] for text in said] == [
+        "train.jsonl:2: 0.png is shown under the identities '0' and '1'. Records that sho"
+    ]

@@ -1,14 +1,16 @@
 """Several data sets one after the other, as one."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
+from x2vlm.data.batch import Sample
 from x2vlm.data.datasets.base import Adapter, through
-from x2vlm.data.record import Record
+from x2vlm.data.record import Record, identity
 from x2vlm.registry import DATASETS
 
 
@@ -16,10 +18,14 @@ from x2vlm.registry import DATASETS
 class Concat(Adapter):
     """The records of several data sets, of the first one first; each goes through the pipeline of its own data set.
 
+    Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the first
+    data set is called here. The name it has there is the record's ``own_id``.
+
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
         times: How often each data set's records come in a pass; None: all once. ``(2, 1)`` doubles the first.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
+        join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same pictures).
 
     Raises:
         ValueError: If there is no data set, or ``times`` does not fit them.
@@ -30,8 +36,10 @@ class Concat(Adapter):
         datasets: Sequence[dict | Dataset],
         times: Sequence[int] | None = None,
         pipeline: Sequence[dict | Callable] = (),
+        join_ids: bool = False,
     ) -> None:
         super().__init__(pipeline)
+        self.join_ids = join_ids
         self.datasets = [build(DATASETS, one, path=f"datasets[{i}]") for i, one in enumerate(datasets)]
         self.times = [1] * len(self.datasets) if times is None else list(times)
         if not self.datasets:
@@ -57,7 +65,7 @@ class Concat(Adapter):
             RecordError: If it cannot be used.
         """
         which, row = self.place(index)
-        return self.datasets[which].record(row)
+        return self._set_apart(self.datasets[which].record(row), which)
 
     def __getitem__(self, index: int) -> Any:
         """The record at ``index`` after the transforms of its data set, and then those of this one.
@@ -68,5 +76,14 @@ class Concat(Adapter):
         """
         self._check(index)
         which, row = self.place(index)
-        result = self.datasets[which][row]
+        result = self._set_apart(self.datasets[which][row], which)
         return through(self.pipeline, result, result["where"]) if self.pipeline else result
+
+    def _set_apart(self, result: Any, which: int) -> Any:
+        """A record or a sample, whose identities say which data set they belong to."""
+        if self.join_ids or len(self.datasets) == 1:
+            return result
+        if isinstance(result, Sample):
+            return replace(result, ids=[f"{which}/{one}" for one in result.ids])
+        named = {"id": f"{which}/{identity(result)}", "own_id": result.get("own_id", identity(result))}
+        return result | named | ({"ids": [f"{which}/{one}" for one in result["ids"]]} if "ids" in result else {})

@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from mmengine.logging import print_log
 
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
@@ -35,6 +38,9 @@ KEYS: dict[str, Any] = {
 }
 
 
+_LOOKED_AT = 1000  # records whose identities are compared when the adapter is made
+
+
 @DATASETS.register_module()
 class JsonLines(Adapter):
     """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
@@ -51,7 +57,8 @@ class JsonLines(Adapter):
             or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
             language to key, ``images`` one from any name to key where each picture has a key of its own. ``bb`` is
             where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
-            ``extras`` lists the keys that go to ``extras`` for metrics.
+            ``extras`` lists the keys that go to ``extras`` for metrics. The identity is ``image_id`` where it is there,
+            else ``id``, else the file. ``width`` and ``height`` are compared with the picture where there are boxes.
         image_format: ``"auto"``, ``"path"`` or ``"base64"``.
         kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
         pipeline: Transforms.
@@ -88,6 +95,7 @@ class JsonLines(Adapter):
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
         self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        self._warn_of_split_identities()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,6 +121,24 @@ class JsonLines(Adapter):
             return str(identity)
         key, value = named(line, self.keys["image"]) or named(line, self.keys["video"]) or ("", None)
         return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(row)
+
+    def _warn_of_split_identities(self) -> None:
+        """Look at the first records: captions of one picture under several identities would be each other's negatives."""
+        owners: dict[str, str] = {}
+        for row in self.rows[:_LOOKED_AT].tolist():
+            try:
+                line = self.lines.json(row)
+            except RecordError:
+                continue  # told when it is read
+            file, identity = pick(line, self.keys["image"]) or pick(line, self.keys["video"]), self._identity(row, line)
+            if isinstance(file, str) and owners.setdefault(file, identity) != identity:
+                told = (
+                    f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
+                    f"{identity!r:.60}. Records that show the same thing need one identity: keys=dict(id=...) names it, "
+                    "and keys=dict(id=None) takes the file."
+                )
+                print_log(told, logger="current", level=logging.WARNING)
+                return
 
     def _shown(self, line: dict, root: Path, where: str) -> Record:
         """What the record shows: ``image``, ``images`` or ``video``, and ``clips``."""
