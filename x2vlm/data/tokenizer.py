@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _TO_SPACE = str.maketrans(dict.fromkeys(",.'!?\"()*#:;~-/", " "))
+_WIDTHLESS = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 _SPACES = re.compile(r"\s{2,}")
 
 # Left and right, by the beginnings of words; a word too many only leaves a picture unflipped.
@@ -72,13 +73,20 @@ def _without_signs(text: str) -> str:
 def _first_words(text: str, max_words: int | None, raw: str) -> str:
     if max_words is not None:
         text = " ".join(text.split(" ")[:max_words])
-    if not text.strip():
+    if is_blank(text):
         raise ValueError(f"nothing is left of the text {raw!r:.80} after clean-up")
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it is empty, or white-space and characters without width."""
+    return not text.translate(_WIDTHLESS).strip()
+
+
 def choose_text(value: str | Sequence | dict, language: str | None = None) -> str:
     """One text: of a list one at random, of a dict by language one language at random unless one is named.
+
+    Of a list, empty texts are left out.
 
     Raises:
         ValueError: If there is none (in that language), or it is no text.
@@ -86,6 +94,7 @@ def choose_text(value: str | Sequence | dict, language: str | None = None) -> st
     if isinstance(value, dict):
         value = _in_language(value, language)
     if isinstance(value, list | tuple):
+        value = [one for one in value if not (isinstance(one, str) and is_blank(one))]
         if not value:
             raise ValueError("the list of texts is empty")
         value = random.choice(value)

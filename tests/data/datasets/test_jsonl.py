@@ -289,3 +289,9 @@ def test_one_file_under_several_identities_is_told(write_lines, monkeypatch):
     assert [text[:80] for text in said] == [
         "train.jsonl:2: 0.png is shown under the identities '0' and '1'. Records that sho"
     ]
+
+
+def test_a_line_of_blanks_is_no_record(write_lines):
+    line = {"image": "a.png", "caption": "a dog"}
+    data = JsonLines(write_lines(line, "   ", "\t \r", " " + json.dumps(line)))
+    assert [data.record(n)["where"] for n in range(len(data))] == ["train.jsonl:1", "train.jsonl:4"]

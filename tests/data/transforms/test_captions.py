@@ -43,7 +43,15 @@ def test_words_are_counted_with_and_without_clean_up():
     assert AllCaptions(max_words=None, clean=False)(record(" A dog, "))["texts"] == [" A dog, "]
 
 
-@pytest.mark.parametrize("caption", [None, [], ["a dog", " . "], {"en": "a dog"}])
+@pytest.mark.parametrize("caption", [None, [], [" . ", "", " \u200b"], {"en": "a dog"}])
 def test_a_record_without_usable_captions_is_bad(caption):
     with pytest.raises(RecordError, match=r"^a:1: "):
         build(TRANSFORMS, dict(type="AllCaptions", language="de"))(record(caption))
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_one_empty_caption_of_five_costs_that_caption_alone_and_is_counted(clean):
+    captions = ["a dog", "", "two dogs", "\u200b\u200b ", "a cat"]
+    found = AllCaptions(clean=clean).transform(record(captions))
+    assert found["texts"] == ["a dog", "two dogs", "a cat"]
+    assert (len(found["ids"]), len(found["has_box"]), found["extras"]) == (3, 3, {"dropped_texts": 2})

@@ -18,8 +18,8 @@ from x2vlm.registry import DATASETS
 class Concat(Adapter):
     """The records of several data sets, of the first one first; each goes through the pipeline of its own data set.
 
-    Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the first
-    data set is called here. The name it has there is the record's ``own_id``.
+    Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the
+    first data set is called here. The name it has there is the record's ``own_id``.
 
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.

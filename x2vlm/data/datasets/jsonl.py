@@ -123,7 +123,7 @@ class JsonLines(Adapter):
         return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(row)
 
     def _warn_of_split_identities(self) -> None:
-        """Look at the first records: captions of one picture under several identities would be each other's negatives."""
+        """Look at the first records: captions of one picture under several identities would be negatives."""
         owners: dict[str, str] = {}
         for row in self.rows[:_LOOKED_AT].tolist():
             try:
@@ -134,8 +134,8 @@ class JsonLines(Adapter):
             if isinstance(file, str) and owners.setdefault(file, identity) != identity:
                 told = (
                     f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
-                    f"{identity!r:.60}. Records that show the same thing need one identity: keys=dict(id=...) names it, "
-                    "and keys=dict(id=None) takes the file."
+                    f"{identity!r:.60}. Records that show the same thing need one identity: keys=dict(id=...) names "
+                    "it, and keys=dict(id=None) takes the file."
                 )
                 print_log(told, logger="current", level=logging.WARNING)
                 return

@@ -15,6 +15,7 @@ from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.record import RecordError
 
 _CHUNK = 2**24
+_BLANKS = b" \t\r"
 _WHITE = re.compile(r"[ \t\r\n]*")
 
 
@@ -178,5 +179,11 @@ def _line_starts(path: Path, skip_blank: bool) -> tuple[np.ndarray, np.ndarray |
     if not skip_blank:
         return starts, None
     lengths = ends - starts
-    blank = (lengths == 0) | ((lengths == 1) & (data[np.minimum(starts, size - 1)] == ord("\r")))
+    blank = lengths == 0
+    # A line that begins with a blank may hold nothing else; few do.
+    doubtful = np.flatnonzero(
+        ~blank & (lengths < _CHUNK) & np.isin(data[np.minimum(starts, size - 1)], np.frombuffer(_BLANKS, np.uint8))
+    )
+    for row in doubtful.tolist():
+        blank[row] = not data[starts[row] : ends[row]].tobytes().strip(_BLANKS)
     return (starts[~blank], np.flatnonzero(~blank)) if blank.any() else (starts, None)

@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.tokenizer import choose_text, clean_caption, every_text
+from x2vlm.data.tokenizer import choose_text, clean_caption, every_text, is_blank
 from x2vlm.data.transforms.elements import Box, Element, as_kinds, languages_of, of_kinds, usable
 from x2vlm.data.transforms.geometry import Part, clip_boxes, crop, frame_size
 from x2vlm.registry import TRANSFORMS
@@ -147,7 +147,8 @@ class PickPhrases(BaseTransform):
         captions = []
         for language in [self.language] if self.language else languages_of(elem):
             first = f"{every_text(elem['attributes'], language)[0]} " if elem.get("attributes") else ""
-            captions += [f"{first}{caption}" for caption in every_text(elem.get("caption"), language)]
+            said = [caption for caption in every_text(elem.get("caption"), language) if not is_blank(caption)]
+            captions += [f"{first}{caption}" for caption in said]
         if not captions:
             raise ValueError("it has no caption")
         return [clean_caption(caption, self.max_words) for caption in captions]

@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity, in_record
-from x2vlm.data.tokenizer import choose_text, clean_caption, clean_question, clean_text
+from x2vlm.data.tokenizer import choose_text, clean_caption, clean_question, clean_text, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -155,6 +155,6 @@ def _tidy(text: str, max_words: int | None, clean: bool) -> str:
     if clean:
         return clean_caption(text, max_words)
     text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
-    if not text:
+    if is_blank(text):
         raise ValueError("the text is empty")
     return text
