@@ -10,7 +10,7 @@ objectives = dict(classification=dict(type="Classification", num_classes=1500))
 keys = dict(image=None, id=("question_id", "id"))
 test_pipeline = [
     dict(type="SampleFrames", num_frames=5, training=False),
-    dict(type="PickQuestion", max_words=40),
+    dict(type="PickQuestion", max_words=40, clean="published"),
     dict(type="AnswerLabel", classes="answers.json", soft=False),
     dict(type="Resize", size=320),
     dict(type="PackSample"),
@@ -24,7 +24,7 @@ streams = dict(
             keys=keys,
             pipeline=[
                 dict(type="SampleFrames", num_frames=5),
-                dict(type="PickQuestion", max_words=40),
+                dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="AnswerLabel", classes="answers.json", soft=False),
                 dict(type="RandomResizedCrop", size=320, scale=(0.5, 1.0), per_frame=True),
                 dict(type="Flip", per_frame=True),

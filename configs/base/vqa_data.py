@@ -13,7 +13,7 @@ objectives = dict(answer=dict(type="AnswerGeneration", decoder=dict(depth=6)))
 keys = dict(extras=("question_id",))
 train_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=40),
+    dict(type="PickQuestion", max_words=40, clean="published"),
     dict(type="PickAnswers"),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -22,7 +22,7 @@ train_pipeline = [
 ]
 genome_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=40),
+    dict(type="PickQuestion", max_words=40, clean="published"),
     dict(type="PickAnswers", weight=0.5),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -59,7 +59,7 @@ evaluations = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=40),
+                dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="Resize", size=768),
                 dict(type="PackSample"),
             ],

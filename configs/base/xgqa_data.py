@@ -21,7 +21,7 @@ streams = dict(
             keys=dict(id=None),
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=40),
+                dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="PickAnswers"),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
                 dict(type="Flip"),
@@ -44,7 +44,7 @@ evaluations = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=40),
+                dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="PickAnswers"),
                 dict(type="Resize", size=384),
                 dict(type="PackSample"),

@@ -14,6 +14,7 @@ from x2vlm.data.tokenizer import (
     clean_text,
     every_text,
     hf_tokenizer,
+    is_blank,
     mentions_side,
     tokenize,
 )
@@ -190,3 +191,14 @@ def test_a_tokenizer_whose_vocabulary_was_not_found_is_refused(tmp_path):
 def test_a_tokenizer_that_is_nowhere_is_an_error_with_a_way_out():
     with pytest.raises(ValueError, match=r"no tokenizer can be read from 'no-such/tokenizer'.*BertVocab"):
         hf_tokenizer("no-such/tokenizer")
+
+
+def test_the_published_clean_up_of_questions_keeps_signs_of_people_and_line_ends():
+    raw = "Is <person>\nleft-handed? \n"
+    assert clean_question(raw) == "is person\nleft handed"
+    assert clean_question(raw, published=True) == "is <person>\nleft handed  \n"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff \u2060"])
+def test_what_shows_nothing_is_blank(text):
+    assert is_blank(text) and not is_blank(text + "a")

@@ -45,12 +45,19 @@ def clean_caption(text: str, max_words: int | None = None) -> str:
     return _first_words(cleaned, max_words, text)
 
 
-def clean_question(text: str, max_words: int | None = None) -> str:
+def clean_question(text: str, max_words: int | None = None, published: bool = False) -> str:
     """A question: as a caption, but inner spaces stay as they are, and only the right end is stripped.
+
+    Args:
+        text: The raw question.
+        max_words: Keep so many words; None keeps all.
+        published: Keep ``<`` and ``>`` of ``<person>``, and line ends wherever they are, as the release does.
 
     Raises:
         ValueError: If nothing is left.
     """
+    if published:
+        return _first_words(text.lower().translate(_TO_SPACE).rstrip(" "), max_words, text)
     return _first_words(_without_signs(text).rstrip("\n").rstrip(" "), max_words, text)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.text import PickCaption, PickPair, PickText
+from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
 
 PARALLEL = {"en": "A dog!", "de": "Ein Hund.", "zh": ""}
 
@@ -76,3 +76,11 @@ def test_languages_that_are_not_two_are_refused(languages):
 
 def test_a_record_without_identity_is_its_own():
     assert PickText()({"where": "train.jsonl:17", "text": "dog"})["ids"] == ["train.jsonl:17"]
+
+
+def test_a_question_is_cleaned_up_as_published_if_asked_to():
+    record = {"where": "a:1", "question": "Is <person> here?"}
+    assert PickQuestion()(record)["texts"] == ["is person here"]
+    assert PickQuestion(clean="published")(record)["texts"] == ["is <person> here"]
+    with pytest.raises(ValueError, match="clean is 'yes'"):
+        PickQuestion(clean="yes")

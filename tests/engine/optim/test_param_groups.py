@@ -155,3 +155,13 @@ def test_torchs_adam_is_fused_on_gpus_unless_the_config_says_how(kind):
 @pytest.mark.parametrize("kind", ["SGD", "PublishedAdamW"])
 def test_other_optimizers_are_left_as_they_are(kind):
     assert fused_option(dict(type=kind, lr=0.1), {"cuda"}, spread=False) == {}
+
+
+def test_the_word_head_learns_at_the_rate_of_the_text_encoder():
+    rates = learning_rates(1e-5, vision_lr=2e-5, text_lr=8e-5)
+    names = ["objectives.mlm.dense.weight", "objectives.caption.bias", "objectives.itm.head.0.weight"]
+    assert group_names(names, set(), rates) == {
+        "text/decay": ["objectives.mlm.dense.weight"],
+        "text/no_decay": ["objectives.caption.bias"],
+        "base/decay": ["objectives.itm.head.0.weight"],
+    }

@@ -128,8 +128,8 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
 
     The clip is cut into ``num_frames`` segments of equal length; where that does not come out even, some are a frame
     longer: random ones in training, else the first ones. Of each segment a random frame is taken in training, else the
-    first. A clip with fewer frames gives all of them: in training, random ones are repeated in place; else it starts
-    over.
+    first. A clip with fewer frames gives all of them, some repeated in place, as published: random ones in training,
+    else the first ones.
 
     Args:
         total: Frames there are, at least 1.
@@ -139,7 +139,7 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
     if total < num_frames:
         if training:
             return sorted([*range(total), *random.choices(range(total), k=num_frames - total)])
-        return [index % total for index in range(num_frames)]
+        return sorted(index % total for index in range(num_frames))
     length, longer = divmod(total, num_frames)
     lengths = [length + 1] * longer + [length] * (num_frames - longer)
     if training:

@@ -44,10 +44,16 @@ class PickQuestion(BaseTransform):
     Args:
         language: Take this language of questions by language; None takes one at random.
         max_words: Keep so many words; None keeps all (the tokens are cut anyway).
-        clean: Clean the question up; otherwise only its ends are stripped.
+        clean: Clean the question up; otherwise only its ends are stripped. ``"published"``: keep ``<``, ``>`` and line
+            ends, as the release does.
+
+    Raises:
+        ValueError: If ``clean`` is something else.
     """
 
-    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool = True) -> None:
+    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool | str = True) -> None:
+        if clean not in (True, False, "published"):
+            raise ValueError(f"clean is {clean!r}; expected True, False or 'published'")
         self.language, self.max_words, self.clean = language, max_words, clean
 
     def transform(self, results: Record) -> Record:
@@ -58,7 +64,9 @@ class PickQuestion(BaseTransform):
         """
         text = in_record(results, choose_text, _field(results, "question"), self.language)
         if self.clean:
-            return whole_pair(results, in_record(results, clean_question, text, self.max_words))
+            return whole_pair(
+                results, in_record(results, clean_question, text, self.max_words, self.clean == "published")
+            )
         return whole_pair(results, in_record(results, _tidy, text, self.max_words, False))
 
 
