@@ -24,6 +24,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
+_LONGEST_REASON = 600  # characters
+
 
 class RecordError(Exception):
     """One record that cannot be used; the others still can.
@@ -34,10 +36,11 @@ class RecordError(Exception):
 
     Args:
         where: The place of the record, e.g. ``train.jsonl:17``.
-        reason: What is wrong with it.
+        reason: What is wrong with it; cut where it quotes more of the data than anybody reads.
     """
 
     def __init__(self, where: str, reason: str) -> None:
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 4]} ..."
         super().__init__(where, reason)  # both in args: the error survives the way out of a worker process
         self.where = where
         self.reason = reason

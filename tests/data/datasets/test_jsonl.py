@@ -295,3 +295,13 @@ def test_a_line_of_blanks_is_no_record(write_lines):
     line = {"image": "a.png", "caption": "a dog"}
     data = JsonLines(write_lines(line, "   ", "\t \r", " " + json.dumps(line)))
     assert [data.record(n)["where"] for n in range(len(data))] == ["train.jsonl:1", "train.jsonl:4"]
+
+
+def test_frames_in_base64_are_read_under_any_key_and_a_reason_is_cut_to_a_line(write_lines, png):
+    frames = [text64(png()), text64(png())]
+    data = JsonLines(write_lines({"video": frames, "caption": "a dog"}, {"video": ["A?" * 5000], "caption": "x"}))
+    assert data.record(0)["video"] == [png(), png()]
+    outside = JsonLines(write_lines({"image": "../" + "a?" * 5000, "caption": "x"}))
+    with pytest.raises(RecordError) as told:
+        outside.record(0)
+    assert len(str(told.value)) < 700

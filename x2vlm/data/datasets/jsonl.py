@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -38,6 +39,10 @@ KEYS: dict[str, Any] = {
 }
 
 
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
+_SHORTEST_BASE64 = 64  # characters of the smallest picture
+_BEGINNINGS = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")  # JPEG, PNG, WEBP, GIF
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _LOOKED_AT = 1000  # records whose identities are compared when the adapter is made
 
 
@@ -46,8 +51,9 @@ class JsonLines(Adapter):
     """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
 
     Pictures and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
-    base64, what stands under any other key is a path. A list of pictures is a list of frames, whatever its key, but for
-    ``images``: these are read together. A string under the video key is the path of a video file.
+    base64, what stands under any other key is a path, unless it begins as a picture in base64 or is too long for a
+    path. A list of pictures is a list of frames, whatever its key, but for ``images``: these are read together. A
+    string under the video key is the path of a video file.
 
     Args:
         ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
@@ -120,7 +126,8 @@ class JsonLines(Adapter):
         if identity is not None:
             return str(identity)
         key, value = named(line, self.keys["image"]) or named(line, self.keys["video"]) or ("", None)
-        return str(value) if isinstance(value, str | int) and self._holds_paths(key) else self.lines.where(row)
+        is_path = isinstance(value, str | int) and self._holds_paths(key) and not is_base64_file(value)
+        return str(value) if is_path else self.lines.where(row)
 
     def _warn_of_split_identities(self) -> None:
         """Look at the first records: captions of one picture under several identities would be negatives."""
@@ -131,7 +138,7 @@ class JsonLines(Adapter):
             except RecordError:
                 continue  # told when it is read
             file, identity = pick(line, self.keys["image"]) or pick(line, self.keys["video"]), self._identity(row, line)
-            if isinstance(file, str) and owners.setdefault(file, identity) != identity:
+            if isinstance(file, str) and not is_base64_file(file) and owners.setdefault(file, identity) != identity:
                 told = (
                     f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
                     f"{identity!r:.60}. Records that show the same thing need one identity: keys=dict(id=...) names "
@@ -183,7 +190,7 @@ class JsonLines(Adapter):
         return {**shown, "caption": read_captions(clip, self.keys["caption"], where)}
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
-        if file or self._holds_paths(key):
+        if (file or self._holds_paths(key)) and not (self.image_format == "auto" and is_base64_file(value)):
             return inside(root, self.names(value, where), where)
         return from_base64(value, where)
 
@@ -214,6 +221,13 @@ def _extra(line: dict, key: str, where: str) -> Any:
     if found is None:
         raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
     return found[1]
+
+
+def is_base64_file(value: Any) -> bool:
+    """Whether a text is a file in base64 and no path: it begins as pictures do, or is longer than names may be."""
+    if not isinstance(value, str) or len(value) < _SHORTEST_BASE64:
+        return False
+    return (value.startswith(_BEGINNINGS) or len(value) > _LONGEST_NAME) and _BASE64.fullmatch(value) is not None
 
 
 def from_base64(value: Any, where: str) -> bytes:

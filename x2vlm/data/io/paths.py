@@ -92,7 +92,7 @@ def inside(root: PathLike, name: str, where: str) -> Path:
     base = os.path.abspath(root)
     path = os.path.abspath(os.path.join(base, name))
     if os.path.commonpath([base, path]) != base:
-        raise RecordError(where, f"{name!r} lies outside the folder {base}")
+        raise RecordError(where, f"{name!r:.200} lies outside the folder {base}")
     return Path(path)
 
 

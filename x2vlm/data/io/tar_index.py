@@ -19,6 +19,7 @@ _LONGEST_NAME = 4096
 _LARGEST = 2**60
 _LARGEST_HEADER = 2**20
 _READS_AT_END = 8
+_BLOCK = 512  # bytes of a header
 
 # What tarfile raises for broken headers, found by damaging them.
 _BROKEN = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, EOFError, struct.error)
@@ -109,6 +110,11 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
                     raise tarfile.ReadError(f"a name of {len(name)} bytes, or a size of {member.size}, is none")
                 if member.isreg() and not member.issparse():
                     found.append((name, member.offset_data, member.size))
+            # Behind the last member, tarfile takes anything for the end: half a header, or one that is damaged.
+            file.seek(tar.offset)
+            rest = file.read(_BLOCK).rstrip(b"\0")
+            if rest:
+                problem = f"the tar ends early: it breaks inside a header at byte {tar.offset:,}"
     except OSError as error:
         problem = error.strerror or str(error)
     except _BROKEN as error:
