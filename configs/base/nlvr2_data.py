@@ -18,6 +18,7 @@ streams = dict(
             type="JsonLines",
             ann_file="nlvr2_train.json",
             image_root="images",
+            num_images=2,
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
@@ -38,7 +39,12 @@ streams = dict(
 evaluations = dict(
     dev=dict(
         dataset=dict(
-            type="JsonLines", ann_file="nlvr2_dev.json", image_root="images", keys=keys, pipeline=test_pipeline
+            type="JsonLines",
+            ann_file="nlvr2_dev.json",
+            image_root="images",
+            num_images=2,
+            keys=keys,
+            pipeline=test_pipeline,
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
@@ -47,7 +53,12 @@ evaluations = dict(
     ),
     test=dict(
         dataset=dict(
-            type="JsonLines", ann_file="nlvr2_test.json", image_root="images", keys=keys, pipeline=test_pipeline
+            type="JsonLines",
+            ann_file="nlvr2_test.json",
+            image_root="images",
+            num_images=2,
+            keys=keys,
+            pipeline=test_pipeline,
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),

@@ -4,6 +4,7 @@ Shape letters: B texts, U distinct contexts, K contexts that a text reads togeth
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from torch.utils.data import default_collate
 
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.data.batch import Batch, Sample
+from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.masking import Masking, TokenMasker
 from x2vlm.data.padding import padded, padded_tokens
 from x2vlm.data.targets import answer_tensors, label_tensors, of_pairs
@@ -87,9 +88,12 @@ class PairCollate:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch; contexts of which no pair is kept are left out of it. No pair gives an empty batch.
 
+        A sample whose text reads another number of pictures than most is left out, and named in ``bad``.
+
         Raises:
             ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes).
         """
+        drawn, (samples, bad) = len(samples), _of_one_number(samples)
         wordless = _only_pictures(samples)
         pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or wordless)])
         used = sorted({s for s, _ in pairs})
@@ -109,7 +113,8 @@ class PairCollate:
             where=[kept[s].where for s, _ in pairs],
             texts=[as_one(text) for text in texts],
             extras=[sample.extras for sample in kept],
-            drawn=len(samples),
+            bad=bad,
+            drawn=drawn,
         )
 
     def _kept(self, pairs: Pairs) -> Pairs:
@@ -156,6 +161,18 @@ class PairCollate:
         return {}
 
 
+def _of_one_number(samples: Sequence[Sample]) -> tuple[list[Sample], list[BadRecord]]:
+    """The samples whose texts read as many pictures as most do (the more of equals), and the others as bad records."""
+    counts = Counter(sample.num_contexts for sample in samples if sample.pixels is not None)
+    if len(counts) < 2:
+        return list(samples), []
+    most = max(counts, key=lambda number: (counts[number], number))
+    odd = [sample for sample in samples if sample.pixels is not None and sample.num_contexts != most]
+    reason = "its text reads {} pictures, and those of the others in its batch {}"
+    bad = [BadRecord(sample.where, reason.format(sample.num_contexts, most)) for sample in odd]
+    return [sample for sample in samples if not any(sample is one for one in odd)], bad
+
+
 def _only_pictures(samples: Sequence[Sample]) -> bool:
     """Whether the samples are pictures without texts; records of regions are not, even where none is left.
 
@@ -174,15 +191,12 @@ def _only_pictures(samples: Sequence[Sample]) -> bool:
 
 def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
     """Every picture once, and which one each pair looks at; text ``b`` reads all pictures of sample ``owner[b]``."""
-    together = sorted({sample.num_contexts for sample in samples})
     shapes = sorted({tuple(sample.pixels.shape[sample.num_contexts > 1 :]) for sample in samples})
-    if len(together) > 1:
-        raise ValueError(f"texts that read different numbers of pictures in a batch: {together}")
     if len(shapes) > 1:
         raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
-    if together == [1]:
+    count = samples[0].num_contexts
+    if count == 1:
         return {"pixels": default_collate([sample.pixels for sample in samples]), "owner": owner}
-    count = together[0]
     return {
         "pixels": torch.cat([sample.pixels for sample in samples]),
         "owner": (owner[:, None] * count + torch.arange(count)).flatten(),

@@ -79,7 +79,7 @@ class SeededCollate:
         else:
             nothing = torch.zeros(0, 0, dtype=torch.long)
             batch = Batch(text_ids=nothing, text_mask=nothing.bool())
-        return replace(batch, bad=bad, drawn=len(samples) + len(bad))
+        return replace(batch, bad=[*bad, *batch.bad], drawn=len(samples) + len(bad))
 
 
 def make_loader(

@@ -305,3 +305,17 @@ def test_frames_in_base64_are_read_under_any_key_and_a_reason_is_cut_to_a_line(w
     with pytest.raises(RecordError) as told:
         outside.record(0)
     assert len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize("indent", [1, 4])
+def test_one_object_over_several_lines_is_told_for_what_it_is(tmp_path, indent):
+    tree = {"images": [{"image": "a.png", "caption": "a dog"}]}
+    (tmp_path / "a.json").write_text(json.dumps(tree, indent=indent))
+    with pytest.raises(ValueError, match=r"a\.json is one JSON object over several lines"):
+        JsonLines(tmp_path / "a.json")
+
+
+def test_a_record_with_one_picture_of_two_is_a_bad_one(write_lines):
+    data = JsonLines(write_lines({"images": ["a.png"], "caption": "both"}), num_images=2)
+    with pytest.raises(RecordError, match=r"shows 1 pictures together; expected 2 \(num_images\)"):
+        data.record(0)

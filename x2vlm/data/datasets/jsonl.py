@@ -72,6 +72,7 @@ class JsonLines(Adapter):
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
         file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of a picture or video to its path.
+        num_images: A record with more or fewer ``images`` that are read together is a bad one; None takes any number.
     """
 
     paths = ("ann_file", "image_root", "file_map")
@@ -88,8 +89,12 @@ class JsonLines(Adapter):
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
         limits: dict | Limits | None = None,
+        num_images: int | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
+        if num_images is not None and num_images < 1:
+            raise ValueError(f"num_images is {num_images}; expected 1 or more, or None for any number")
+        self.num_images = num_images
         if image_format not in ("auto", "path", "base64"):
             raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
         if kind not in (None, "object", "region"):
@@ -172,6 +177,8 @@ class JsonLines(Adapter):
             if not isinstance(values, list):
                 raise RecordError(where, f"{key}: expected a list of pictures, got {values!r:.60}")
             found = [(key, value) for value in values]
+        if self.num_images not in (None, len(found)):
+            raise RecordError(where, f"shows {len(found)} pictures together; expected {self.num_images} (num_images)")
         return {"images": [self._source(*one, root, where) for one in found]} if found else {}
 
     def _depicted(self, line: dict, root: Path, where: str) -> Record:

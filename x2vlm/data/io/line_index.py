@@ -118,12 +118,29 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
     for file in files:
         if not _first_sign(file):
             raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
+        if _is_one_object(file):
+            raise ValueError(
+                f"{option}: {file} is one JSON object over several lines; expected objects, one a line or in an array. "
+                "If it is the file of a public data set, it has an adapter of its own (docs/data.md)."
+            )
     return LineIndex(files, arrays=True, max_bytes=max_bytes)
 
 
 def _first_sign(path: Path) -> bytes:
     with open(path, "rb") as handle:
         return handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+
+
+def _is_one_object(path: Path) -> bool:
+    """Whether the first line only begins an object, as in files written to be read by people."""
+    if _first_sign(path) != b"{":
+        return False
+    with open(path, "rb") as handle:
+        line = next((line for line in handle if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+        following = next((line for line in handle if line.strip()), b"").strip()
+    return line == b"{" or (
+        line.startswith(b"{") and line.endswith((b",", b"[", b"{", b":")) and not following.startswith(b"{")
+    )
 
 
 def _starts_array(path: Path) -> bool:
