@@ -1,6 +1,6 @@
 """COCO with captions in English, Chinese and Japanese, `{"caption": {"en": [...], ...}, "image_id"}`.
 
-Each training step takes a caption in any language. Each language has test pictures of its own. Paths start from
+Each training step takes a caption in any language. Each language has test images of its own. Paths start from
 `data_root`.
 """
 

@@ -1,4 +1,4 @@
-"""ImageNet-1K: a folder of pictures for each of the 1000 classes. Paths start from `data_root`."""
+"""ImageNet-1K: a folder of images for each of the 1000 classes. Paths start from `data_root`."""
 
 data_root = "data/imagenet"
 

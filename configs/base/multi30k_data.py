@@ -1,4 +1,4 @@
-"""Multi30K: pictures with captions in English, German, French and Czech, `{"caption": {"en": [...], ...}, "image_id"}`.
+"""Multi30K: images with captions in English, German, French and Czech, `{"caption": {"en": [...], ...}, "image_id"}`.
 
 Each training step takes a caption in any language. Paths start from `data_root`.
 """

@@ -1,4 +1,4 @@
-"""NLVR2, sentences about two pictures: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`."""
+"""NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`."""
 
 data_root = "data/nlvr2"
 

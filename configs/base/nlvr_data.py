@@ -1,6 +1,6 @@
-"""NLVR v1: coloured shapes with their boxes, and sentences that are true of a picture. Paths start from `data_root`.
+"""NLVR v1: coloured shapes with their boxes, and sentences that are true of an image. Paths start from `data_root`.
 
-The pictures are four times as wide as high; `image_size` of the vision encoder says (height, width).
+The images are four times as wide as high; `image_size` of the vision encoder says (height, width).
 """
 
 data_root = "data/nlvr_v1"

@@ -1,4 +1,4 @@
-"""A small model for photographs on a small machine: 6 + 4 + 2 layers of width 192, pictures of 224 x 224 pixels."""
+"""A small model for photographs on a small machine: 6 + 4 + 2 layers of width 192, images of 224 x 224 pixels."""
 
 model = dict(
     type="X2VLM",

@@ -1,4 +1,4 @@
-"""SNLI-VE, pictures that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`."""
+"""SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`."""
 
 data_root = "data/snli_ve"
 

@@ -1,4 +1,4 @@
-"""The smallest model that learns to match and to point: 3 + 1 + 2 layers of width 96, pictures of 64 x 64 pixels."""
+"""The smallest model that learns to match and to point: 3 + 1 + 2 layers of width 96, images of 64 x 64 pixels."""
 
 model = dict(
     type="X2VLM",

@@ -76,7 +76,7 @@ evaluations = dict(
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickCaption"),
-                dict(type="Resize", size=64),  # toy pictures have this size; others may be asked about
+                dict(type="Resize", size=64),  # toy images have this size; others may be asked about
                 dict(type="PackSample", mean=middle, std=middle),
             ],
         ),

@@ -1,4 +1,4 @@
-"""Winoground: two pictures and two captions of the same words a line. Paths start from `data_root`."""
+"""Winoground: two images and two captions of the same words a line. Paths start from `data_root`."""
 
 data_root = "data/winoground"
 

@@ -1,4 +1,4 @@
-"""The demo's model learns another language: a new text encoder with other words beside the pictures it knows.
+"""The demo's model learns another language: a new text encoder with other words beside the images it knows.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
 python tools/train.py configs/demo/toy_german.py --cfg-options load_from=work_dirs/toy/iter_1400.pth

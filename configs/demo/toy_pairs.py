@@ -1,4 +1,4 @@
-"""Is the sentence true of the two toy pictures? Pictures and fusion start from the demo's model, texts from nothing.
+"""Is the sentence true of the two toy images? Images and fusion start from the demo's model, texts from nothing.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
 python tools/train.py configs/demo/toy_pairs.py --cfg-options load_from=work_dirs/toy/iter_1400.pth

@@ -1,4 +1,4 @@
-"""CCLM base: sentences about two pictures in five languages (MaRVL), learned in English.
+"""CCLM base: sentences about two images in five languages (MaRVL), learned in English.
 
 The sources give neither learning rate, epochs, warm-up nor batch.
 """

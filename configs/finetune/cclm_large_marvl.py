@@ -1,4 +1,4 @@
-"""CCLM large: sentences about two pictures in five languages (MaRVL), learned in English."""
+"""CCLM large: sentences about two images in five languages (MaRVL), learned in English."""
 
 from mmengine.config import read_base
 

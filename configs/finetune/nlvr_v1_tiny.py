@@ -1,4 +1,4 @@
-"""Is the human sentence true of the synthetic picture? With the exact boxes of its shapes beside.
+"""Is the human sentence true of the synthetic image? With the exact boxes of its shapes beside.
 
 Coloured shapes are what the demo's model knows: begin with its weights, for all but the words.
 
@@ -13,7 +13,7 @@ with read_base():
     from ..pretrain.nlvr_tiny import *
 
 tokenizer.vocab = "nlvr_vocab.txt"
-# Positions are fixed, and those of this grid are not those of the toy pictures.
+# Positions are fixed, and those of this grid are not those of the toy images.
 loading = dict(
     skip=("text_encoder", "vision_encoder.net.pos_embed", "frame_positions", "objectives.mlm"),
     allow_missing=("objectives.classification",),

@@ -1,4 +1,4 @@
-"""X2-VLM base: sentences about two pictures (NLVR2) at 384 pixels.
+"""X2-VLM base: sentences about two images (NLVR2) at 384 pixels.
 
 The sources give neither learning rate, epochs, warm-up nor batch.
 """

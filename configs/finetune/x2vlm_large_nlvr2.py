@@ -1,4 +1,4 @@
-"""X2-VLM large: sentences about two pictures (NLVR2) at 384 pixels."""
+"""X2-VLM large: sentences about two images (NLVR2) at 384 pixels."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""X-FM base: sentences about two pictures (NLVR2) at 384 pixels.
+"""X-FM base: sentences about two images (NLVR2) at 384 pixels.
 
 The sources give neither learning rate, epochs, warm-up nor batch. The size of images is that of X2-VLM.
 """

@@ -1,4 +1,4 @@
-"""Synthetic pictures with human sentences and exact boxes, from nothing, on two cores.
+"""Synthetic images with human sentences and exact boxes, from nothing, on two cores.
 
 x2vlm make-vocab nlvr_vocab.txt data/nlvr_v1/dev.jsonl --key sentence
 python tools/train.py configs/pretrain/nlvr_tiny.py --cfg-options data_root=data/nlvr_v1 tokenizer.vocab=nlvr_vocab.txt

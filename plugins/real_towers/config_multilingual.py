@@ -1,4 +1,4 @@
-"""Flickr8k with captions in English, German and Chinese: one model, real weights for the pictures, texts from nothing.
+"""Flickr8k with captions in English, German and Chinese: one model, real weights for the images, texts from nothing.
 
 x2vlm make-vocab vocab.txt data/flickr8k/flickr8k_train.jsonl --key captions --key captions_de --key captions_zh
 python tools/train.py plugins/real_towers/config_multilingual.py --cfg-options data_root=data/flickr8k

@@ -19,7 +19,7 @@ def scene(seed, size=(96, 72)):
 
 @pytest.fixture
 def folders(tmp_path):
-    """A training set of pictures 0 to 5, a test set of 4 (mirrored and halved), 6 and a blank one."""
+    """A training set of images 0 to 5, a test set of 4 (mirrored and halved), 6 and a blank one."""
     for name in ("train", "test"):
         (tmp_path / name).mkdir()
     lines = []
@@ -42,7 +42,7 @@ def test_the_list_it_writes_keeps_the_copy_out_of_training(folders, tmp_path, ca
     (pair,) = map(json.loads, (out.parent / "exclude.pairs.jsonl").read_text().splitlines())
     assert (pair["train_where"], pair["test_id"], pair["mirrored"]) == ("train.jsonl:5", "copy.png", True)
     shown = capsys.readouterr().out
-    assert "1 too plain to compare; 1 unreadable" in shown
+    assert "1 with too little contrast to compare; 1 unreadable" in shown
     assert "torn.png: " in shown
     left = JsonLines(train / "train.jsonl", subset=dict(exclude_ids=str(out)))
     assert [left.record(i)["id"] for i in range(len(left))] == ["t0", "t1", "t2", "t3", "t5"]
@@ -53,13 +53,13 @@ def test_identities_are_shared_where_both_sets_have_them(folders, capsys):
     train, _ = folders
     spec = f"JsonLines(ann_file={str(train / 'train.jsonl')!r}, subset={{'start': 1, 'stop': 3}})"
     assert main([str(train / "train.jsonl"), spec, "--by", "ids"]) == 1
-    assert "2 pairs by identity, 0 by picture" in capsys.readouterr().out
+    assert "2 pairs by identity, 0 by image" in capsys.readouterr().out
 
 
 def test_a_pair_that_is_shared_both_ways_counts_once(folders, capsys):
     train, _ = folders
     assert main([str(train / "train.jsonl"), str(train / "train.jsonl")]) == 1
-    assert "6 pairs by identity, 0 by picture" in capsys.readouterr().out
+    assert "6 pairs by identity, 0 by image" in capsys.readouterr().out
 
 
 def test_options_change_the_config_and_not_the_folder_beside_it(folders, tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_options_change_the_config_and_not_the_folder_beside_it(folders, tmp_pat
     )
     options = ["--cfg-options", f"data_root={train}"]
     assert main([str(tmp_path / "config.py"), str(test), *options]) == 1
-    assert "1 by picture" in capsys.readouterr().out
+    assert "1 by image" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="neither set is named by a config"):
         main([str(train), str(test), *options])
 
@@ -107,8 +107,8 @@ def test_copies_planted_among_real_photographs_are_found_and_nothing_else(shared
     (tmp_path / "train").mkdir()
     for i in range(len(train)):
         (tmp_path / "train" / f"own-{i}.jpg").write_bytes(train.record(i)["image"])
-    for picture in (captions / "coco" / "images").glob("*.jpg"):
-        (tmp_path / "train" / f"coco-{picture.name}").write_bytes(picture.read_bytes())
+    for image in (captions / "coco" / "images").glob("*.jpg"):
+        (tmp_path / "train" / f"coco-{image.name}").write_bytes(image.read_bytes())
     for i in range(len(test)):
         record = test.record(i)
         kind = list(CHANGES)[i % len(CHANGES)]

@@ -6,7 +6,7 @@ import pytest
 from x2vlm.building import ConfigError
 from x2vlm.commands.make_shards import main, number_of_bytes, part_of_parts
 from x2vlm.data.datasets.tar_shards import TarShards
-from x2vlm.data.tools.shard_writer import Shard
+from x2vlm.data.tools.shard_writer import ShardWriter
 
 
 def png(level):
@@ -21,7 +21,7 @@ def png(level):
 
 @pytest.fixture
 def source(tmp_path):
-    """Ten records, of which the third has no picture and the eighth is broken JSON."""
+    """Ten records, of which the third has no image and the eighth is broken JSON."""
     lines = []
     for i in range(10):
         (tmp_path / f"{i}.png").write_bytes(png(i))
@@ -63,7 +63,7 @@ def test_shards_end_at_a_size(source, tmp_path):
 def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_gives(source, tmp_path, monkeypatch, broken_at):
     options = ["--shard-records", "3", "--max-bad", "0.5"]
     assert main([str(source), str(tmp_path / "whole"), *options]) == 0
-    finish, calls = Shard.finish, []
+    finish, calls = ShardWriter.finish, []
 
     def full_disk(shard):
         calls.append(shard)
@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_gives(sour
         return finish(shard)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Shard, "finish", full_disk)
+        patched.setattr(ShardWriter, "finish", full_disk)
         assert main([str(source), str(tmp_path / "out"), *options]) == 1
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.endswith(".part")]
     assert main([str(source), str(tmp_path / "out"), *options]) == 0
@@ -82,9 +82,9 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_gives(sour
 
 
 def test_a_shard_that_was_finished_but_not_entered_is_made_again(source, tmp_path, monkeypatch):
-    from x2vlm.commands.make_shards import Manifest
+    from x2vlm.data.tools.resumable_shards import ShardManifest
 
-    commit, calls = Manifest.commit, []
+    commit, calls = ShardManifest.commit, []
 
     def killed(manifest, *arguments, **more):
         calls.append(manifest)
@@ -94,7 +94,7 @@ def test_a_shard_that_was_finished_but_not_entered_is_made_again(source, tmp_pat
 
     options = [str(source), str(tmp_path / "out"), "--shard-records", "3", "--max-bad", "0.5"]
     with monkeypatch.context() as patched:
-        patched.setattr(Manifest, "commit", killed)
+        patched.setattr(ShardManifest, "commit", killed)
         assert main(options) == 130
     assert (tmp_path / "out" / "shard-00000.tar").exists()
     assert main(options) == 0
@@ -104,7 +104,7 @@ def test_a_shard_that_was_finished_but_not_entered_is_made_again(source, tmp_pat
 def test_what_is_done_is_not_done_again(source, tmp_path, monkeypatch):
     options = [str(source), str(tmp_path / "out"), "--max-bad", "0.5"]
     assert main(options) == 0
-    monkeypatch.setattr(Shard, "__post_init__", None)  # any new shard would fail
+    monkeypatch.setattr(ShardWriter, "__post_init__", None)  # any new shard would fail
     assert main(options) == 0
 
 
@@ -132,7 +132,7 @@ def test_too_many_bad_records_stop_it_with_their_names(source, tmp_path, capsys)
     assert not list((tmp_path / "out").glob("shard-*"))
 
 
-def test_a_broken_picture_gets_in_only_where_nothing_is_decoded(source, tmp_path):
+def test_a_broken_image_gets_in_only_where_nothing_is_decoded(source, tmp_path):
     (tmp_path / "4.png").write_bytes(png(4)[:30])
     assert main([str(source), str(tmp_path / "a"), "--max-bad", "0.5"]) == 0
     assert main([str(source), str(tmp_path / "b"), "--max-bad", "0.5", "--no-decode"]) == 0

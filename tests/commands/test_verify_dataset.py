@@ -9,7 +9,7 @@ from x2vlm.cli import run
 from x2vlm.commands.verify_dataset import main
 
 
-def picture(size=(8, 6)):
+def image(size=(8, 6)):
     buffer = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -17,8 +17,8 @@ def picture(size=(8, 6)):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "a.png").write_bytes(picture())
-    (tmp_path / "broken.png").write_bytes(picture()[:40])
+    (tmp_path / "a.png").write_bytes(image())
+    (tmp_path / "broken.png").write_bytes(image()[:40])
     lines = [
         {"image": "a.png", "caption": "one", "image_id": "1"},
         {"image": "broken.png", "caption": "two", "image_id": "2"},
@@ -75,7 +75,7 @@ def test_a_share_of_bad_records_can_be_in_order(folder, share, status):
         (["JsonLines(ann_file=open('a'))"], "expected Adapter(name=value, ...)"),
         (["JsonLine(ann_file='a')"], "'JsonLine' is not a registered"),
         (["{folder}/a.png"], "is not understood"),
-        (["{folder}/empty"], "holds no picture"),
+        (["{folder}/empty"], "no image in"),
         (["{folder}/train.jsonl", "--stream", "image"], "is no config"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tiny files for the adapters: pictures of a few pixels, JSON lines, tar files, clips of a few frames."""
+"""Tiny files for the adapters: images of a few pixels, JSON lines, tar files, clips of a few frames."""
 
 import io
 import json
@@ -17,7 +17,7 @@ def png_bytes(color=(200, 30, 30), size=(8, 8), mode="RGB"):
 
 @pytest.fixture
 def png():
-    """A picture of one colour as PNG bytes: ``png(color, size=(width, height), mode)``."""
+    """An image of one colour as PNG bytes: ``png(color, size=(width, height), mode)``."""
     return png_bytes
 
 
@@ -63,8 +63,8 @@ def clip_writer(folder):
             stream = container.add_stream(codec, rate=5)
             stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, "yuv420p", gop
             for i in range(frames):
-                picture = np.full((size[1], size[0], 3), 20 * i % 256, np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                image = np.full((size[1], size[0], 3), 20 * i % 256, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
         return folder / name
 

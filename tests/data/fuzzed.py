@@ -19,12 +19,14 @@ from x2vlm.data.datasets.tables import Table
 from x2vlm.data.datasets.tar_shards import TarShards
 from x2vlm.data.datasets.video_folder import VideoFolder
 from x2vlm.data.datasets.webdataset import WebDataset
-from x2vlm.data.tools.shard_writer import Pack, Shard
+from x2vlm.data.tools.shard_record import EncodeRecord
+from x2vlm.data.tools.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
 from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import Flip, LoadImage, PackSample, RandomResizedCrop, Resize
+from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
 from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
 
@@ -32,9 +34,9 @@ ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")
 
 
 class Stock(NamedTuple):
-    """Whole pictures and clips, made once."""
+    """Whole images and clips, made once."""
 
-    pictures: list[bytes]
+    images: list[bytes]
     clips: list[bytes]
 
 
@@ -43,7 +45,7 @@ Case = Callable[[Path, random.Random, int, Stock], Callable[[], Adapter]]
 
 
 def images(*picks: Any, region: bool = False) -> list[Any]:
-    """A pipeline for pictures."""
+    """A pipeline for images."""
     cut = [] if region else [RandomResizedCrop(16)]
     return [LoadImage(max_pixels=2**22), *picks, *cut, Resize(16), Flip(), PackSample()]
 
@@ -53,17 +55,17 @@ def frames(*picks: Any) -> list[Any]:
     return [SampleFrames(2), *picks, Resize(16), PackSample()]
 
 
-def folder_of_pictures(folder: Path, rng: random.Random, count: int, stock: Stock, good: float = 0.5) -> list[str]:
-    """Files of pictures, about half of them whole; beside them a link out, a pipe, a folder and a file outside."""
-    root = folder / "pictures"
+def folder_of_images(folder: Path, rng: random.Random, count: int, stock: Stock, good: float = 0.5) -> list[str]:
+    """Files of images, about half of them whole; beside them a link out, a pipe, a folder and a file outside."""
+    root = folder / "images"
     (root / "folder").mkdir(parents=True)
-    (folder / "secret.png").write_bytes(stock.pictures[0])
+    (folder / "secret.png").write_bytes(stock.images[0])
     os.symlink("/etc/hostname", root / "link_out.png")
     os.mkfifo(root / "pipe.png")
     names = [f"{i}.{rng.choice(ENDINGS)}" for i in range(count)]  # whatever the ending says
     for name in names:
         whole = rng.random() < good
-        (root / name).write_bytes(rng.choice(stock.pictures) if whole else hostile.picture(rng, stock.pictures))
+        (root / name).write_bytes(rng.choice(stock.images) if whole else hostile.image(rng, stock.images))
     return names
 
 
@@ -91,30 +93,30 @@ def elements(rng: random.Random) -> list[dict[str, Any]]:
 
 
 def captions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """JsonLines: pictures with captions."""
+    """JsonLines: images with captions."""
     import base64
 
-    names = folder_of_pictures(folder, rng, max(1, count // 4), stock)
+    names = folder_of_images(folder, rng, max(1, count // 4), stock)
     shown = [{"image": name} for name in names]
-    shown += [{"binary": base64.b64encode(hostile.picture(rng, stock.pictures)).decode()} for _ in names]
+    shown += [{"binary": base64.b64encode(hostile.image(rng, stock.images)).decode()} for _ in names]
     said = ("a red cat", ["a dog", "two dogs"], {"en": "a cat", "de": ["eine Katze"]})
     trees = [{**rng.choice(shown), "caption": rng.choice(said), "image_id": i} for i in range(count)]
     file = lines(folder / "a.jsonl", rng, trees)
-    return lambda: JsonLines(file, folder / "pictures", pipeline=images(PickCaption()))
+    return lambda: JsonLines(file, folder / "images", pipeline=images(PickCaption()))
 
 
 def regions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """JsonLines: pictures with elements."""
-    names = folder_of_pictures(folder, rng, 4, stock, good=1)
+    """JsonLines: images with elements."""
+    names = folder_of_images(folder, rng, 4, stock, good=1)
     trees = [{"image": rng.choice(names), "caption": "a cat", "elems": elements(rng)} for _ in range(count)]
     file = lines(folder / "a.jsonl", rng, trees, bytes_too=0.1)
     picks = rng.choice((PickRegions(), PickPhrases()))
-    return lambda: JsonLines(file, folder / "pictures", pipeline=images(picks, region=True))
+    return lambda: JsonLines(file, folder / "images", pipeline=images(picks, region=True))
 
 
 def questions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """JsonLines: questions with answers, in an array as in lines, and pictures that are read together."""
-    names = folder_of_pictures(folder, rng, 4, stock, good=1)
+    """JsonLines: questions with answers, in an array as in lines, and images that are read together."""
+    names = folder_of_images(folder, rng, 4, stock, good=1)
     answers = (["red", "red", "blue"], "red", [["red", 0.5], ["blue", 1]])
     trees = [
         {"images": rng.choices(names, k=2), "question": "what?", "answer": rng.choice(answers), "label": "True"}
@@ -124,25 +126,25 @@ def questions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Cal
     if rng.random() < 0.3:
         file.write_bytes(b"[" + b",".join(file.read_bytes().split(b"\n")) + b"]")
     picks = [PickQuestion(), PickAnswers(), PickLabel(("False", "True"))]
-    return lambda: JsonLines(file, folder / "pictures", pipeline=images(*picks))
+    return lambda: JsonLines(file, folder / "images", pipeline=images(*picks))
 
 
 def videos(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """JsonLines: clips, lists of frames, and clips that continue each other."""
-    names = folder_of_pictures(folder, rng, 6, stock, good=0.8)
+    names = folder_of_images(folder, rng, 6, stock, good=0.8)
     for i in range(3):
-        (folder / "pictures" / f"{i}.mp4").write_bytes(rng.choice(stock.clips))
+        (folder / "images" / f"{i}.mp4").write_bytes(rng.choice(stock.clips))
     shown = [{"video": f"{i}.mp4"} for i in range(3)] + [{"frames": rng.choices(names, k=3)} for _ in range(3)]
     trees = [{**rng.choice(shown), "caption": "a cat"} for _ in range(count)]
     for tree in trees[::3]:
         tree["clips"] = [{**rng.choice(shown), "caption": "a cat"} for _ in range(3)]
     file = lines(folder / "a.jsonl", rng, trees)
-    return lambda: JsonLines(file, folder / "pictures", pipeline=frames(PickCaption()))
+    return lambda: JsonLines(file, folder / "images", pipeline=frames(PickCaption()))
 
 
 def table(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """Table: rows of text, or of pictures with captions."""
-    names = folder_of_pictures(folder, rng, 4, stock, good=0.7)
+    """Table: rows of text, or of images with captions."""
+    names = folder_of_images(folder, rng, 4, stock, good=0.7)
     comma = rng.random() < 0.5
     rows = []
     for _ in range(count):
@@ -155,12 +157,12 @@ def table(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callabl
     file.write_bytes(b"\n".join(rows))
     columns = dict(image=0, caption=1, label=2)
     pipeline = images(PickCaption(), PickLabel())
-    return lambda: Table(file, columns, header=False, image_root=folder / "pictures", pipeline=pipeline)
+    return lambda: Table(file, columns, header=False, image_root=folder / "images", pipeline=pipeline)
 
 
 def coco(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """Coco: instances and captions, wrong in an entry here and there, or as a file."""
-    names = folder_of_pictures(folder, rng, count, stock, good=0.9)
+    names = folder_of_images(folder, rng, count, stock, good=0.9)
     shown = [{"id": i, "file_name": name, "width": 24, "height": 20} for i, name in enumerate(names)]
     boxes = [
         {"id": n, "image_id": n % count, "category_id": 1, "bbox": [2, 2, 9, 9], "iscrowd": 0} for n in range(2 * count)
@@ -181,12 +183,12 @@ def coco(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
         (folder / name).write_bytes(hostile.damaged(data, rng) if 0.1 < spoilt < 0.2 else data)
     picks = images(PickCaption()) if rng.random() < 0.5 else images(PickRegions(), region=True)
     files = dict(captions_file=folder / "captions.json", instances_file=folder / "instances.json")
-    return lambda: Coco(folder / "pictures", **files, pipeline=picks)
+    return lambda: Coco(folder / "images", **files, pipeline=picks)
 
 
 def image_folder(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """ImageFolder: pictures of all kinds, most of them damaged, a pipe and a link among them."""
-    folder_of_pictures(folder / "all", rng, count, stock, good=0.2)
+    """ImageFolder: images of all kinds, most of them damaged, a pipe and a link among them."""
+    folder_of_images(folder / "all", rng, count, stock, good=0.2)
     return lambda: ImageFolder(folder / "all", pipeline=images(PickLabel()))
 
 
@@ -203,7 +205,7 @@ def nlvr(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
         }
         for i in range(count)
     ]
-    members = [(f"{i}.png", rng.choice(stock.pictures)) for i in range(8)]
+    members = [(f"{i}.png", rng.choice(stock.images)) for i in range(8)]
     file = lines(folder / "a.jsonl", rng, trees)
     (folder / "a.tar").write_bytes(hostile.tar(members, rng))
     options = dict(only_true=rng.random() < 0.5, ambiguous=rng.random() < 0.5)
@@ -212,9 +214,7 @@ def nlvr(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
 
 def shards(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """TarShards: an index with captions, phrases and boxes beside a tar file."""
-    shown = [
-        hostile.picture(rng, stock.pictures) if rng.random() < 0.4 else rng.choice(stock.pictures) for _ in range(count)
-    ]
+    shown = [hostile.image(rng, stock.images) if rng.random() < 0.4 else rng.choice(stock.images) for _ in range(count)]
     members = [(f"{i}.jpg", one) for i, one in enumerate(shown)]
     entities = {"1": {"boxes": [[2, 3, 6, 7], [9, 9, 5, 5]], "types": ["people"]}}
     said = {"captions": ["a child"], "phrases": [{"text": "A child", "ent": "1"}], "entities": entities}
@@ -228,11 +228,11 @@ def shards(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callab
 
 def packed(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """TarShards: what make-shards packed, index and tar file damaged afterwards."""
-    names = folder_of_pictures(folder, rng, count, stock, good=1)
+    names = folder_of_images(folder, rng, count, stock, good=1)
     trees = [{"image": name, "caption": "a cat", "elems": elements(rng), "label": 1} for name in names]
     trees[::4] = [{"frames": rng.choices(names, k=2), "caption": "a cat", "question": "what?"} for _ in trees[::4]]
-    whole = JsonLines(lines(folder / "a.jsonl", rng, trees, harm=0), folder / "pictures")
-    shard, pack = Shard(folder / "packed", "s"), Pack()
+    whole = JsonLines(lines(folder / "a.jsonl", rng, trees, harm=0), folder / "images")
+    shard, pack = ShardWriter(folder / "packed", "s"), EncodeRecord()
     (folder / "packed").mkdir(exist_ok=True)
     for i in range(len(whole)):
         shard.add(pack(whole, i))
@@ -245,7 +245,7 @@ def packed(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callab
 
 
 class _Whatever:
-    """Pictures or frames, as the record has them."""
+    """Images or frames, as the record has them."""
 
     def __init__(self) -> None:
         self.ways = {"image": images(PickCaption()), "video": frames(PickCaption()), "": frames(PickCaption())}
@@ -258,10 +258,10 @@ class _Whatever:
 
 
 def webdataset(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
-    """WebDataset: tar files of pictures, texts and JSON."""
+    """WebDataset: tar files of images, texts and JSON."""
     members = []
     for i in range(count):
-        shown = rng.choice(stock.pictures) if rng.random() < 0.6 else hostile.picture(rng, stock.pictures)
+        shown = rng.choice(stock.images) if rng.random() < 0.6 else hostile.image(rng, stock.images)
         members.append((f"{i}.jpg", shown))
         said = rng.choice((b"a cat", b"\xff\xfe", "\ud800".encode("utf-8", "surrogatepass"), b"", b"a\0b"))
         members.append((f"{i}.txt", said if rng.random() < 0.4 else b"a cat"))

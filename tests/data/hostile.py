@@ -1,4 +1,4 @@
-"""Seeded damage: values, texts, pictures, clips and tar files as nobody should hand them out, and somebody will."""
+"""Seeded damage: values, texts, images, clips and tar files as nobody should hand them out, and somebody will."""
 
 import io
 import json
@@ -156,14 +156,14 @@ def sized_png(width: int, height: int) -> bytes:
 def _saved(mode: str, form: str, **options: Any) -> bytes:
     grain = np.random.default_rng(0).integers(0, 255, (20, 24, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    picture = Image.fromarray(grain)
-    picture = Image.new("I;16", picture.size, 40_000) if mode == "I;16" else picture.convert(mode)
-    picture.save(buffer, form, **options)
+    image = Image.fromarray(grain)
+    image = Image.new("I;16", image.size, 40_000) if mode == "I;16" else image.convert(mode)
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
-def pictures() -> list[bytes]:
-    """Whole pictures of all formats and modes that turn up."""
+def images() -> list[bytes]:
+    """Whole images of all formats and modes that turn up."""
     turned = Image.Exif()
     turned[0x0112] = 6
     more = [Image.new("P", (24, 20), level) for level in (50, 100)]
@@ -181,7 +181,7 @@ def pictures() -> list[bytes]:
     ]
 
 
-_NO_PICTURES = (
+_NO_IMAGES = (
     b"",
     b"\0",
     b"GIF89a",
@@ -191,11 +191,11 @@ _NO_PICTURES = (
 )
 
 
-def picture(rng: random.Random, whole: list[bytes]) -> bytes:
-    """A picture that is damaged, no picture at all, or promises more pixels than there are."""
+def image(rng: random.Random, whole: list[bytes]) -> bytes:
+    """An image that is damaged, no image at all, or promises more pixels than there are."""
     act = rng.randrange(10)
     if act == 0:
-        return rng.choice(_NO_PICTURES)
+        return rng.choice(_NO_IMAGES)
     if act == 1:
         return sized_png(
             *rng.choice(((50_000, 50_000), (1, 2**31 - 1), (0, 5), (2**31, 2**31), (9_400, 9_400), (1, 1)))
@@ -210,7 +210,7 @@ def clips(write_clip: Callable) -> list[bytes]:
 
 def clip(rng: random.Random, whole: list[bytes]) -> bytes:
     """A clip that is damaged, or something else."""
-    return rng.choice((*_NO_PICTURES, sized_png(8, 8))) if rng.random() < 0.1 else damaged(rng.choice(whole), rng)
+    return rng.choice((*_NO_IMAGES, sized_png(8, 8))) if rng.random() < 0.1 else damaged(rng.choice(whole), rng)
 
 
 _KINDS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"?")

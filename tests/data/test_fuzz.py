@@ -15,7 +15,7 @@ import pytest
 from tests.data import hostile
 from tests.data.fuzzed import CASES, Stock
 from x2vlm.data.bad_records import BadRecordLog
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.loader import SeededCollate, SeededDataset
 from x2vlm.data.tokenizer import bert_vocab
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SECONDS = 10  # per record
 PER_FOLDER = 20
 ROUNDS = 34  # of a folder for every case
-GROWTH = 60  # MiB that the later rounds may take more than the earlier ones; pictures of 4 million pixels come and go
+GROWTH = 60  # MiB that the later rounds may take more than the earlier ones; images of 4 million pixels come and go
 
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
     from tests.data.conftest import clip_writer
 
-    return Stock(hostile.pictures(), hostile.clips(clip_writer(tmp_path_factory.mktemp("clips"))))
+    return Stock(hostile.images(), hostile.clips(clip_writer(tmp_path_factory.mktemp("clips"))))
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def opened(open_it, what: str, tally: Counter) -> Adapter | None:
         return None
 
 
-def read_all(adapter: Adapter, ledger: BadRecordLog, what: str, tally: Counter) -> None:
+def read_all(adapter: Adapter, log: BadRecordLog, what: str, tally: Counter) -> None:
     """Every record as training reads it, collated, and entered in the book of bad ones."""
     data = SeededDataset(adapter, what, attempts=1)
     collate = SeededCollate(PairCollate(bert_vocab(["a", "red", "cat", "dog", "runs"])), what)
@@ -76,7 +76,7 @@ def read_all(adapter: Adapter, ledger: BadRecordLog, what: str, tally: Counter) 
         for bad in drawn.bad:
             assert bad.where, f"{what}: {bad}"
             assert len(bad.reason) > 5, f"{what}: {bad}"
-        ledger.note(what, batch)
+        log.note(what, batch)
         tally["read"] += 1
         tally["rejected"] += len(drawn.bad)
 
@@ -89,11 +89,11 @@ def fuzz(name: str, folder: Path, stock: Stock, seed: int, count: int, tally: Co
     tally["records"] += count
     adapter = opened(open_it, what, tally)
     if adapter is not None:
-        ledger = BadRecordLog(folder / "bad.jsonl", max_fraction=1)
-        read_all(adapter, ledger, what, tally)
+        log = BadRecordLog(folder / "bad.jsonl", max_fraction=1)
+        read_all(adapter, log, what, tally)
         again = BadRecordLog(folder / "bad.jsonl")
-        assert again.tallies.keys() <= {what}
-        assert not ledger.tallies or again._tally(what).named == ledger.tallies[what].named
+        assert again.counts.keys() <= {what}
+        assert not log.counts or again._counts_of(what).reasons == log.counts[what].reasons
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
@@ -29,8 +29,9 @@ from x2vlm.data.streams import Stream
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.elements import box_inside
 from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import LoadImage, PackSample
+from x2vlm.data.transforms.image import LoadImage
 from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
 
 
@@ -87,7 +88,7 @@ EXAMPLE = {"images": ["a.png"], "sentence": "A circle .", "label": "true", "iden
     ("changes", "reason"),
     [
         ({"identifier": None}, "identifier"),
-        ({"images": [5]}, "expected the name of a picture, got 5"),
+        ({"images": [5]}, "expected the name of an image, got 5"),
         ({"images": "a" * 50_000}, "expected a list of up to 6 names"),
         ({"permutation": float("inf")}, "not an example of NLVR v1"),
         ({"structured_rep": [[]]}, "not an example of NLVR v1"),
@@ -196,14 +197,14 @@ def test_whatever_a_tar_says_its_members_are_read_or_told(tmp_path, seed):
 
 def test_signs_that_a_terminal_obeys_or_a_file_refuses_are_shown_as_such(tmp_path):
     bad = BadRecord("a\x1b[2J\n.jsonl:1", "half \ud800, \u202e turned, \x07" + "x" * 5000)
-    ledger = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
-    ledger.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
+    log = BadRecordLog(tmp_path / "bad.jsonl", max_fraction=1)
+    log.note("image", Batch(text_ids=None, text_mask=None, bad=[bad], drawn=1))
     line = json.loads((tmp_path / "bad.jsonl").read_text("utf-8"))
     assert line["where"] == r"a\x1b[2J\n.jsonl:1"
     assert line["reason"].startswith(r"half \ud800, \u202e turned, \x07x")
     assert len(line["reason"]) < 1100
-    assert BadRecordLog(tmp_path / "bad.jsonl").tallies["image"].named.keys() == {line["where"]}
-    assert named_records([bad]).isprintable()
+    assert BadRecordLog(tmp_path / "bad.jsonl").counts["image"].reasons.keys() == {line["where"]}
+    assert format_bad_records([bad]).isprintable()
 
 
 def test_the_longest_line_can_be_set(write_lines):
@@ -270,14 +271,14 @@ def test_a_shard_that_is_deleted_under_a_stream_costs_its_own_records_until_they
     data = TarShards(write_lines(*lines), pipeline=[LoadImage(), PickCaption(), PackSample()])
     stream = Stream("image", data, PairCollate(bert_vocab(["a"]), masking=None), batch_size=4, num_workers=workers)
     stream.start(0)
-    ledger = BadRecordLog(max_fraction=0.2, min_records=20)
-    ledger.note("image", next(stream))
-    assert not ledger.tallies["image"].bad
+    log = BadRecordLog(max_fraction=0.2, min_records=20)
+    log.note("image", next(stream))
+    assert not log.counts["image"].bad
     tars[1].unlink()
     with pytest.raises(TooManyBadRecordsError, match=r"train\.jsonl:\d: .*b\.tar: No such file"):
         for _ in range(40):
             batch = next(stream)
             assert len(batch) == 4  # others take their place
-            ledger.note("image", batch)
-    assert {bad.partition(":")[2] for bad in ledger.tallies["image"].named} <= set("5678")
+            log.note("image", batch)
+    assert {bad.partition(":")[2] for bad in log.counts["image"].reasons} <= set("5678")
     stream.stop()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from x2vlm.building import build
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import DATASETS
@@ -23,7 +23,7 @@ CAPTION, SMALL = dict(type="PickCaption"), dict(type="Resize", size=4)
 
 @pytest.fixture
 def root(tmp_path, png):
-    """A data root with pictures and videos by the names that the files use."""
+    """A data root with images and videos by the names that the files use."""
     for name in (
         "a.png",
         "b.png",

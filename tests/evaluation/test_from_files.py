@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from tests.models.conftest import tiny_model
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.jsonl import JsonLines
-from x2vlm.data.streams import EvaluationLoader
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.evaluation import AttributeMetric, ClassificationMetric, WinogroundMetric

@@ -13,9 +13,9 @@ from tests.gallery.test_processes import in_two_processes
 from tests.models.conftest import tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.data.record import RecordError
-from x2vlm.data.streams import EvaluationLoader
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.engine.checkpoint.integrity import SaveError
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
@@ -188,7 +188,7 @@ def test_records_keep_their_numbers_past_bad_ones_and_doubles(model, tmp_path):
     data, gallery = encoded(model, "images", tmp_path)
     assert gallery.context_records.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 11]  # 3 is bad, 10 shows what 1 shows
     assert [gallery.where(i) for i in range(10)] == [f"data:{i}" for i in gallery.context_records.tolist()]
-    assert data.ledger.tallies["test"].bad == 1
+    assert data.ledger.counts["test"].bad == 1
 
 
 def test_two_processes_write_the_gallery_and_score_the_pairs_of_one(model, tmp_path, monkeypatch):

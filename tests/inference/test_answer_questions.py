@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from x2vlm.building import build
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.inference import Inferencer
 from x2vlm.registry import DATASETS

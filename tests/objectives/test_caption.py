@@ -3,7 +3,7 @@ import torch
 
 from tests.models.conftest import VOCAB, encoded_for, tiny_model
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.caption_collate import CaptionCollate
+from x2vlm.data.collate.caption_collate import CaptionCollate
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.generation.kv_cache import KVCache

@@ -1,4 +1,4 @@
-"""How a command names data: a config and a stream of it, an adapter written out, an index, a tar file, or a folder."""
+"""Data sets as commands name them: a stream of a config, an adapter call, an index, tar files, or a folder."""
 
 import ast
 import json
@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,24 @@ from x2vlm.building import ConfigError, build, suggestion
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.datasets.base import Adapter
-from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 KINDS = ("streams", "evaluations")
 HELP = (
-    "a config (CONFIG, or CONFIG:NAME for one stream or evaluation of it), an adapter written out "
-    "(\"JsonLines(ann_file='a.jsonl', image_root='pictures')\"), an index (train-*.jsonl), tar files in WebDataset "
-    "layout (train-*.tar), or a folder of pictures"
+    "a config (CONFIG, or CONFIG:NAME for one stream or evaluation of it), an adapter call "
+    "(\"JsonLines(ann_file='a.jsonl', image_root='images')\"), an index (train-*.jsonl), tar files in WebDataset "
+    "layout (train-*.tar), or a folder of images"
 )
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """One data set.
 
     Attributes:
         name: What messages call it, e.g. ``streams.image``.
         adapter: Its adapter, built.
-        dataset: The config the adapter was built from; what was asked for, for notes beside results.
+        dataset: The config the adapter was built from.
     """
 
     name: str
@@ -42,32 +39,8 @@ class Source:
     dataset: dict[str, Any]
 
 
-class PictureFolder(Adapter):
-    """Every picture below a folder; the identity is the path within it.
-
-    Args:
-        root: The folder.
-    """
-
-    def __init__(self, root: str | PathLike) -> None:
-        super().__init__()
-        self.root = Path(root)
-        found = (path for path in self.root.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
-        self.names = sorted(path.relative_to(self.root).as_posix() for path in found)
-        if not self.names:
-            raise ConfigError(f"{root} holds no picture: no file ends in {', '.join(PICTURE_ENDINGS)}.")
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def record(self, index: int) -> Record:
-        """The record of a picture."""
-        name = self.names[index]
-        return {"where": name, "id": name, "image": self.root / name, "extras": {}}
-
-
 def add_source_options(parser: ArgumentParser) -> None:
-    """Add what changes a config, and what reads in several processes."""
+    """Add ``--workers`` and ``--cfg-options``."""
     parser.add_argument("--workers", type=int, default=0, help="processes that read (default: 0, this one)")
     add_cfg_options(parser)
 
@@ -78,7 +51,7 @@ def open_sources(
     names: Sequence[str] = (),
     kinds: Sequence[str] = KINDS,
     pipelines: bool = False,
-) -> list[Source]:
+) -> list[DatasetSource]:
     """The data sets that ``spec`` names.
 
     Args:
@@ -99,12 +72,12 @@ def open_sources(
     if overrides or names:
         raise ConfigError(f"'{spec}' is no config, so --cfg-options and --stream have nothing to act on.")
     if re.fullmatch(r"\w+\(.*\)", spec, flags=re.DOTALL):
-        dataset = written_out(spec)
+        dataset = parse_adapter_call(spec)
     elif Path(spec).is_dir():
-        return [Source(spec, PictureFolder(spec), {"type": "PictureFolder", "root": spec})]
+        dataset = {"type": "ImageFolder", "root": spec, "labels": False}
     else:
         dataset = _by_ending(spec)
-    return [Source(spec, build(DATASETS, dataset, spec), dataset)]
+    return [DatasetSource(spec, build(DATASETS, dataset, spec), dataset)]
 
 
 def is_config(spec: str) -> bool:
@@ -117,19 +90,19 @@ def _config_and_name(spec: str) -> tuple[str, str]:
     return config, name
 
 
-def open_one(spec: str, overrides: dict[str, Any] | None = None) -> Source:
+def open_source(spec: str, overrides: dict[str, Any] | None = None) -> DatasetSource:
     """The one data set that ``spec`` names.
 
     Raises:
         ConfigError: If it names none, or several.
     """
-    found = open_sources(spec, overrides)
-    if len(found) > 1:
-        raise ConfigError(f"{spec} has several data sets. Name one: {', '.join(f'{spec}:{s.name}' for s in found)}.")
-    return found[0]
+    sources = open_sources(spec, overrides)
+    if len(sources) > 1:
+        raise ConfigError(f"{spec} has several data sets. Name one: {', '.join(f'{spec}:{s.name}' for s in sources)}.")
+    return sources[0]
 
 
-def written_out(spec: str) -> dict[str, Any]:
+def parse_adapter_call(spec: str) -> dict[str, Any]:
     """``"JsonLines(ann_file='a.jsonl')"`` as a config dict; only literal values, nothing is run.
 
     Raises:
@@ -171,22 +144,22 @@ def _is_index(file: Path) -> bool:
 
 def _of_config(
     cfg: Mapping[str, Any], config: str, names: Sequence[str], kinds: Sequence[str], pipelines: bool
-) -> list[Source]:
-    there = {f"{kind}.{name}": one for kind in KINDS for name, one in (cfg.get(kind) or {}).items()}
+) -> list[DatasetSource]:
+    datasets = {f"{kind}.{name}": member for kind in KINDS for name, member in (cfg.get(kind) or {}).items()}
     chosen: list[str] = []
     for name in names:
-        fitting = [full for full in there if name in (full, full.partition(".")[2])]
-        if not fitting:
-            near = suggestion(name, [full.partition(".")[2] for full in there])
-            raise ConfigError(f"{config} has no data set '{name}'.{near} It has: {', '.join(there) or 'none'}.")
-        chosen += fitting
-    chosen = chosen or [full for full in there if full.partition(".")[0] in kinds]
+        matching = [full for full in datasets if name in (full, full.partition(".")[2])]
+        if not matching:
+            near = suggestion(name, [full.partition(".")[2] for full in datasets])
+            raise ConfigError(f"{config} has no data set '{name}'.{near} It has: {', '.join(datasets) or 'none'}.")
+        chosen += matching
+    chosen = chosen or [full for full in datasets if full.partition(".")[0] in kinds]
     if not chosen:
         raise ConfigError(f"{config} has no {' and no '.join(kinds)}, so it names no data.")
-    return [_built(full, there[full]["dataset"], cfg.get("data_root"), pipelines) for full in chosen]
+    return [_built(full, datasets[full]["dataset"], cfg.get("data_root"), pipelines) for full in chosen]
 
 
-def _built(name: str, dataset: Mapping[str, Any], data_root: str | None, pipelines: bool) -> Source:
-    wanted = {key: value for key, value in dataset.items() if pipelines or key != "pipeline"}
-    rooted = with_data_root(wanted, data_root)
-    return Source(name, build(DATASETS, rooted, f"{name}.dataset"), dict(rooted))
+def _built(name: str, dataset: Mapping[str, Any], data_root: str | None, pipelines: bool) -> DatasetSource:
+    options = {key: value for key, value in dataset.items() if pipelines or key != "pipeline"}
+    rooted = with_data_root(options, data_root)
+    return DatasetSource(name, build(DATASETS, rooted, f"{name}.dataset"), dict(rooted))

@@ -1,4 +1,4 @@
-"""``verify-dataset``: read a whole data set, decode it, and tell its figures and every record that cannot be used.
+"""``verify-dataset``: read and decode a whole data set, and print statistics and every record that cannot be used.
 
 Exit status: 0 if all is well; 1 if more than --max-bad of the records cannot be used; 2 if nothing could be read.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.dataset_sources import HELP, Source, add_source_options, open_sources
+from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
 
 _MARKS = ("p0", "p5", "p50", "p95", "p100")
 
@@ -36,56 +36,59 @@ def _run(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     for source in sources:
         reports[source.name] = report = verify(source, args.workers, args.max_bad)
         if not args.json:
-            sys.stdout.write(told(source.name, report, args.named))
+            sys.stdout.write(format_report(source.name, report, args.named))
             sys.stdout.flush()
     return int(not all(report["ok"] for report in reports.values())), reports
 
 
-def verify(source: Source, workers: int = 0, max_bad: float = 0.0) -> dict[str, Any]:
-    """The report on one data set: counts, figures, repeated identities, records and elements that cannot be used.
+def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dict[str, Any]:
+    """The report on one data set: counts, percentiles, repeated identities, records and elements that cannot be used.
 
     Args:
-        source: The data set; with the pipeline of a config, records are judged as training would judge them.
+        source: The data set; with the pipeline of a config, a record is bad where training would skip it.
         workers: Processes that read.
         max_bad: Largest share of bad records of a data set that is ``ok``.
     """
-    from x2vlm.data.tools.dataset_report import Examine, Survey, read_all
+    from x2vlm.data.tools.dataset_report import DatasetReport
+    from x2vlm.data.tools.map_records import map_records
+    from x2vlm.data.tools.record_facts import ExtractFacts
 
-    survey = Survey()
-    for seen in read_all(source.adapter, Examine(), workers):
-        survey.add(seen, source.adapter)
-    repeated, examples = survey.duplicates(source.adapter)
+    statistics = DatasetReport()
+    for result in map_records(source.adapter, ExtractFacts(), workers):
+        statistics.add(result, source.adapter)
+    repeated, examples = statistics.duplicates(source.adapter)
     return {
-        "ok": len(survey.bad) <= max_bad * survey.records,
-        "records": survey.records,
-        "bad": len(survey.bad),
-        "unusable_elements": len(survey.unusable),
-        "kinds": dict(survey.kinds),
-        "languages": dict(survey.languages),
+        "ok": len(statistics.bad) <= max_bad * statistics.records,
+        "records": statistics.records,
+        "bad": len(statistics.bad),
+        "unusable_elements": len(statistics.unusable),
+        "kinds": dict(statistics.kinds),
+        "languages": dict(statistics.languages),
         "repeated_ids": repeated,
         "repeated": examples,
-        "figures": survey.percentiles(),
-        "bad_records": [{"where": bad.where, "reason": bad.reason} for bad in survey.bad],
-        "unusable": [{"where": bad.where, "reason": bad.reason} for bad in survey.unusable],
+        "figures": statistics.percentiles(),
+        "bad_records": [{"where": bad.where, "reason": bad.reason} for bad in statistics.bad],
+        "unusable": [{"where": bad.where, "reason": bad.reason} for bad in statistics.unusable],
     }
 
 
-def told(name: str, report: Mapping[str, Any], named: int) -> str:
-    """A report in words; of long lists of elements the first ``named``."""
+def format_report(name: str, report: Mapping[str, Any], max_listed: int) -> str:
+    """A report as text; of long lists of elements the first ``max_listed``."""
     lines = [f"{name}: {report['records']:,} records, {report['bad']:,} of them cannot be used"]
     for title in ("kinds", "languages"):
         if report[title]:
             lines.append(f"  {title}: " + ", ".join(f"{key} {count:,}" for key, count in report[title].items()))
     if report["figures"]:
         lines.append(f"  {'':<12}{'count':>10}{'mean':>10}" + "".join(f"{mark:>10}" for mark in _MARKS))
-    for figure, spread in report["figures"].items():
-        numbers = "".join(f"{_short(spread[mark]):>10}" for mark in ("mean", *_MARKS))
-        lines.append(f"  {figure:<12}{spread['count']:>10,}{numbers}")
+    for quantity, percentiles in report["figures"].items():
+        numbers = "".join(f"{_short(percentiles[mark]):>10}" for mark in ("mean", *_MARKS))
+        lines.append(f"  {quantity:<12}{percentiles['count']:>10,}{numbers}")
     lines.append(f"  identities of several records: {report['repeated_ids']:,}")
-    lines += [f"    {one['id']}: {one['records']} records ({', '.join(one['where'])})" for one in report["repeated"]]
+    for repeated in report["repeated"]:
+        lines.append(f"    {repeated['id']}: {repeated['records']} records ({', '.join(repeated['where'])})")
     if report["unusable"]:
         lines.append(f"  elements that cannot be used, in records that can: {report['unusable_elements']:,}")
-        lines += _listed(report["unusable"], named)
+        lines += _listed(report["unusable"], max_listed)
     if report["bad_records"]:
         lines.append(f"  records that cannot be used: {report['bad']:,}")
         lines += _listed(report["bad_records"], len(report["bad_records"]))  # every one: this is what the tool is for

@@ -79,7 +79,7 @@ OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "to
 _COLLATE = Role((families.TRANSFORMS,), derived=("tokenizer", "batch_size"))
 _LOOP = Role((families.LOOPS,), hidden=("runner", "dataloader", "evaluator", "mode"), optional=True)
 _SCHEDULER = Role((families.PARAM_SCHEDULERS,), hidden=("optimizer",), extra=("convert_to_iter_based",))
-_MASKING = Settings("x2vlm.data.masking:Masking")
+_MASKING = Settings("x2vlm.data.collate.token_masking:Masking")
 
 # "*" is any one key, "#" any one index of a list; "**" at the start is any place.
 ROLES = {
@@ -161,9 +161,9 @@ TOP_LEVEL = OURS | MMENGINE
 SETTINGS = {
     "streams.*": Settings("x2vlm.data.streams:Stream", derived=("collate",), hidden=("name",), optional=False),
     "evaluations.*": Settings(
-        "x2vlm.data.streams:EvaluationLoader",
+        "x2vlm.data.loader:EvaluationLoader",
         derived=("collate",),
-        hidden=("name", "ledger"),
+        hidden=("name", "bad_record_log"),
         extra=("metric",),
         optional=False,
     ),

@@ -1,8 +1,8 @@
 """Annotation files -> adapters -> transforms -> collate -> Batch. Importing this registers every part."""
 
 from x2vlm.data.batch import BadRecord, Batch, Sample
-from x2vlm.data.caption_collate import CaptionCollate
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.caption_collate import CaptionCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.concat import Concat
@@ -20,12 +20,13 @@ from x2vlm.data.io.video_decoding import DecordReader, PyAVReader
 from x2vlm.data.record import RecordError
 from x2vlm.data.tokenizer import bert_vocab, hf_tokenizer
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
+from x2vlm.data.toy.toy_tokenizer import toy_tokenizer
 from x2vlm.data.toy.world import ToyWorld
-from x2vlm.data.transforms.captions import AllCaptions
 from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import Flip, LoadImage, PackSample, RandomResizedCrop, Resize
+from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
 from x2vlm.data.transforms.mask_patches import MaskPatches
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.rand_augment import RandAugment
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText

@@ -18,7 +18,7 @@ class Sample:
 
     Attributes:
         where: Where the record came from (``file:line``), for messages.
-        texts: ``R`` cleaned texts; none where there are only pictures. Two sentences that are read as one (GLUE) are a
+        texts: ``R`` cleaned texts; none where there are only images. Two sentences that are read as one (GLUE) are a
             tuple.
         pixels: ``[3, H, W]`` image or ``[F, 3, H, W]`` clip, float, normalised; None for text-only and parallel text.
             ``[K, 3, H, W]`` where every text reads ``num_contexts`` images together.
@@ -27,7 +27,7 @@ class Sample:
         has_box: ``[R]`` bool, True where the text has a box of its own (False for whole images, videos and texts).
         ids: ``R`` identities: two pairs with the same identity show the same thing (two captions of one image).
         context_text: The same sentence in another language, for parallel text; None otherwise.
-        labels: The class of each text (of the picture, where there is no text); empty where nothing is classified.
+        labels: The class of each text (of the image, where there is no text); empty where nothing is classified.
             A number, or a dict from class to weight where several are right.
         answers: For each text its answers, each with a weight; empty where nothing is answered.
         masked_patches: ``[N]`` bool, patches to hide from the student of masked image modelling.
@@ -81,7 +81,7 @@ class Batch:
     which text each of the ``B * K`` pairs reads, and ``owner`` has as many entries.
 
     Attributes:
-        text_ids: ``[B, L]`` long, padded to the longest text of the batch; None where there are only pictures.
+        text_ids: ``[B, L]`` long, padded to the longest text of the batch; None where there are only images.
         text_mask: ``[B, L]`` bool, True at real tokens.
         pixels: ``[U, 3, H, W]`` images or ``[U, F, 3, H, W]`` clips; None for text-only and parallel text.
         owner: ``[B]`` long, which of the ``U`` contexts each pair looks at; None without context.
@@ -109,7 +109,7 @@ class Batch:
         answer_weights: ``[A]`` float.
         masked_patches: ``[U, N]`` bool, patches to hide from the student of masked image modelling.
         where: ``B`` places of the records, for messages.
-        texts: ``B`` texts, for metrics and pictures.
+        texts: ``B`` texts, for metrics and images.
         extras: Per-record extras, one dict per sample, in order of the contexts.
         bad: Records that were skipped while this batch was made.
         drawn: Records read to make this batch, bad ones included.

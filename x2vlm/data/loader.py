@@ -1,25 +1,28 @@
-"""From a place in the data to a batch, in a worker process or not: seeded by counters, past bad records."""
+"""Loaders: seeded samples and batches in worker processes, past bad records; every record once, for evaluation."""
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any, NamedTuple
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.record import RecordError
 from x2vlm.data.sampler import derive_seed, seeded
+from x2vlm.distributed import rank, world_size
 
 Collate = Callable[[list[Sample]], Batch]
-PREFETCH_FACTOR = 2  # batches that a worker has ready; more even out records of very different cost
+PREFETCH_FACTOR = 2  # batches that a worker has ready; more of them even out records of very different cost
 
 
-class Drawn(NamedTuple):
-    """What one draw gave: a sample, or None if there was none to be had, and the bad records met on the way."""
+class DrawResult(NamedTuple):
+    """The sample of one draw (None if all records tried were bad), and the bad records that were tried before it."""
 
     sample: Sample | None
     bad: list[BadRecord]
@@ -27,38 +30,38 @@ class Drawn(NamedTuple):
 
 
 class SeededDataset(Dataset):
-    """An adapter, whose random numbers follow from (seed, stream, draw), and whose bad records do not stop anything.
+    """An adapter with random numbers seeded by (seed, stream, draw), which replaces bad records by others.
 
     Args:
         adapter: Gives the sample at an index, or raises ``RecordError``.
         name: Name of the stream.
         seed: Seed of the run.
-        attempts: Records tried for one draw before there is no sample; 1 takes no other record in place of a bad one.
+        attempts: Records tried for one draw before there is no sample; 1 replaces no bad record.
     """
 
     def __init__(self, adapter: Dataset, name: str, seed: int = 0, attempts: int = 32) -> None:
         self.adapter, self.name, self.seed, self.attempts = adapter, name, seed, attempts
 
-    def __getitem__(self, place: tuple[int, int]) -> Drawn:
-        """The sample at ``(index, draw)``; in place of a bad record another one, always the same for this draw.
+    def __getitem__(self, index_and_draw: tuple[int, int]) -> DrawResult:
+        """The sample at ``(index, draw)``; a bad record is replaced by another one, always the same for this draw.
 
-        The other one comes from anywhere in the data. The line below a bad one is likely as bad (a missing folder, a
+        The replacement comes from anywhere in the data. The line below a bad one is likely as bad (a missing folder, a
         torn file), and in data that is read in order it is in the same batch already.
         """
-        index, draw = place
+        index, draw = index_and_draw
         bad: list[BadRecord] = []
         for attempt in range(self.attempts):
             with seeded(derive_seed(self.seed, self.name, draw, attempt)):
                 try:
-                    return Drawn(self.adapter[index], bad, draw)
+                    return DrawResult(self.adapter[index], bad, draw)
                 except RecordError as error:
                     bad.append(BadRecord(error.where, error.reason))
             index = derive_seed(self.seed, self.name, draw, attempt, "instead") % len(self.adapter)
-        return Drawn(None, bad, draw)
+        return DrawResult(None, bad, draw)
 
 
 class SeededCollate:
-    """A collate function, whose random numbers follow from (seed, stream, first draw of the batch).
+    """A collate function with random numbers seeded by (seed, stream, first draw of the batch).
 
     Args:
         collate: Makes a batch of samples.
@@ -69,17 +72,71 @@ class SeededCollate:
     def __init__(self, collate: Collate, name: str, seed: int = 0) -> None:
         self.collate, self.name, self.seed = collate, name, seed
 
-    def __call__(self, drawn: Sequence[Drawn]) -> Batch:
-        """One batch, which also says what was met while it was made; empty if no record could be used."""
-        samples = [one.sample for one in drawn if one.sample is not None]
-        bad = [record for one in drawn for record in one.bad]
+    def __call__(self, draws: Sequence[DrawResult]) -> Batch:
+        """One batch, with the bad records that were met while it was made; empty if no record could be used."""
+        samples = [draw.sample for draw in draws if draw.sample is not None]
+        bad = [record for draw in draws for record in draw.bad]
         if samples:
-            with seeded(derive_seed(self.seed, self.name, drawn[0].draw, "collate")):
+            with seeded(derive_seed(self.seed, self.name, draws[0].draw, "collate")):
                 batch = self.collate(samples)
         else:
-            nothing = torch.zeros(0, 0, dtype=torch.long)
-            batch = Batch(text_ids=nothing, text_mask=nothing.bool())
+            empty = torch.zeros(0, 0, dtype=torch.long)
+            batch = Batch(text_ids=empty, text_mask=empty.bool())
         return replace(batch, bad=[*bad, *batch.bad], drawn=len(samples) + len(bad))
+
+
+class EvaluationLoader:
+    """Every record once, in the order of the data set; bad records are counted and left out.
+
+    Processes take turns: process ``r`` of ``W`` reads records ``r, r + W, ...``.
+
+    Args:
+        name: Name of the evaluation.
+        dataset: The adapter, built.
+        collate: Makes a batch of samples, built.
+        batch_size: Records in a batch, per process; each gives all of its pairs.
+        num_workers: Processes that prepare batches.
+        bad_record_log: Where bad records are counted; None makes a new one.
+        seed: Seed of what a pipeline may draw at random; the same in every evaluation, so that results compare.
+        persistent_workers: Keep the processes from one evaluation to the next, which then begins at once; they take
+            memory meanwhile.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dataset: Dataset,
+        collate: Collate,
+        batch_size: int,
+        num_workers: int = 0,
+        bad_record_log: BadRecordLog | None = None,
+        seed: int = 0,
+        persistent_workers: bool = False,
+    ) -> None:
+        if not len(dataset):
+            raise ValueError(f"the data set of evaluation '{name}' has no records.")
+        self.name, self.dataset, self.batch_size = name, dataset, batch_size
+        self.bad_record_log = BadRecordLog() if bad_record_log is None else bad_record_log
+        self._indices_and_draws = [(index, index) for index in range(rank(), len(dataset), world_size())]
+        self._loader = make_loader(
+            SeededDataset(dataset, name, seed, attempts=1),
+            SeededCollate(collate, name, seed),
+            batch_size,
+            self._indices_and_draws,
+            num_workers,
+            persistent_workers=persistent_workers,
+        )
+
+    def __len__(self) -> int:
+        return ceil(len(self._indices_and_draws) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with torch.random.fork_rng(devices=[]):
+            batches = iter(self._loader)
+        for batch in batches:
+            self.bad_record_log.note(self.name, batch)
+            if len(batch):
+                yield batch
 
 
 def make_loader(
@@ -91,22 +148,22 @@ def make_loader(
     prefetch_factor: int = PREFETCH_FACTOR,
     persistent_workers: bool = False,
 ) -> DataLoader:
-    """A torch loader with what all of ours have in common; with workers, OpenCV keeps to one core from here on.
+    """A torch DataLoader with the settings that all loaders share; with workers, OpenCV keeps to one core from here on.
 
     Batches lie in page-locked memory where there is a GPU, so that they are copied to it while it computes.
 
     Args:
-        dataset: Gives a sample at a place.
+        dataset: Gives a sample for each entry of the sampler.
         collate: Makes a batch of samples.
         batch_size: Samples in a batch.
-        sampler: Places, in order.
-        num_workers: Processes that prepare batches; 0 prepares them where they are asked for, and the rest is ignored.
-        prefetch_factor: Batches that each of them has ready.
+        sampler: What the dataset is indexed with, in order.
+        num_workers: Processes that prepare batches; 0 prepares them in this process, and the rest is ignored.
+        prefetch_factor: Batches that each of them prepares ahead.
         persistent_workers: Keep them from one pass over the data to the next.
     """
     if num_workers:
         # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
-        # A forked process inherits it, and must not be told: OpenCV would wait for ever for threads of this process.
+        # A forked process inherits it, and must not set it: OpenCV would wait for ever for threads of this process.
         cv2.setNumThreads(1)
     return DataLoader(
         dataset,

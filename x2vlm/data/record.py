@@ -3,7 +3,7 @@
 - ``where``: its place, e.g. ``train.jsonl:17``; always there.
 - ``id``: identity of what it shows; two records with one identity show the same thing.
 - ``own_id``: in joined data sets, the identity within its own data set.
-- ``image``: a path, the bytes of a picture, or an ``[H, W, 3]`` uint8 RGB array.
+- ``image``: a path, the bytes of an image, or an ``[H, W, 3]`` uint8 RGB array.
 - ``images``: several of these, which every text of the record reads together (two in NLVR2).
 - ``video``: the path or bytes of a video file, or a list of frames, each as ``image`` is.
 - ``clips``: neighbouring clips in order, each with ``video`` and ``caption``.
@@ -54,7 +54,7 @@ def identity(results: Record) -> str:
     return str(results.get("id", results["where"]))
 
 
-def in_record(results: Record, work: Callable[..., Any], *args: Any) -> Any:
+def with_record_errors(results: Record, work: Callable[..., Any], *args: Any) -> Any:
     """``work(*args)``, whose complaint about a text becomes an error of the record.
 
     Raises:

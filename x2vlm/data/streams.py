@@ -1,18 +1,17 @@
-"""Streams: endless, seekable rows of batches for training; and loaders that read everything once, for evaluation."""
+"""Streams: endless, seekable iterators of batches for training; streams and evaluation loaders built from configs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, argument_problems, build
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, named_records
+from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.loader import PREFETCH_FACTOR, Collate, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, SeededDataset, make_loader
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.distributed import rank, world_size
 from x2vlm.registry import DATASETS, TRANSFORMS
@@ -21,21 +20,26 @@ _EMPTY_BATCHES = 32  # in a row, after which a stream is given up
 
 
 class Stream:
-    """One kind of data in the mixed step: an endless row of batches that can go on from any place.
+    """One kind of data in the mixed step: an endless iterator of batches that can resume at any draw.
+
+    Batch size: without ``max_images``, ``batch_size`` records are read for a batch and each gives all of its pairs, so
+    that a batch has ``batch_size`` pairs where every record gives one (an image and a caption). With ``max_images``,
+    ``max_images`` records are read, and of all their pairs (regions) ``batch_size`` random ones are kept.
 
     Args:
         name: What it is called in configs, logs and messages.
         dataset: The adapter, built.
         collate: Makes a batch of samples, built; a config may leave it out and gets ``PairCollate``.
-        batch_size: Pairs in a batch, per process.
+        batch_size: Records in a batch, per process; pairs in a batch, per process, where there are ``max_images``.
         weight: Factor of the stream's losses.
         objectives: Names of the objectives, or a factor of the losses for each name, beside ``weight`` and the
             objective's own: ``dict(itc=0.5, itm=0.5, mlm=0.5, bbox=1.0)``. None for all of the model.
-        max_images: Records in a batch, where a record gives several pairs (regions); None: as many as pairs.
+        max_images: Records in a batch, per process, for records that give several pairs (regions); None: ``batch_size``
+            records, of which all pairs are kept.
         num_workers: Processes that prepare batches; 0 prepares them between the steps.
         shuffle: False reads the records as they stand, pass after pass.
-        prefetch_factor: Batches that each of the ``num_workers`` has ready. More even out records of very different
-            cost (long videos), and take the memory of as many batches.
+        prefetch_factor: Batches that each of the ``num_workers`` prepares ahead. More of them even out records of
+            very different cost (long videos), and take the memory of as many batches.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class Stream:
         self._batches: Iterator[Batch] | None = None
 
     def start(self, seed: int) -> None:
-        """Open the stream at the place of ``self.draws``; whatever the place, it costs the same."""
+        """Start at the draw ``self.draws``; any draw costs the same."""
         sampler = StreamSampler(
             len(self.dataset), seed, self.name, self.draws, self.shuffle, rank=rank(), world_size=world_size()
         )
@@ -84,10 +88,10 @@ class Stream:
             self._batches = iter(loader)
 
     def __next__(self) -> Batch:
-        """The next batch that has pairs; it also tells of the records of those before it that had none.
+        """The next batch that has pairs; ``bad`` and ``drawn`` count the batches skipped before it, too.
 
         Raises:
-            TooManyBadRecordsError: If there seems to be no such batch.
+            TooManyBadRecordsError: If 32 batches in a row have no pair.
         """
         bad: list[BadRecord] = []
         drawn = 0
@@ -98,67 +102,13 @@ class Stream:
             if len(batch):
                 return replace(batch, bad=bad, drawn=drawn)
         raise TooManyBadRecordsError(
-            f"stream '{self.name}': {_EMPTY_BATCHES} batches in a row had not one pair; {len(bad)} of the {drawn} "
-            f"records read for them could not be used.\n{named_records(bad)}"
+            f"stream '{self.name}': {_EMPTY_BATCHES} batches in a row had no pair; {len(bad)} of the {drawn} "
+            f"records read for them could not be used.\n{format_bad_records(bad)}"
         )
 
     def stop(self) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
         self._batches = None
-
-
-class EvaluationLoader:
-    """Every record once, in the order of the data set; bad records are counted and left out.
-
-    Processes take turns: process ``r`` of ``W`` reads records ``r, r + W, ...``.
-
-    Args:
-        name: Name of the evaluation.
-        dataset: The adapter, built.
-        collate: Makes a batch of samples, built.
-        batch_size: Records in a batch, per process.
-        num_workers: Processes that prepare batches.
-        ledger: Where bad records are entered.
-        seed: Seed of what a pipeline may draw at random; the same in every evaluation, so that results compare.
-        persistent_workers: Keep the processes from one evaluation to the next, which then begins at once; they take
-            memory meanwhile.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        dataset: Dataset,
-        collate: Collate,
-        batch_size: int,
-        num_workers: int = 0,
-        ledger: BadRecordLog | None = None,
-        seed: int = 0,
-        persistent_workers: bool = False,
-    ) -> None:
-        if not len(dataset):
-            raise ValueError(f"the data set of evaluation '{name}' has no records.")
-        self.name, self.dataset, self.batch_size = name, dataset, batch_size
-        self.ledger = BadRecordLog() if ledger is None else ledger
-        self._places = [(index, index) for index in range(rank(), len(dataset), world_size())]
-        self._loader = make_loader(
-            SeededDataset(dataset, name, seed, attempts=1),
-            SeededCollate(collate, name, seed),
-            batch_size,
-            self._places,
-            num_workers,
-            persistent_workers=persistent_workers,
-        )
-
-    def __len__(self) -> int:
-        return ceil(len(self._places) / self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        with torch.random.fork_rng(devices=[]):
-            batches = iter(self._loader)
-        for batch in batches:
-            self.ledger.note(self.name, batch)
-            if len(batch):
-                yield batch
 
 
 def build_streams(cfg: Mapping[str, Mapping], tokenizer: Any = None, data_root: str | None = None) -> dict[str, Stream]:
@@ -170,8 +120,8 @@ def build_streams(cfg: Mapping[str, Mapping], tokenizer: Any = None, data_root: 
         ConfigError: If a part cannot be built, or no stream has a weight.
         FileNotFoundError: If an annotation file is missing.
     """
-    chosen = {name: one for name, one in cfg.items() if one.get("weight", 1.0) != 0}
-    streams = {name: _build_stream(name, one, tokenizer, data_root) for name, one in chosen.items()}
+    weighted = {name: stream for name, stream in cfg.items() if stream.get("weight", 1.0) != 0}
+    streams = {name: _build_stream(name, stream, tokenizer, data_root) for name, stream in weighted.items()}
     if not streams:
         raise ConfigError("there is nothing to train on: no stream has a weight above 0.", "streams")
     return streams
@@ -181,18 +131,18 @@ def build_evaluation_loader(
     name: str,
     cfg: Mapping[str, Any],
     tokenizer: Any = None,
-    ledger: BadRecordLog | None = None,
+    bad_record_log: BadRecordLog | None = None,
     data_root: str | None = None,
 ) -> EvaluationLoader:
     """The loader of one evaluation: ``dict(dataset, collate, batch_size, num_workers)``."""
     parts = _build_parts(f"evaluations.{name}", cfg, EvaluationLoader, tokenizer, data_root)
-    return _constructed(f"evaluations.{name}", EvaluationLoader, name=name, ledger=ledger, **parts)
+    return _constructed(f"evaluations.{name}", EvaluationLoader, name=name, bad_record_log=bad_record_log, **parts)
 
 
 def _build_stream(name: str, cfg: Mapping[str, Any], tokenizer: Any, data_root: str | None) -> Stream:
     path = f"streams.{name}"
-    pairs = {"batch_size": cfg["batch_size"]} if cfg.get("max_images") and "batch_size" in cfg else {}
-    return _constructed(path, Stream, name=name, **_build_parts(path, cfg, Stream, tokenizer, data_root, **pairs))
+    kept_pairs = {"batch_size": cfg["batch_size"]} if cfg.get("max_images") and "batch_size" in cfg else {}
+    return _constructed(path, Stream, name=name, **_build_parts(path, cfg, Stream, tokenizer, data_root, **kept_pairs))
 
 
 def _build_parts(

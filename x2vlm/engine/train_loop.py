@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.data.sampler import derive_seed
-from x2vlm.data.streams import EvaluationLoader, Stream
+from x2vlm.data.streams import Stream
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
 from x2vlm.engine.device_transfer import DeviceTransfer

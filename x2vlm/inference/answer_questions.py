@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from x2vlm.data.batch import Batch
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 
 

@@ -11,9 +11,8 @@ import torch
 
 from x2vlm.building import build
 from x2vlm.data.batch import Sample
-from x2vlm.data.tokenizer import clean_caption
-from x2vlm.data.transforms.captions import AllCaptions
-from x2vlm.data.transforms.text import PickCaption
+from x2vlm.data.transforms.text import AllCaptions, PickCaption
+from x2vlm.data.transforms.text_cleaning import clean_caption
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.gallery_dataset import GalleryData

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.data.caption_collate import PROMPT, causal_mask, prompt_ids
+from x2vlm.data.collate.caption_collate import PROMPT, causal_mask, prompt_ids
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.incremental import fuse_next, project_context
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class CaptionGeneration(MLM):
     """Masked language modelling from left to right, which can then write captions (UniLM, arXiv:1905.03197).
 
-    Batches come from :class:`~x2vlm.data.caption_collate.CaptionCollate`. The target of each guess is the true word
-    with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the divergence of
-    the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the number of
-    guesses plus 1e-5, as published.
+    Batches come from :class:`~x2vlm.data.collate.caption_collate.CaptionCollate`. The target of each guess is the
+    true word with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the
+    divergence of the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the
+    number of guesses plus 1e-5, as published.
 
     Args:
         width: Width of the fusion encoder.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from x2vlm.data.caption_collate import causal_mask
+from x2vlm.data.collate.caption_collate import causal_mask
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.answers import Ranking
 from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, forbid, fusion_layer, text_layer

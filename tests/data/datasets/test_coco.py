@@ -48,7 +48,7 @@ def files(tmp_path):
     return write
 
 
-def test_captions_and_boxes_of_a_picture_come_together(files, tmp_path):
+def test_captions_and_boxes_of_an_image_come_together(files, tmp_path):
     data = Coco(tmp_path, **files())
     assert data.record(0) == {
         "where": "captions.json:image 10",
@@ -65,14 +65,14 @@ def test_crowds_and_boxes_without_area_are_dropped_and_counted(files, tmp_path):
     assert Coco(tmp_path, **files()).dropped == {"iscrowd": 1, "outside its image": 1}
 
 
-def test_a_picture_without_annotated_boxes_is_not_taken_for_an_empty_one(files, tmp_path):
+def test_an_image_without_annotated_boxes_is_not_taken_for_an_empty_one(files, tmp_path):
     data = Coco(tmp_path, **files())
     assert "elems" not in data.record(1)
     marked = Coco(tmp_path, **files([box(11, [0, 0, 2, 2]), *BOXES]))
-    assert marked.dropped["picture without boxes"] == 1
+    assert marked.dropped["image without boxes"] == 1
 
 
-def test_a_box_that_reaches_out_is_cut_to_its_picture(files, tmp_path):
+def test_a_box_that_reaches_out_is_cut_to_its_image(files, tmp_path):
     elem = Coco(tmp_path, instances_file=files()["instances_file"]).record(1)["elems"][0]
     assert (elem["bb"], elem["caption"]) == ((4, 0, 4, 2), "dog")
 
@@ -86,12 +86,12 @@ def test_a_box_that_reaches_out_is_cut_to_its_picture(files, tmp_path):
         (("captions", "boxes"), ["10"]),
     ],
 )
-def test_what_a_picture_must_have_can_be_said(files, tmp_path, require, ids):
+def test_what_an_image_must_have_can_be_said(files, tmp_path, require, ids):
     data = Coco(tmp_path, **files(), require=require)
     assert [str(image) for image in data.ids] == ids
 
 
-def test_boxes_alone_make_records_of_the_pictures_that_have_some(files, tmp_path):
+def test_boxes_alone_make_records_of_the_images_that_have_some(files, tmp_path):
     data = Coco(tmp_path, instances_file=files()["instances_file"])
     assert [data.record(i)["id"] for i in range(len(data))] == ["10", "12"]
     assert "caption" not in data.record(0)
@@ -144,7 +144,7 @@ def test_no_file_or_a_missing_one_is_told(tmp_path):
         Coco(tmp_path, instances_file="gone.json")
 
 
-def test_the_real_pictures_have_their_captions_and_boxes(shared):
+def test_the_real_images_have_their_captions_and_boxes(shared):
     folder = shared / "data" / "real_captions" / "coco"
     data = Coco(folder / "images", folder / "captions.json", folder / "instances.json")
     records = [data.record(i) for i in range(len(data))]
@@ -154,7 +154,7 @@ def test_the_real_pictures_have_their_captions_and_boxes(shared):
     assert sum(len(record.get("elems", ())) for record in records) == 1887 - data.dropped["iscrowd"]
 
 
-def test_the_real_picture_without_any_box_is_no_record_of_its_own(shared):
+def test_the_real_image_without_any_box_is_no_record_of_its_own(shared):
     folder = shared / "data" / "coco128"
     data = Coco(folder / "images", instances_file=folder / "instances.json")
     assert len(data) == 95
@@ -187,14 +187,14 @@ def test_one_image_id_twice_is_an_error_that_names_it(tmp_path):
 def test_ids_as_text_in_one_file_and_numbers_in_another_do_not_meet(files, tmp_path):
     captions = {"images": [{"id": "10", "file_name": "a.png"}], "annotations": [{"image_id": "10", "caption": "cat"}]}
     (tmp_path / "c.json").write_text(json.dumps(captions))
-    with pytest.raises(ValueError, match=r"do not meet: picture ids are '10' in the first and 10 in the second"):
+    with pytest.raises(ValueError, match=r"do not meet: image ids are '10' in the first and 10 in the second"):
         Coco(tmp_path, tmp_path / "c.json", files()["instances_file"])
 
 
 def test_ids_as_text_and_numbers_in_one_file_do_not_meet(tmp_path):
     captions = {"images": [{"id": "10", "file_name": "a.png"}], "annotations": [{"image_id": 10, "caption": "cat"}]}
     (tmp_path / "c.json").write_text(json.dumps(captions))
-    with pytest.raises(ValueError, match=r"annotations do not meet its pictures: ids are '10' under images and 10"):
+    with pytest.raises(ValueError, match=r"annotations do not meet its images: ids are '10' under images and 10"):
         Coco(tmp_path, tmp_path / "c.json")
 
 

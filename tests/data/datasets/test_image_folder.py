@@ -16,7 +16,7 @@ def root(tmp_path, png):
     return tmp_path / "train"
 
 
-def test_the_class_of_a_picture_is_the_folder_it_is_in(root):
+def test_the_class_of_an_image_is_the_folder_it_is_in(root):
     data = ImageFolder(root)
     found = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
     assert found == [
@@ -40,8 +40,8 @@ def test_a_pipeline_makes_samples_without_texts(root):
     assert sample.pixels.shape == (3, 8, 8)
 
 
-def test_a_class_without_folder_and_a_folder_without_pictures_are_told(root):
+def test_a_class_without_folder_and_a_folder_without_images_are_told(root):
     with pytest.raises(ValueError, match=r"has no folder 'n04' \(1 are missing\)"):
         ImageFolder(root, ["n01", "n04"])
-    with pytest.raises(ValueError, match=r"no picture in the folders of .* ends in \.tif"):
+    with pytest.raises(ValueError, match=r"no image in the folders of .* ends in \.tif"):
         ImageFolder(root, endings=(".tif",))

@@ -30,7 +30,7 @@ def test_what_stands_under_binary_is_base64_and_what_stands_elsewhere_is_a_path(
     assert data.record(1)["image"] == tmp_path / "a.png"
 
 
-def test_the_format_of_pictures_can_be_named(write_lines, tmp_path, png):
+def test_the_format_of_images_can_be_named(write_lines, tmp_path, png):
     ann = write_lines({"image": text64(png()), "caption": "a cat"})
     assert JsonLines(ann, image_format="base64").record(0)["image"] == png()
     ann = write_lines({"binary": "a.png", "caption": "a cat"})
@@ -68,7 +68,7 @@ def test_one_wrong_element_does_not_cost_the_others(write_lines):
     assert JsonLines(write_lines({"image": "a.png", "elems": elems})).record(0)["elems"] == elems
 
 
-def test_a_list_of_pictures_is_a_list_of_frames_whatever_its_key(write_lines, tmp_path, png):
+def test_a_list_of_images_is_a_list_of_frames_whatever_its_key(write_lines, tmp_path, png):
     ann = write_lines(
         {"frames": ["1.png", "2.png"], "caption": "a cat runs"},
         {"binary": [text64(png()), text64(png())], "caption": "a cat runs"},
@@ -165,7 +165,7 @@ def test_what_is_wrong_with_a_record_is_told(write_lines, line, reason):
         JsonLines(write_lines(line)).record(0)
 
 
-def test_a_broken_picture_among_good_ones_is_named_by_its_line(write_lines, tmp_path, png):
+def test_a_broken_image_among_good_ones_is_named_by_its_line(write_lines, tmp_path, png):
     (tmp_path / "good.png").write_bytes(png())
     (tmp_path / "broken.png").write_bytes(png()[:40])
     ann = write_lines(*({"image": f"{name}.png", "caption": "a cat"} for name in ("good", "broken", "gone", "good")))
@@ -233,7 +233,7 @@ def test_a_wrong_option_is_told(write_lines, options):
         JsonLines(write_lines({}), **options)
 
 
-def test_a_subset_leaves_out_the_pictures_of_a_test_set(write_lines, tmp_path):
+def test_a_subset_leaves_out_the_images_of_a_test_set(write_lines, tmp_path):
     ann = write_lines(*({"image": f"{name}.png", "caption": name} for name in "abcd"), "{broken")
     (tmp_path / "test_ids.txt").write_text("b.png\n")
     data = JsonLines(ann, subset=dict(exclude_ids=tmp_path / "test_ids.txt"))
@@ -317,5 +317,5 @@ def test_one_object_over_several_lines_is_told_for_what_it_is(tmp_path, indent):
 
 def test_a_record_with_one_picture_of_two_is_a_bad_one(write_lines):
     data = JsonLines(write_lines({"images": ["a.png"], "caption": "both"}), num_images=2)
-    with pytest.raises(RecordError, match=r"shows 1 pictures together; expected 2 \(num_images\)"):
+    with pytest.raises(RecordError, match=r"shows 1 images together; expected 2 \(num_images\)"):
         data.record(0)

@@ -37,7 +37,7 @@ def tar(write_tar, png):
     return write_tar(*((name, png((9, 9, 9, 255), (400, 100), "RGBA")) for name in names))
 
 
-def test_every_picture_of_a_true_sentence_is_a_record(write_lines, tar):
+def test_every_image_of_a_true_sentence_is_a_record(write_lines, tar):
     data = NlvrV1(write_lines(TRUE, FALSE), tar)
     assert [data.record(i)["id"] for i in range(len(data))] == [f"12-0-{k}" for k in range(6)]
     record = data.record(2)
@@ -56,7 +56,7 @@ def test_false_sentences_come_with_their_label_if_asked(write_lines, tar):
     ]
 
 
-def test_objects_lie_where_the_order_of_the_picture_puts_them(write_lines, tar):
+def test_objects_lie_where_the_order_of_the_image_puts_them(write_lines, tar):
     data = NlvrV1(write_lines(TRUE), tar)
     boxes = {order: [elem["bb"] for elem in data.record(order)["elems"]] for order in (0, 3)}
     assert boxes[0] == [(5, 6, 10, 10), (40, 50, 30, 30), (150, 0, 20, 20), (370, 80, 10, 10), (301, 2, 20, 20)]
@@ -88,7 +88,7 @@ def test_examples_of_which_no_object_can_be_named_are_left_out_with_them(write_l
     assert all(data.record(i)["elems"] for i in range(6))
 
 
-def test_some_of_the_pictures_can_be_chosen_by_their_order(write_lines, tar):
+def test_some_of_the_images_can_be_chosen_by_their_order(write_lines, tar):
     data = NlvrV1(write_lines(TRUE, SINGLE), tar, pictures=[0, 4])
     assert [data.record(i)["id"] for i in range(len(data))] == ["12-0-0", "12-0-4", "7-3-4"]
 
@@ -98,7 +98,7 @@ def test_an_example_without_structure_has_no_objects(write_lines, tar):
     assert (record["elems"], record["extras"]["picture"]) == ([], 4)
 
 
-def test_pictures_can_lie_in_a_folder(write_lines, tar, tmp_path):
+def test_images_can_lie_in_a_folder(write_lines, tar, tmp_path):
     with tarfile.open(tar) as opened:
         opened.extractall(tmp_path / "images", filter="data")
     data = NlvrV1(write_lines(TRUE), tmp_path / "images")
@@ -122,7 +122,7 @@ def test_what_is_wrong_with_a_record_is_told_and_the_next_is_read(write_lines, t
     assert data.record(len(data) - 1)["id"] == "7-3-4"
 
 
-def test_missing_pictures_are_told_at_the_start(write_lines, tmp_path):
+def test_missing_images_are_told_at_the_start(write_lines, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images: .*gone\.tar does not exist"):
         NlvrV1(write_lines(TRUE), tmp_path / "gone.tar")
     (tmp_path / "a.tar").write_bytes(b"x" * 600)
@@ -146,7 +146,7 @@ def test_subsets_and_other_processes(write_lines, tar):
     ("split", "true", "all_examples"),
     [("dev", 547 * 6, 989 * 6), ("hidden", 546 * 6, 985 * 6), ("train_examples", 587, 1000)],
 )
-def test_the_real_splits_have_their_pictures(shared, split, true, all_examples):
+def test_the_real_splits_have_their_images(shared, split, true, all_examples):
     files = [shared / "data" / "nlvr_v1" / f"{split}{end}" for end in (".jsonl", "_images.tar")]
     assert len(NlvrV1(*files)) == true
     assert len(NlvrV1(*files, only_true=False)) == all_examples

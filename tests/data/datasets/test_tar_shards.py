@@ -9,12 +9,13 @@ import pytest
 from x2vlm.commands.make_vocab import vocabulary
 from x2vlm.data.datasets.tar_shards import TarShards
 from x2vlm.data.datasets.webdataset import WebDataset
-from x2vlm.data.io.phrase_boxes import phrase_elements, union
+from x2vlm.data.io.phrase_boxes import enclosing_box, phrase_elements
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
-from x2vlm.data.tokenizer import bert_vocab, clean_caption, tokenize
-from x2vlm.data.transforms.captions import AllCaptions
+from x2vlm.data.tokenizer import bert_vocab, tokenize
 from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.text import AllCaptions
+from x2vlm.data.transforms.text_cleaning import clean_caption
 
 ENTITIES = {
     "1": {"types": ["people"], "boxes": [[0, 0, 2, 2], [4, 1, 2, 4]]},
@@ -40,7 +41,7 @@ def index(write_lines, write_tar, png):
     return lambda *lines: write_lines(*(lines or [line("a", phrases=PHRASES, entities=ENTITIES), line("b")]))
 
 
-def test_a_picture_comes_from_its_tar_file_with_captions_and_phrases(index, png):
+def test_an_image_comes_from_its_tar_file_with_captions_and_phrases(index, png):
     record = TarShards(index()).record(0)
     assert record["image"] == png()
     assert (record["where"], record["id"], record["caption"]) == ("train.jsonl:1", "a", ["A dog .", "Two men"])
@@ -73,7 +74,7 @@ def test_a_phrase_for_several_things_gets_the_box_it_is_asked_to_have(index, mul
 
 
 def test_a_union_is_around_all_its_boxes():
-    assert union([(3, 4, 1, 1), (1, 6, 1, 4)]) == (1, 4, 3, 6)
+    assert enclosing_box([(3, 4, 1, 1), (1, 6, 1, 4)]) == (1, 4, 3, 6)
 
 
 def test_equal_phrases_for_one_thing_are_kept_once_if_asked(index):
@@ -103,7 +104,7 @@ def test_captions_that_no_record_has_are_told_at_the_start(index):
         TarShards(index(), captions="captions_xx", drop_uncaptioned=True)
 
 
-def test_a_broken_picture_and_a_missing_one_are_named_among_good_ones(index):
+def test_a_broken_image_and_a_missing_one_are_named_among_good_ones(index):
     data = TarShards(index(line("a"), line("broken"), line("gone"), line("b")), pipeline=[LoadImage()])
     for number, reason in ((1, "cannot be decoded|broken"), (2, r"no member 'gone\.png' in .*which has 3 members")):
         with pytest.raises(RecordError, match=rf"^train\.jsonl:{number + 1}: .*({reason})"):
@@ -243,7 +244,7 @@ def test_a_video_member_is_the_video(write_tar):
 @pytest.mark.parametrize(
     ("group", "reason"),
     [
-        ([("1.txt", b"a dog")], "no picture and no video, only members"),
+        ([("1.txt", b"a dog")], "no image and no video, only members"),
         ([("1.jpg", b"x")], "no caption under 'txt'"),
         ([("1.jpg", b"x"), ("1.txt", b"\xff")], r"member \.txt: "),
         ([("1.jpg", b"x"), ("1.txt", b"a"), ("1.json", b"{")], r"member \.json: "),

@@ -20,16 +20,16 @@ def encoded(format="PNG", mode="RGB", color=RED, **options):
     return buffer.getvalue()
 
 
-def test_a_path_its_bytes_and_its_array_give_the_same_picture(tmp_path, png):
+def test_a_path_its_bytes_and_its_array_give_the_same_image(tmp_path, png):
     (tmp_path / "a.png").write_bytes(png(RED, (8, 4)))
-    pictures = [
+    images = [
         decode_image(source, "w")
         for source in (tmp_path / "a.png", str(tmp_path / "a.png"), png(RED, (8, 4)), np.full((4, 8, 3), RED, np.uint8))
     ]
-    for picture in pictures:
-        assert picture.shape == (4, 8, 3)
-        assert picture.dtype == np.uint8
-        assert (picture == RED).all()
+    for image in images:
+        assert image.shape == (4, 8, 3)
+        assert image.dtype == np.uint8
+        assert (image == RED).all()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_every_format_is_read(format):
     assert np.abs(decode_image(encoded(format, **options), "w").astype(int) - RED).max() <= 3
 
 
-def test_a_picture_is_not_turned_by_its_exif_orientation():
+def test_an_image_is_not_turned_by_its_exif_orientation():
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decode_image(encoded("JPEG", exif=exif), "w").shape == (4, 8, 3)
@@ -88,8 +88,8 @@ def photograph(height=37, width=51, mode="RGB", **options):
     """A JPEG file of noise on a slope, whose sides are no multiple of a block."""
     rng, buffer = np.random.default_rng(0), io.BytesIO()
     slope = np.linspace(0, 255, width)[None, :, None] * np.ones((height, 1, 3))
-    picture = (slope + rng.normal(0, 25, slope.shape)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(picture).convert(mode).save(buffer, "JPEG", **options)
+    image = (slope + rng.normal(0, 25, slope.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(image).convert(mode).save(buffer, "JPEG", **options)
     return buffer.getvalue()
 
 
@@ -148,15 +148,15 @@ def test_a_missing_file_names_the_record_and_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_picture_that_is_cut_short_names_the_record(format):
+def test_an_image_that_is_cut_short_names_the_record(format):
     data = encoded(format)
-    with pytest.raises(RecordError, match=r"^train:3: picture of \d+ bytes"):
+    with pytest.raises(RecordError, match=r"^train:3: image of \d+ bytes"):
         decode_image(data[: len(data) // 2], "train:3")
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_what_is_no_picture_names_the_record(data):
-    with pytest.raises(RecordError, match=r"^train:3: picture of \d+ bytes is broken or not"):
+@pytest.mark.parametrize("data", [b"", b"not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+def test_what_is_no_image_names_the_record(data):
+    with pytest.raises(RecordError, match=r"^train:3: image of \d+ bytes is broken or not"):
         decode_image(data, "train:3")
 
 
@@ -169,7 +169,7 @@ def bomb(width, height):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [10_000, 60_000])
-def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked(side):
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_unpacked(side):
     with pytest.raises(RecordError, match=r"^w: .*(over the limit of 89,478,485|decompression bomb)"):
         decode_image(bomb(side, side), "w")
 
@@ -185,13 +185,13 @@ def test_the_limits_can_be_set(tmp_path, png):
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)])
 def test_an_array_of_another_shape_is_refused(array):
-    with pytest.raises(RecordError, match=r"expected an \[H, W, 3\] uint8 picture"):
+    with pytest.raises(RecordError, match=r"expected an \[H, W, 3\] uint8 image"):
         decode_image(array, "w")
 
 
 @pytest.mark.filterwarnings("ignore")
 @given(format=st.sampled_from(FORMATS), places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
-def test_damage_gives_a_picture_or_a_record_error_and_nothing_else(format, places):
+def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, places):
     data = bytearray(encoded(format))
     for share, value in places:
         data[int(share * len(data))] = value

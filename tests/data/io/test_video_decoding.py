@@ -119,7 +119,7 @@ def test_a_clip_that_is_cut_short_gives_frames_or_a_record_error(reader, write_c
 
 
 @READERS
-def test_a_picture_is_no_clip_without_frames_but_one_of_one_frame_or_an_error(reader, png):
+def test_an_image_is_no_clip_without_frames_but_one_of_one_frame_or_an_error(reader, png):
     try:
         assert len(reader.open(png())) == 1
     except RecordError as error:

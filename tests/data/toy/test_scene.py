@@ -36,7 +36,7 @@ def test_boxes_are_the_boxes_of_the_pixels(rules):
 
 
 @pytest.mark.parametrize("rules", [{}, HARD, {"side": 33}, {"moving": True, "objects": (1, 3)}])
-def test_things_lie_inside_the_picture_all_along(rules):
+def test_things_lie_inside_the_image_all_along(rules):
     for scene in scenes(60, **rules):
         for time in (0.0, 0.5, 1.0):
             boxes = [thing.at(time).box_xyxy for thing in scene.things]
@@ -44,26 +44,26 @@ def test_things_lie_inside_the_picture_all_along(rules):
 
 
 @pytest.mark.parametrize("rules", [{}, HARD, {"side": 33}])
-def test_pictures_are_square_rgb(rules):
+def test_images_are_square_rgb(rules):
     scene = scenes(1, **rules)[0]
     assert draw(scene).shape == (scene.side, scene.side, 3)
     assert draw(scene).dtype == np.uint8
 
 
-def test_a_picture_shows_the_colour_it_tells():
+def test_an_image_shows_the_colour_it_tells():
     for scene in scenes(30, shapes=("circle", "square", "cross"), colors=tuple(COLORS)):
-        picture = draw(scene)
+        image = draw(scene)
         for thing in scene.things:
             x, y = (int(value) for value in thing.center)
-            assert tuple(picture[y, x]) == COLORS[thing.color]
+            assert tuple(image[y, x]) == COLORS[thing.color]
 
 
 def test_the_ground_shows_through_a_ring():
     for scene in scenes(30, shapes=("ring",), clutter=0):
-        picture = draw(scene)
+        image = draw(scene)
         for thing in scene.things:
             x, y = (int(value) for value in thing.center)
-            assert tuple(picture[y, x]) == (scene.ground,) * 3
+            assert tuple(image[y, x]) == (scene.ground,) * 3
 
 
 @pytest.mark.parametrize("most", [0.0, 0.25])
@@ -110,7 +110,7 @@ def test_scale_makes_all_things_larger():
 
 
 @pytest.mark.parametrize("rule", [{"clutter": 6}, {"shade": 50.0}, {"noise": 8.0}, {"tilt": 15}])
-def test_every_difficulty_changes_the_picture(rule):
+def test_every_difficulty_changes_the_image(rule):
     plain, hard = draw(scenes(1)[0]), draw(scenes(1, **rule)[0])
     assert (plain != hard).mean() > 0.005
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, SIZES, Thing
-from x2vlm.data.toy.sentences import Caption, Clause, Mention, phrase, say
+from x2vlm.data.toy.sentences import Caption, Clause, Mention, render_caption, render_phrase
 from x2vlm.data.toy.world import ToyWorld
 
 EVERYTHING = dict(shapes=tuple(SHAPES), colors=tuple(COLORS))
@@ -85,9 +85,9 @@ def test_captions_of_up_to_six_things_stay_within_thirty_words():
 
 def test_the_article_suits_the_next_word():
     star = Thing("star", "orange", "small", 5.0)
-    assert say(Caption((Clause(Mention(star)),))) == "a small orange star"
-    assert say(Caption((Clause(Mention(star, with_size=False)),))) == "an orange star"
-    assert say(Caption((Clause(Mention(replace(star, color="red"), with_size=False)),))) == "a red star"
+    assert render_caption(Caption((Clause(Mention(star)),))) == "a small orange star"
+    assert render_caption(Caption((Clause(Mention(star, with_size=False)),))) == "an orange star"
+    assert render_caption(Caption((Clause(Mention(replace(star, color="red"), with_size=False)),))) == "a red star"
 
 
 def test_the_opening_and_the_form_of_captions_vary():
@@ -96,7 +96,7 @@ def test_the_opening_and_the_form_of_captions_vary():
     assert len({tuple(re.findall(r" (at|on|in|left|right|above|below|and) ", caption)) for caption in captions}) > 20
 
 
-def test_every_phrase_means_exactly_one_box_of_its_picture():
+def test_every_phrase_means_exactly_one_box_of_its_image():
     for record, scene in records_and_scenes("region", 300, objects=(1, 5), colors=("red", "blue", "green")):
         for elem in record["elems"]:
             text = f"{elem.get('attributes', '')} {elem['caption']}".strip()
@@ -127,22 +127,22 @@ GERMAN = [
 def test_german_articles_and_endings_agree_with_the_noun(shape, subject, other, bare_subject, bare_other):
     mention = Mention(Thing(shape, "red", "small", 5.0))
     clause = Clause(mention, "left of", mention)
-    assert say(Caption((clause,)), "de") == f"{subject} links von {other}"
-    assert phrase(clause, "de") == f"{bare_subject} links von {bare_other}"
+    assert render_caption(Caption((clause,)), "de") == f"{subject} links von {other}"
+    assert render_phrase(clause, "de") == f"{bare_subject} links von {bare_other}"
 
 
 def test_sentences_in_three_languages():
     circle, square = Mention(Thing("circle", "red", "small", 5.0)), Mention(Thing("square", "blue", "large", 9.0))
     caption = Caption((Clause(circle, "above", square), Clause(circle), Clause(square, "top left")), opening="here")
-    assert say(caption) == (
+    assert render_caption(caption) == (
         "here is a small red circle above a large blue square, a small red circle "
         "and a large blue square at the top left"
     )
-    assert say(caption, "de") == (
+    assert render_caption(caption, "de") == (
         "hier ist ein kleiner roter Kreis über einem großen blauen Quadrat, ein kleiner roter Kreis "
         "und ein großes blaues Quadrat oben links"
     )
-    assert say(caption, "zh").split("\N{FULLWIDTH COMMA}") == [
+    assert render_caption(caption, "zh").split("\N{FULLWIDTH COMMA}") == [
         "这里有一个红色的小圆形在一个蓝色的大正方形的上方",
         "一个红色的小圆形",
         "一个蓝色的大正方形在左上角",

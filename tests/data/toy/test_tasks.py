@@ -10,7 +10,8 @@ from x2vlm.building import build
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES
 from x2vlm.data.toy.scene import draw
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
-from x2vlm.data.toy.world import ToyWorld, toy_tokenizer, toy_vocabulary
+from x2vlm.data.toy.toy_tokenizer import toy_tokenizer, toy_vocabulary
+from x2vlm.data.toy.world import ToyWorld
 from x2vlm.registry import DATASETS, TOKENIZERS
 
 MEAN = dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -78,7 +79,7 @@ def test_what_is_asked_for_can_occur_in_this_world():
     )
 
 
-def test_the_picture_is_that_of_the_scene_and_records_do_not_change():
+def test_the_image_is_that_of_the_scene_and_records_do_not_change():
     data, again = ToyQuestions(world(5, split="val")), ToyQuestions(world(9, split="val"))
     for number in range(5):
         record, other = data.record(number), again.record(number)
@@ -104,7 +105,7 @@ def statement_holds(sentence, left, right):
     return shown[found[1]] and not shown[found[3]]
 
 
-def test_sentences_about_two_pictures_are_true_or_false_as_they_say(monkeypatch):
+def test_sentences_about_two_images_are_true_or_false_as_they_say(monkeypatch):
     drawn = {}
     monkeypatch.setattr("x2vlm.data.toy.tasks.draw", lambda scene: scene.things)  # see the things themselves
     data = ToyPairs(world(400))
@@ -136,7 +137,7 @@ def test_the_tokenizer_knows_every_word_of_the_tasks_and_keeps_the_other_ids():
     assert len(tokenizer) == len(toy_vocabulary(tasks=True)) > len(toy_tokenizer())
 
 
-def test_questions_become_classes_and_pairs_become_two_pictures():
+def test_questions_become_classes_and_pairs_become_two_images():
     steps = [dict(type="LoadImage"), dict(type="PickQuestion"), dict(type="AnswerLabel", classes=["no", "yes"])]
     cfg = dict(
         type="ToyQuestions", world=world(4), kinds=["exists"], pipeline=[*steps, dict(type="PackSample", **MEAN)]
@@ -154,7 +155,7 @@ def test_questions_become_classes_and_pairs_become_two_pictures():
     [
         (lambda: ToyQuestions(kinds=["colour"]), "kinds has no 'colour'. Did you mean 'color'"),
         (lambda: ToyQuestions(dict(splitt="val")), "world: ToyWorld has no argument 'splitt'. Did you mean 'split'"),
-        (lambda: ToyQuestions(world(1, kind="video")), "about still pictures: kind='image'"),
+        (lambda: ToyQuestions(world(1, kind="video")), "about still images: kind='image'"),
         (lambda: ToyPairs(kinds=[]), "kinds is empty"),
         (lambda: ToyPairs(world(1, objects=(2, 2)), kinds=["more"]), "needs scenes of different numbers of things"),
         (lambda: ToyWorld(captions="sorted"), "captions has no 'sorted'"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from x2vlm.config import load_config
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES
-from x2vlm.data.toy.world import ToyWorld, toy_tokenizer, toy_vocabulary
+from x2vlm.data.toy.toy_tokenizer import toy_tokenizer, toy_vocabulary
+from x2vlm.data.toy.world import ToyWorld
 from x2vlm.registry import TOKENIZERS
 
 EVERYTHING = dict(shapes=tuple(SHAPES), colors=tuple(COLORS), languages=("en", "de", "zh"), num_frames=1, image_size=16)

@@ -11,7 +11,8 @@ import pytest
 
 from x2vlm.data.record import RecordError
 from x2vlm.data.toy.scene import draw
-from x2vlm.data.toy.world import KINDS, ToyWorld, toy_vocabulary
+from x2vlm.data.toy.toy_tokenizer import toy_vocabulary
+from x2vlm.data.toy.world import KINDS, ToyWorld
 from x2vlm.registry import DATASETS, TOKENIZERS
 
 HARD = dict(tilt=15, clutter=5, shade=40.0, noise=6.0, objects=(2, 3))
@@ -22,8 +23,8 @@ def fingerprint(kind):
     world, digest = ToyWorld(kind, num_scenes=5, **HARD), hashlib.sha256()
     for index in range(len(world)):
         record = world.record(index)
-        for picture in [record.pop("image", np.zeros(0)), *record.pop("video", [])]:
-            digest.update(picture.tobytes())
+        for image in [record.pop("image", np.zeros(0)), *record.pop("video", [])]:
+            digest.update(image.tobytes())
         digest.update(repr(record).encode())
     return digest.hexdigest()
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from x2vlm.building import ConfigError
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import FrameList, SampleFrames, frames_of, join_captions, sample_indices
-from x2vlm.data.transforms.image import PackSample, Resize
+from x2vlm.data.transforms.frames import FrameList, SampleFrames, gather_frames, join_captions, sample_indices
+from x2vlm.data.transforms.image import Resize
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
 
 
@@ -189,7 +190,7 @@ def test_a_broken_frame_names_the_record():
 
 def test_frames_come_in_the_order_that_was_asked_for():
     parts = [FrameList(frames(0, 1), "w"), FrameList(frames(2), "w"), FrameList(frames(3, 4), "w")]
-    assert [int(f[0, 0, 0]) for f in frames_of(parts, [4, 0, 2, 4])] == [4, 0, 2, 4]
+    assert [int(f[0, 0, 0]) for f in gather_frames(parts, [4, 0, 2, 4])] == [4, 0, 2, 4]
 
 
 def test_joined_clips_become_a_sample_with_a_frame_axis():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import Flip, LoadImage, PackSample, RandomResizedCrop, Resize
+from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel, read_classes
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickQuestion, PickText
 
 TEN = ["yes"] * 6 + ["no"] * 3 + ["maybe"]
@@ -15,7 +16,7 @@ def record(**fields):
     return {"where": "train.json[3]", "id": "7", "texts": ["is it red"], **fields}
 
 
-def picture(height=4, width=6, level=0):
+def image(height=4, width=6, level=0):
     return np.full((height, width, 3), level, np.uint8)
 
 
@@ -47,8 +48,8 @@ def test_a_number_to_predict_stays_a_fraction():
         PickLabel(number=True)(record(label="high"))
 
 
-def test_a_picture_without_texts_has_a_label_too():
-    labelled = PickLabel()({"where": "w", "frames": [picture()], "label": 3})
+def test_an_image_without_texts_has_a_label_too():
+    labelled = PickLabel()({"where": "w", "frames": [image()], "label": 3})
     sample = PackSample()(labelled)
     assert (sample.labels, sample.texts, len(sample.ids)) == ([3], [], 1)
     assert sample.boxes_xyxy is None and sample.pixels.shape == (3, 4, 6)
@@ -121,8 +122,8 @@ def test_a_question_keeps_its_inner_spaces():
 @pytest.mark.parametrize(
     "fields", [{"question": "Which side?", "answers": ["left"] * 3}, {"question": "the right one?"}]
 )
-def test_a_picture_is_not_mirrored_where_question_or_answer_tell_left_from_right(fields):
-    frame = picture()
+def test_an_image_is_not_mirrored_where_question_or_answer_tell_left_from_right(fields):
+    frame = image()
     frame[:, :2] = 200
     before = record(frames=[frame], has_box=[False], ids=["7"], **fields)
     assert Flip(1.0)(before)["frames"][0] is frame
@@ -137,8 +138,8 @@ def test_a_sentence_and_its_pair_are_read_as_one():
         PickText(clean=False, minimum_words=2)({"where": "w", "text": "Dog"})
 
 
-def test_pictures_that_are_read_together_are_loaded_and_cropped_one_by_one(seed):
-    sources = [picture(8, 10, 10), picture(20, 12, 200)]
+def test_images_that_are_read_together_are_loaded_and_cropped_one_by_one(seed):
+    sources = [image(8, 10, 10), image(20, 12, 200)]
     loaded = LoadImage()({"where": "w", "images": sources})
     cropped = RandomResizedCrop(4)(loaded | {"texts": ["x"], "has_box": [False], "ids": ["7"]})
     assert [frame.shape for frame in cropped["frames"]] == [(4, 4, 3)] * 2
@@ -147,22 +148,22 @@ def test_pictures_that_are_read_together_are_loaded_and_cropped_one_by_one(seed)
     assert [round(255 * one) for one in sample.pixels.amax(dim=(1, 2, 3)).tolist()] == [10, 200]
 
 
-def test_pictures_that_are_read_together_are_mirrored_each_by_its_own_chance(seed):
-    frame = picture()
+def test_images_that_are_read_together_are_mirrored_each_by_its_own_chance(seed):
+    frame = image()
     frame[:, :2] = 200
     before = record(images=[None, None], frames=[frame, frame], has_box=[False], ids=["7"])
     mirrored = [tuple(one is not frame for one in Flip(0.5)(before)["frames"]) for _ in range(40)]
     assert set(mirrored) == {(a, b) for a in (True, False) for b in (True, False)}
 
 
-def test_pictures_of_several_sizes_cannot_be_read_together():
-    loaded = LoadImage()({"where": "w", "images": [picture(8, 10), picture(8, 8)]}) | record(has_box=[False])
-    with pytest.raises(ValueError, match="its pictures have several sizes"):
+def test_images_of_several_sizes_cannot_be_read_together():
+    loaded = LoadImage()({"where": "w", "images": [image(8, 10), image(8, 8)]}) | record(has_box=[False])
+    with pytest.raises(ValueError, match="its images have several sizes"):
         PackSample()(loaded)
     assert PackSample()(Resize(4)(loaded)).num_contexts == 2
 
 
-def test_a_record_without_picture_is_named():
+def test_a_record_without_image_is_named():
     with pytest.raises(RecordError, match="there is no image"):
         LoadImage()({"where": "w", "images": []})
 

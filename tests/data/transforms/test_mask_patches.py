@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.data.transforms.image import PackSample
 from x2vlm.data.transforms.mask_patches import MaskPatches, block_mask
+from x2vlm.data.transforms.pack_sample import PackSample
 
 
 def test_exactly_as_many_patches_are_hidden_as_asked_for(seed):

@@ -14,7 +14,7 @@ GREY = (128, 128, 128)
 
 
 def smooth(height=40, width=56):
-    """A picture without edges, on which two ways to interpolate agree."""
+    """An image without edges, on which two ways to interpolate agree."""
     rows, columns = np.mgrid[:height, :width] / 8.0
     waves = [np.sin(rows + k) * np.cos(columns - k) for k in range(3)]
     return (127 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
@@ -125,7 +125,7 @@ def test_the_colour_operations_move_nothing(seed):
 
 
 @pytest.mark.parametrize("ops", ["all", ("identity", "rotate")])
-def test_a_picture_with_boxes_is_not_moved_under_them(ops):
+def test_an_image_with_boxes_is_not_moved_under_them(ops):
     with pytest.raises(ValueError, match=r"train\.jsonl:17: RandAugment with the operations of shape \(ops='colour'"):
         RandAugment(ops=ops)(record(noise(), has_box=True))
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.elements import box_inside
-from x2vlm.data.transforms.image import Flip, PackSample, Resize
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions, part_around
+from x2vlm.data.transforms.image import Flip, Resize
+from x2vlm.data.transforms.pack_sample import PackSample
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions, random_crop_around
 
 DOG = {"bb": (2, 3, 4, 5), "caption": "A dog.", "attributes": "big brown", "kind": "object"}
 CAT = {"bb": (10, 2, 6, 4), "caption": ["cat", "kitten"], "kind": "object"}
@@ -24,7 +25,7 @@ def record(*elems, width=20, height=12, **fields):
 
 
 def fixed_part(monkeypatch, part):
-    monkeypatch.setattr("x2vlm.data.transforms.regions.part_around", lambda box, width, height: part)
+    monkeypatch.setattr("x2vlm.data.transforms.regions.random_crop_around", lambda box, width, height: part)
 
 
 elements = st.lists(
@@ -40,7 +41,7 @@ elements = st.lists(
 def test_a_part_keeps_its_element_whole_and_lies_in_the_image(elems):
     for elem in elems:
         x0, y0, x1, y1 = box_inside(elem, 20, 12)
-        left, top, right, bottom = part_around((x0, y0, x1, y1), 20, 12)
+        left, top, right, bottom = random_crop_around((x0, y0, x1, y1), 20, 12)
         assert 0 <= left <= x0 and 0 <= top <= y0 and x1 <= right <= 20 and y1 <= bottom <= 12
 
 
@@ -52,7 +53,7 @@ def test_an_annotated_box_goes_to_corners_and_back(elems):
 
 
 def test_the_sides_of_a_part_are_drawn_between_the_element_and_the_image(seed):
-    parts = [part_around((2.5, 3.0, 6.2, 8.0), 9, 10) for _ in range(300)]
+    parts = [random_crop_around((2.5, 3.0, 6.2, 8.0), 9, 10) for _ in range(300)]
     sides = [sorted(set(side)) for side in zip(*parts, strict=True)]
     assert sides == [[0, 1, 2], [0, 1, 2, 3], [7, 8, 9], [8, 9, 10]]  # floor of x, ceil of x + w
 
@@ -89,7 +90,7 @@ def test_an_element_needs_more_than_half_of_itself_inside(monkeypatch, right, ke
 
 def test_a_region_goes_through_crop_flip_and_resize_to_the_numbers_computed_by_hand(monkeypatch):
     fixed_part(monkeypatch, (1, 2, 11, 12))  # 10 x 10
-    results = PickRegions()(record(DOG, caption="A picture!"))
+    results = PickRegions()(record(DOG, caption="An image!"))
     assert results["boxes_xyxy_px"].tolist() == [[0, 0, 10, 10], [1, 1, 5, 6]]
     results = Flip(prob=1)(results)
     assert results["boxes_xyxy_px"].tolist() == [[0, 0, 10, 10], [5, 1, 9, 6]]  # x = 10 - 1 - 4
@@ -101,8 +102,8 @@ def test_a_region_goes_through_crop_flip_and_resize_to_the_numbers_computed_by_h
 
 
 def test_the_caption_of_the_whole_image_comes_first_and_counts(seed):
-    picked = [PickRegions(max_regions=2)(record(DOG, CAT, BOTH, caption=["The picture.", "A view"])) for _ in range(40)]
-    assert {one["texts"][0] for one in picked} == {"the picture", "a view"}
+    picked = [PickRegions(max_regions=2)(record(DOG, CAT, BOTH, caption=["The image.", "A view"])) for _ in range(40)]
+    assert {one["texts"][0] for one in picked} == {"the image", "a view"}
     assert {len(one["texts"]) for one in picked} <= {1, 2}
     for one in picked:
         height, width = one["frames"][0].shape[:2]
@@ -170,7 +171,7 @@ def test_a_record_without_the_asked_kinds_is_in_order_and_gives_no_pair(pick, se
     assert (sample.texts, sample.boxes_xyxy.shape, sample.has_box.shape) == ([], (0, 4), (0,))
 
 
-def test_elements_left_out_by_kind_do_not_keep_a_picture_from_being_mirrored(seed):
+def test_elements_left_out_by_kind_do_not_keep_an_image_from_being_mirrored(seed):
     left = {**BOTH, "caption": "a dog left of a cat"}
     picked = PickRegions(kinds=("object",), training=False)(record(DOG, left))
     assert not np.array_equal(Flip(prob=1)(picked)["frames"][0], picked["frames"][0])

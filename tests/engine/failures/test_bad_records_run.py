@@ -13,7 +13,8 @@ from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.loader import SeededDataset
 from x2vlm.data.sampler import StreamSampler
-from x2vlm.data.transforms.image import LoadImage, PackSample, Resize
+from x2vlm.data.transforms.image import LoadImage, Resize
+from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
 
 RECORDS, ITERATIONS, BATCH = 40, 6, 5

@@ -121,5 +121,5 @@ def test_half_a_line_is_taken_off_before_the_next(tmp_path):
 def test_half_a_bad_record_of_a_run_that_was_killed_is_taken_off(tmp_path):
     file = tmp_path / "bad_records.jsonl"
     file.write_text('{"stream": "a", "where": "x:1", "reason": "broken"}\n{"stream": "a", "wh')
-    assert BadRecordLog(file).tallies["a"].named == {"x:1": "broken"}
+    assert BadRecordLog(file).counts["a"].reasons == {"x:1": "broken"}
     assert len(file.read_text().splitlines()) == 1

@@ -17,7 +17,7 @@ from x2vlm.benchmark.timing.device_precision import computing_in
 from x2vlm.benchmark.works.inference_works import CAPTION_TOKENS, Scale, Work
 from x2vlm.benchmark.works.model_sizes import FIRST_WORD, MASKS, OBJECTIVES, make_model
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.collate import PairCollate
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.rand_augment import RandAugment

@@ -59,25 +59,25 @@ class Adapter(Dataset, ABC):
         excess = self.limits.excess(result)
         if excess is not None:
             raise RecordError(result["where"], excess)
-        return through(self.pipeline, result, result["where"])
+        return apply_pipeline(self.pipeline, result, result["where"])
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self):
             raise IndexError(f"{type(self).__name__} has no record {index}: it has {len(self)}, counted from 0")
 
 
-def through(pipeline: Sequence[Callable], record: Record, where: str) -> Any:
+def apply_pipeline(pipeline: Sequence[Callable], record: Record, where: str) -> Any:
     """The record after all transforms of a pipeline.
 
     Raises:
         RecordError: If one of them cannot use it; ``where`` is its place.
     """
     for step in pipeline:
-        record = _applied(step, record, where)
+        record = _apply_transform(step, record, where)
     return record
 
 
-def _applied(step: Callable, record: Record, where: str) -> Any:
+def _apply_transform(step: Callable, record: Record, where: str) -> Any:
     try:
         result = step(record)
     except RecordError as error:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from x2vlm.building import build
 from x2vlm.data.batch import Sample
-from x2vlm.data.datasets.base import Adapter, through
+from x2vlm.data.datasets.base import Adapter, apply_pipeline
 from x2vlm.data.record import Record, identity
 from x2vlm.registry import DATASETS
 
@@ -77,7 +77,7 @@ class Concat(Adapter):
         self._check(index)
         which, row = self.place(index)
         result = self._set_apart(self.datasets[which][row], which)
-        return through(self.pipeline, result, result["where"]) if self.pipeline else result
+        return apply_pipeline(self.pipeline, result, result["where"]) if self.pipeline else result
 
     def _set_apart(self, result: Any, which: int) -> Any:
         """A record or a sample, whose identities say which data set they belong to."""

@@ -1,4 +1,4 @@
-"""A folder of pictures with one inner folder for each class, as ImageNet is laid out."""
+"""A folder of images, with one inner folder for each class (as ImageNet is laid out) or without classes."""
 
 from collections.abc import Callable, Sequence
 from os import PathLike, walk
@@ -12,12 +12,12 @@ from x2vlm.data.record import Record
 from x2vlm.data.transforms.labels import read_classes
 from x2vlm.registry import DATASETS
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
 
 
 @DATASETS.register_module()
 class ImageFolder(Adapter):
-    """Pictures whose class is the folder below ``root`` that holds them; the identity is the path within ``root``.
+    """Images whose class is the folder below ``root`` that holds them; the identity is the path within ``root``.
 
     The label is the number of the class, ``extras["class"]`` its name. Records have no text.
 
@@ -25,14 +25,15 @@ class ImageFolder(Adapter):
         root: The folder of folders.
         classes: Names of the folders in the order of their numbers, or a file with them (one a line, or JSON); folders
             that are not named are left out. None: all folders, sorted.
-        endings: What counts as a picture.
+        endings: File extensions of images.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        labels: False: every image in ``root`` and below it, without label and class.
 
     Raises:
         FileNotFoundError: If ``root`` or the file of classes is not there.
-        ValueError: If a named class has no folder, or there is no picture.
+        ValueError: If a named class has no folder, there is no image, or there are ``classes`` without ``labels``.
     """
 
     paths = ("root",)
@@ -42,37 +43,51 @@ class ImageFolder(Adapter):
         self,
         root: str | PathLike,
         classes: Sequence[str] | str | PathLike | None = None,
-        endings: Sequence[str] = ENDINGS,
+        endings: Sequence[str] = IMAGE_EXTENSIONS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | Limits | None = None,
+        labels: bool = True,
     ) -> None:
         super().__init__(pipeline, limits)
+        if classes is not None and not labels:
+            raise ValueError("classes are given but labels=False: images have no class then. Leave one of them out.")
         self.root = existing_folder(root, "root")
-        folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
-        self.classes = read_classes(folders if classes is None else classes, "classes")
-        missing = [name for name in self.classes if name not in folders]
-        if missing:
-            raise ValueError(f"classes: {self.root} has no folder {missing[0]!r} ({len(missing)} are missing)")
-        names = [name for one in sorted(self.classes) for name in _pictures(self.root, one, endings)]
+        self.classes = self._read_classes(classes) if labels else None
+        folders = [""] if self.classes is None else sorted(self.classes)
+        names = [name for folder in folders for name in _image_names(self.root, folder, endings)]
         if not names:
-            raise ValueError(f"root: no picture in the folders of {self.root} ends in {', '.join(endings)}")
-        self.names = [names[row] for row in Subset.of(subset).rows(len(names), lambda row: names[row])]
+            inner = "" if self.classes is None else "the folders of "
+            raise ValueError(f"root: no image in {inner}{self.root} ends in {', '.join(endings)}")
+        self.names = [names[index] for index in Subset.of(subset).indices(len(names), lambda index: names[index])]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def record(self, index: int) -> Record:
-        """The record of a picture."""
+        """The record of an image."""
         name = self.names[index]
+        record = {"where": name, "id": name, "image": self.root / name, "extras": {}}
+        if self.classes is None:
+            return record
         folder = name.partition("/")[0]
-        label = self.classes[folder]
-        return {"where": name, "id": name, "image": self.root / name, "label": label, "extras": {"class": folder}}
+        return record | {"label": self.classes[folder], "extras": {"class": folder}}
+
+    def _read_classes(self, classes: Sequence[str] | str | PathLike | None) -> dict[str, int]:
+        folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        numbers = read_classes(folders if classes is None else classes, "classes")
+        missing = [name for name in numbers if name not in folders]
+        if missing:
+            raise ValueError(f"classes: {self.root} has no folder {missing[0]!r} ({len(missing)} are missing)")
+        return numbers
 
 
-def _pictures(root: Path, folder: str, endings: Sequence[str]) -> list[str]:
-    wanted = tuple(ending.lower() for ending in endings)
-    found = (
-        Path(inner, name) for inner, _, names in walk(root / folder) for name in names if name.lower().endswith(wanted)
+def _image_names(root: Path, folder: str, extensions: Sequence[str]) -> list[str]:
+    extensions = tuple(extension.lower() for extension in extensions)
+    paths = (
+        Path(inner, name)
+        for inner, _, names in walk(root / folder)
+        for name in names
+        if name.lower().endswith(extensions)
     )
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    return sorted(path.relative_to(root).as_posix() for path in paths)

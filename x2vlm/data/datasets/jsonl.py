@@ -1,4 +1,4 @@
-"""The published annotation format: JSON objects with pictures or videos, captions, elements, questions, labels."""
+"""The published annotation format: JSON objects with images or videos, captions, elements, questions, labels."""
 
 import base64
 import binascii
@@ -14,10 +14,10 @@ from mmengine.logging import print_log
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.annotations import named, pick, read_captions, read_elements, read_size
+from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements, read_size
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -48,11 +48,11 @@ _LOOKED_AT = 1000  # records whose identities are compared when the adapter is m
 
 @DATASETS.register_module()
 class JsonLines(Adapter):
-    """JSON objects, one a line or in one array: a picture, several, a video or its frames, with what is said of them.
+    """JSON objects, one a line or in one array: an image, several, a video or its frames, with what is said of them.
 
-    Pictures and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
-    base64, what stands under any other key is a path, unless it begins as a picture in base64 or is too long for a
-    path. A list of pictures is a list of frames, whatever its key, but for ``images``: these are read together. A
+    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
+    base64, what stands under any other key is a path, unless it begins as an image in base64 or is too long for a
+    path. A list of images is a list of frames, whatever its key, but for ``images``: these are read together. A
     string under the video key is the path of a video file.
 
     Args:
@@ -61,7 +61,7 @@ class JsonLines(Adapter):
             are refused, so absolute ones need a root above them (``"/"`` allows all).
         keys: Where things stand, where not under the usual names (:data:`KEYS`): a key, several in order of preference,
             or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
-            language to key, ``images`` one from any name to key where each picture has a key of its own. ``bb`` is
+            language to key, ``images`` one from any name to key where each image has a key of its own. ``bb`` is
             where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
             ``extras`` lists the keys that go to ``extras`` for metrics. The identity is ``image_id`` where it is there,
             else ``id``, else the file. ``width`` and ``height`` are compared with the picture where there are boxes.
@@ -70,8 +70,8 @@ class JsonLines(Adapter):
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
-        file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
-        file_map: A JSON file with an object from the name of a picture or video to its path.
+        file_pattern: What makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
+        file_map: A JSON file with an object from the name of an image or video to its path.
         num_images: A record with more or fewer ``images`` that are read together is a bad one; None takes any number.
     """
 
@@ -105,7 +105,7 @@ class JsonLines(Adapter):
         self.image_format = image_format
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
-        self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        self.rows = Subset.of(subset).indices(len(self.lines), self._identity)
         self._warn_of_split_identities()
 
     def __len__(self) -> int:
@@ -127,22 +127,25 @@ class JsonLines(Adapter):
     def _identity(self, row: int, line: dict | None = None) -> str:
         """What the record calls itself, else the path of what it shows, else its place."""
         line = self.lines.json(row) if line is None else line
-        identity = pick(line, self.keys["id"])
+        identity = first_value(line, self.keys["id"])
         if identity is not None:
             return str(identity)
-        key, value = named(line, self.keys["image"]) or named(line, self.keys["video"]) or ("", None)
+        key, value = first_item(line, self.keys["image"]) or first_item(line, self.keys["video"]) or ("", None)
         is_path = isinstance(value, str | int) and self._holds_paths(key) and not is_base64_file(value)
         return str(value) if is_path else self.lines.where(row)
 
     def _warn_of_split_identities(self) -> None:
-        """Look at the first records: captions of one picture under several identities would be negatives."""
+        """Look at the first records: captions of one image under several identities would be negatives."""
         owners: dict[str, str] = {}
         for row in self.rows[:_LOOKED_AT].tolist():
             try:
                 line = self.lines.json(row)
             except RecordError:
                 continue  # told when it is read
-            file, identity = pick(line, self.keys["image"]) or pick(line, self.keys["video"]), self._identity(row, line)
+            file, identity = (
+                first_value(line, self.keys["image"]) or first_value(line, self.keys["video"]),
+                self._identity(row, line),
+            )
             if isinstance(file, str) and not is_base64_file(file) and owners.setdefault(file, identity) != identity:
                 told = (
                     f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
@@ -155,7 +158,7 @@ class JsonLines(Adapter):
     def _shown(self, line: dict, root: Path, where: str) -> Record:
         """What the record shows: ``image``, ``images`` or ``video``, and ``clips``."""
         shown = self._together(line, root, where) or self._depicted(line, root, where)
-        clips = pick(line, self.keys["clips"])
+        clips = first_value(line, self.keys["clips"])
         if clips is not None:
             if not isinstance(clips, list):
                 raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
@@ -166,24 +169,24 @@ class JsonLines(Adapter):
         return shown
 
     def _together(self, line: dict, root: Path, where: str) -> Record:
-        """The pictures that are read together, where there are some."""
+        """The images that are read together, where there are some."""
         keys = self.keys["images"]
         if isinstance(keys, Mapping):
-            found = [named(line, key) for key in keys.values()]
+            found = [first_item(line, key) for key in keys.values()]
             if None in found:
-                raise RecordError(where, f"lacks a picture: needs {[*keys.values()]}, has {sorted(line)}")
+                raise RecordError(where, f"lacks an image: needs {[*keys.values()]}, has {sorted(line)}")
         else:
-            key, values = named(line, keys) or ("", [])
+            key, values = first_item(line, keys) or ("", [])
             if not isinstance(values, list):
-                raise RecordError(where, f"{key}: expected a list of pictures, got {values!r:.60}")
+                raise RecordError(where, f"{key}: expected a list of images, got {values!r:.60}")
             found = [(key, value) for value in values]
         if self.num_images not in (None, len(found)):
-            raise RecordError(where, f"shows {len(found)} pictures together; expected {self.num_images} (num_images)")
+            raise RecordError(where, f"shows {len(found)} images together; expected {self.num_images} (num_images)")
         return {"images": [self._source(*one, root, where) for one in found]} if found else {}
 
     def _depicted(self, line: dict, root: Path, where: str) -> Record:
-        image = named(line, self.keys["image"])
-        key, value = image or named(line, self.keys["video"]) or ("", None)
+        image = first_item(line, self.keys["image"])
+        key, value = image or first_item(line, self.keys["video"]) or ("", None)
         if value is None:
             return {}
         if isinstance(value, list):
@@ -198,7 +201,7 @@ class JsonLines(Adapter):
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
         if (file or self._holds_paths(key)) and not (self.image_format == "auto" and is_base64_file(value)):
-            return inside(root, self.names(value, where), where)
+            return path_inside(root, self.names(value, where), where)
         return from_base64(value, where)
 
     def _holds_paths(self, key: str) -> bool:
@@ -209,22 +212,22 @@ class JsonLines(Adapter):
     def _said(self, line: dict, where: str) -> Record:
         """What the record says: captions, elements, question, answers and label, those that are there."""
         said = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
-        said |= {name: pick(line, self.keys[name]) for name in ("elems", "answers", "label")}
+        said |= {name: first_value(line, self.keys[name]) for name in ("elems", "answers", "label")}
         said = {name: value for name, value in said.items() if value is not None}
-        box = pick(line, self.keys["bb"])
+        box = first_value(line, self.keys["bb"])
         if box is not None:
             said["elems"] = [{"bb": box, "caption": said.pop("caption", None)}]
         if "elems" in said:
             said["elems"] = read_elements(said["elems"], where, self.kind)
             said |= read_size(line, self.keys["width"], self.keys["height"], where)
-        if not said and pick(line, self.keys["clips"]) is None:
+        if not said and first_value(line, self.keys["clips"]) is None:
             wanted = [self.keys[name] for name in ("caption", "elems", "question", "label")]
             raise RecordError(where, f"says nothing: none of the keys {wanted} is there, only {sorted(line)}")
         return said
 
 
 def _extra(line: dict, key: str, where: str) -> Any:
-    found = named(line, key)
+    found = first_item(line, key)
     if found is None:
         raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
     return found[1]

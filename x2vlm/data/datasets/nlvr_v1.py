@@ -13,13 +13,13 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import existing_files, inside
+from x2vlm.data.io.paths import existing_files, path_inside
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
 ORDERS = tuple(permutations(range(3)))
-"""Slot ``j`` of picture ``k`` shows box ``ORDERS[k][j]`` of the structured representation."""
+"""Slot ``j`` of image ``k`` shows box ``ORDERS[k][j]`` of the structured representation."""
 
 SLOT_STEP = 150
 """Pixels from the left edge of one drawn box to the next: 100 wide, 50 apart."""
@@ -33,20 +33,20 @@ _WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeE
 
 @DATASETS.register_module()
 class NlvrV1(Adapter):
-    """A picture and the sentence about it; the shapes in it are elements of kind ``object``.
+    """An image and the sentence about it; the shapes in it are elements of kind ``object``.
 
     An element's caption is the type of the shape and its attributes are size and colour: "small yellow" "triangle". The
     sentence becomes the caption, its truth the label; ``extras`` holds ``label``, ``identifier`` and ``picture``. To
-    tell true from false sentences, take ``only_true=False`` and ``PickLabel``. An example has up to six pictures, which
-    show its three boxes in another order; each is a record of its own, with the identity ``identifier-picture``.
+    tell true from false sentences, take ``only_true=False`` and ``PickLabel``. An example has up to six images, which
+    show its three boxes in another order; each is a record of its own, with the identity ``identifier-image``.
     Examples whose identifier starts alike share their sentence.
 
     Args:
         ann_file: JSON lines: a file, a pattern, or several of either.
-        images: The tar file of the pictures, or the folder they were unpacked to.
+        images: The tar file of the images, or the folder they were unpacked to.
         only_true: Leave out false sentences, as training on captions needs.
         pictures: Which of the pictures to use, by number 0..5 of their order; None for all that are there.
-        ambiguous: False leaves out elements whose name fits several shapes of the picture, for grounding, and examples
+        ambiguous: False leaves out elements whose name fits several shapes of the image, for grounding, and examples
             that have no others.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
@@ -73,22 +73,22 @@ class NlvrV1(Adapter):
         self.pictures = _checked_pictures(pictures)
         self.ambiguous = ambiguous
         places = [place for row in range(len(self.lines)) for place in self._places(row)]
-        rows = Subset.of(subset).rows(len(places), lambda row: self._identity(*places[row]))
-        self.places = np.array(places, dtype=np.int64)[rows]  # [n, 2]: line, position among its pictures
+        rows = Subset.of(subset).indices(len(places), lambda row: self._identity(*places[row]))
+        self.places = np.array(places, dtype=np.int64)[rows]  # [n, 2]: line, position among its images
 
     def __len__(self) -> int:
         return len(self.places)
 
     def record(self, index: int) -> Record:
-        """The record of a picture.
+        """The record of an image.
 
         Raises:
-            RecordError: If the line is broken, or the picture is missing.
+            RecordError: If the line is broken, or the image is missing.
         """
         row, position = self.places[index].tolist()
         line, where = self.lines.json(row), self.lines.where(row)
         try:
-            name, sentence, label = _pictures_of(line)[position], line["sentence"], _truth(line)
+            name, sentence, label = _images_of(line)[position], line["sentence"], _truth(line)
             order = _order(line, position)
             elems = _elements(line["structured_rep"], order, self.ambiguous) if "structured_rep" in line else []
             identifier = line["identifier"]
@@ -97,29 +97,29 @@ class NlvrV1(Adapter):
         return {
             "where": where,
             "id": f"{identifier}-{order}",
-            "image": self._picture(name, where),
+            "image": self._image(name, where),
             "caption": sentence,
             "elems": elems,
             "label": label,
             "extras": {"label": label, "identifier": identifier, "picture": order},
         }
 
-    def _picture(self, name: Any, where: str) -> bytes | Path:
+    def _image(self, name: Any, where: str) -> bytes | Path:
         if isinstance(self.images, Path):
-            return inside(self.images, name, where)
+            return path_inside(self.images, name, where)
         if not isinstance(name, str):
-            raise RecordError(where, f"expected the name of a picture, got {name!r:.60}")
+            raise RecordError(where, f"expected the name of an image, got {name!r:.60}")
         return self.images.read(name, where)
 
     def _places(self, row: int) -> list[tuple[int, int]]:
-        """(line, position) of the pictures of a line that are used; a broken line stays, to be reported when read."""
+        """(line, position) of the images of a line that are used; a broken line stays, to be reported when read."""
         try:
             line = self.lines.json(row)
             if self.only_true and not _truth(line):
                 return []
             if not self.ambiguous and not _elements(line["structured_rep"], 0, ambiguous=False):
                 return []
-            orders = [_order(line, position) for position in range(len(_pictures_of(line)))]
+            orders = [_order(line, position) for position in range(len(_images_of(line)))]
         except (RecordError, *_WRONG):
             return [(row, 0)]
         return [(row, i) for i, order in enumerate(orders) if self.pictures is None or order in self.pictures]
@@ -129,7 +129,7 @@ class NlvrV1(Adapter):
         return f"{line.get('identifier')}-{line.get('permutation', position)}"
 
 
-def _pictures_of(line: dict[str, Any]) -> list[Any]:
+def _images_of(line: dict[str, Any]) -> list[Any]:
     if not isinstance(line["images"], list) or len(line["images"]) > len(ORDERS):
         raise ValueError(f"images: expected a list of up to {len(ORDERS)} names, got {line['images']!r:.60}")
     return line["images"]
@@ -140,12 +140,12 @@ def _truth(line: dict[str, Any]) -> bool:
 
 
 def _order(line: dict[str, Any], position: int) -> int:
-    """The number of a picture's order: its position, or ``permutation`` where an example has one picture only."""
+    """The number of an image's order: its position, or ``permutation`` where an example has one image only."""
     return int(line.get("permutation", position))
 
 
 def _elements(boxes: Sequence[Sequence[dict]], order: int, ambiguous: bool) -> list[dict[str, Any]]:
-    """The shapes of picture ``order``, with their boxes (right and bottom edge exclusive) in pixels."""
+    """The shapes of image ``order``, with their boxes (right and bottom edge exclusive) in pixels."""
     elems = [_element(item, slot) for slot, box in enumerate(ORDERS[order]) for item in boxes[box]]
     if ambiguous:
         return elems
@@ -167,9 +167,7 @@ def _folder_or_tar(path: Path, max_bytes: int) -> Path | TarIndex:
     if path.is_dir():
         return path
     if not path.is_file():
-        raise FileNotFoundError(
-            f"images: {path} does not exist; expected the tar file of the pictures, or their folder"
-        )
+        raise FileNotFoundError(f"images: {path} does not exist; expected the tar file of the images, or their folder")
     index = TarIndex(path, max_bytes=max_bytes)
     if not len(index):
         raise ValueError(f"images: {path}: {index.problem or 'the tar file is empty'}")

@@ -1,4 +1,4 @@
-"""Text without pictures: sentences, and sentences in several languages side by side."""
+"""Text without images: sentences, and sentences in several languages side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.annotations import Keys, pick
+from x2vlm.data.io.annotations import Keys, first_value
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import LineIndex, json_lines
 from x2vlm.data.io.paths import existing_files
@@ -46,7 +46,7 @@ class PlainText(Adapter):
             if key is None
             else json_lines(found, "files", self.limits.max_bytes)
         )
-        self.rows = Subset.of(subset).rows(len(self.lines), self.lines.where)
+        self.rows = Subset.of(subset).indices(len(self.lines), self.lines.where)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +59,7 @@ class PlainText(Adapter):
         """
         row = int(self.rows[index])
         where = self.lines.where(row)
-        text = self.lines.text(row) if self.key is None else pick(self.lines.json(row), self.key)
+        text = self.lines.text(row) if self.key is None else first_value(self.lines.json(row), self.key)
         if not isinstance(text, str):
             raise RecordError(where, f"expected a text under {self.key!r}, got {text!r:.80}")
         return {"where": where, "id": where, "text": text, "extras": {}}
@@ -112,7 +112,7 @@ class ParallelText(Adapter):
             index = json_lines(existing_files(files, "files"), "files", self.limits.max_bytes)
             self.lines = dict.fromkeys(keys, index)
         self._first = next(iter(self.lines.values()))
-        self.rows = Subset.of(subset).rows(len(self._first), self._first.where)
+        self.rows = Subset.of(subset).indices(len(self._first), self._first.where)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,7 +129,7 @@ class ParallelText(Adapter):
             texts = {language: lines.text(row) for language, lines in self.lines.items()}
         else:
             line = self._first.json(row)
-            texts = {language: pick(line, key) for language, key in self.keys.items()}
+            texts = {language: first_value(line, key) for language, key in self.keys.items()}
         spoken = {language: text for language, text in texts.items() if isinstance(text, str) and text.strip()}
         if len(spoken) < 2:
             raise RecordError(where, f"text in fewer than two of the languages {', '.join(texts)}")

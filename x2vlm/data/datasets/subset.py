@@ -1,4 +1,4 @@
-"""Which records of an annotation file are used: a range for small runs, less the identities of somebody's test set."""
+"""Which records of an annotation file are used: a range, less excluded identities (those of a test set)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -45,25 +45,25 @@ class Subset:
                 raise ValueError(f"subset has no option '{name}'.{near} Accepted: {', '.join(accepted)}.")
         return cls(**(options or {}))
 
-    def rows(self, total: int, id_of: Callable[[int], str]) -> np.ndarray:
-        """The numbers of the records to use, ``[n]`` int64, ascending.
+    def indices(self, total: int, id_of: Callable[[int], str]) -> np.ndarray:
+        """The indices of the records to use, ``[n]`` int64, ascending.
 
         Args:
             total: Records in the file.
-            id_of: The identity of a record; asked only where identities are excluded. A record for which it raises a
+            id_of: The identity of a record; called only where identities are excluded. A record for which it raises a
                 RecordError is kept, and so reported when it is read.
 
         Raises:
             ValueError: If none is left.
         """
-        rows = np.arange(self.start, total if self.stop is None else min(self.stop, total), dtype=np.int64)
+        indices = np.arange(self.start, total if self.stop is None else min(self.stop, total), dtype=np.int64)
         if self.exclude_ids is not None:
             excluded = self._excluded()
-            kept = [_id_or_none(id_of, row) not in excluded for row in rows.tolist()]
-            rows = rows[np.array(kept, dtype=bool)]
-        if not len(rows):
+            kept = [_id_or_none(id_of, index) not in excluded for index in indices.tolist()]
+            indices = indices[np.array(kept, dtype=bool)]
+        if not len(indices):
             raise ValueError(f"no record is left: the data has {total}, and {self} leaves none of them")
-        return rows
+        return indices
 
     def _excluded(self) -> set[str]:
         if isinstance(self.exclude_ids, str | PathLike):
@@ -72,8 +72,8 @@ class Subset:
         return {str(identity) for identity in self.exclude_ids}
 
 
-def _id_or_none(id_of: Callable[[int], str], row: int) -> str | None:
+def _id_or_none(id_of: Callable[[int], str], index: int) -> str | None:
     try:
-        return id_of(row)
+        return id_of(index)
     except RecordError:
         return None

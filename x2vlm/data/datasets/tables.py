@@ -10,7 +10,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, inside
+from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -34,9 +34,9 @@ class Table(Adapter):
         header: The first line of every file has the names of the columns.
         delimiter: What stands between columns; None goes by the ending: a tab in ``.tsv``, a comma in ``.csv``.
         quoted: Columns may stand in double quotes, and then hold line ends; None: in ``.csv`` only. GLUE has no quotes.
-        image_root: The folder that pictures and videos start from; None: the folder of the table.
-        file_pattern: What makes a path of the name of a picture or video, e.g. ``"{}.mp4"``.
-        file_map: A JSON file with an object from the name of a picture or video to its path.
+        image_root: The folder that images and videos start from; None: the folder of the table.
+        file_pattern: What makes a path of the name of an image or video, e.g. ``"{}.mp4"``.
+        file_map: A JSON file with an object from the name of an image or video to its path.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
@@ -69,7 +69,7 @@ class Table(Adapter):
         rows = [
             row for file in existing_files(ann_file, "ann_file") for row in self._read(file, header, delimiter, quoted)
         ]
-        self._rows = [rows[i] for i in Subset.of(subset).rows(len(rows), lambda i: self._identity(rows[i]))]
+        self._rows = [rows[i] for i in Subset.of(subset).indices(len(rows), lambda i: self._identity(rows[i]))]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -90,7 +90,7 @@ class Table(Adapter):
         record: Record = {"where": where, "id": self._identity(row)}
         record |= {name: cells[name] for name in TEXTS if name in cells}
         for name in (name for name in FILES if name in cells):
-            record[name] = inside(self.image_root or folder, self.names(cells[name], where), where)
+            record[name] = path_inside(self.image_root or folder, self.names(cells[name], where), where)
         if "answers" in cells:
             record["answers"] = [answer for answer in cells["answers"] if answer]
         return {**record, "extras": cells.get("extras", {})}

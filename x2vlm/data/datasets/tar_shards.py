@@ -1,4 +1,4 @@
-"""Pictures in tar files beside an index of JSON lines with captions, phrases and boxes."""
+"""Images in tar files beside an index of JSON lines with captions, phrases and boxes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -11,9 +11,9 @@ from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, read_captions, read_elements
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import existing_files, existing_folder, inside
+from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import MULTI_BOX, phrase_elements
-from x2vlm.data.io.record_codec import read_extras, unpacked
+from x2vlm.data.io.record_codec import decode_fields, read_extras
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -21,7 +21,7 @@ from x2vlm.registry import DATASETS
 
 @DATASETS.register_module()
 class TarShards(Adapter):
-    """A JSON-lines index whose lines name the tar file (``shard``) and the picture in it (``member``).
+    """A JSON-lines index whose lines name the tar file (``shard``) and the image in it (``member``).
 
     Where there are ``phrases`` (``text``, and the entity ``ent`` it means) and ``entities`` (``boxes`` by entity id),
     as in Flickr30k Entities, each phrase whose entity has a box becomes an element. Its kind is ``region``: a phrase
@@ -37,7 +37,7 @@ class TarShards(Adapter):
             of reporting each as bad.
         multi_box: The box of a phrase that means several things: ``"union"``, ``"first"``, ``"each"`` or ``"skip"``;
             see :func:`~x2vlm.data.io.phrase_boxes.phrase_elements`.
-        unique_phrases: Keep one of several equal phrases for the same thing in one picture.
+        unique_phrases: Keep one of several equal phrases for the same thing in one image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
@@ -65,7 +65,7 @@ class TarShards(Adapter):
             raise ValueError(f"multi_box is {multi_box!r}; expected one of {', '.join(MULTI_BOX)}")
         self.multi_box = multi_box
         self.unique_phrases = unique_phrases
-        self.rows = Subset.of(subset).rows(len(self.lines), self._identity)
+        self.rows = Subset.of(subset).indices(len(self.lines), self._identity)
         if drop_uncaptioned:
             self.rows = self._captioned(self.rows)
         self._tars: dict[str, TarIndex] = {}
@@ -74,14 +74,14 @@ class TarShards(Adapter):
         return len(self.rows)
 
     def record(self, index: int) -> Record:
-        """The record of a line of the index, with the bytes of its picture.
+        """The record of a line of the index, with the bytes of its image.
 
         Raises:
-            RecordError: If the line is broken, has no caption where asked, or its picture is not in its tar file.
+            RecordError: If the line is broken, has no caption where asked, or its image is not in its tar file.
         """
         row = int(self.rows[index])
         line, where = self.lines.json(row), self.lines.where(row)
-        fields = unpacked(line, lambda name: self._member(line, row, where, name), where)
+        fields = decode_fields(line, lambda name: self._member(line, row, where, name), where)
         record = {**fields, "where": where, "id": self._identity(row, line)}
         if "member" in line or "fields" not in line:
             record["image"] = self._member(line, row, where, line.get("member"))
@@ -104,9 +104,9 @@ class TarShards(Adapter):
 
     def _member(self, line: dict, row: int, where: str, name: str | None) -> bytes:
         if not isinstance(line.get("shard"), str) or not isinstance(name, str):
-            reason = f"needs 'shard' and 'member', the tar file and the picture in it; has {sorted(line)}"
+            reason = f"needs 'shard' and 'member', the tar file and the image in it; has {sorted(line)}"
             raise RecordError(where, reason)
-        path = str(inside(self.shard_root or self.lines.file(row).parent, line["shard"], where))
+        path = str(path_inside(self.shard_root or self.lines.file(row).parent, line["shard"], where))
         if path not in self._tars:
             self._tars[path] = TarIndex(path, max_bytes=self.limits.max_bytes)
         return self._tars[path].read(name, where)

@@ -14,7 +14,7 @@ from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import read_captions
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import existing_file, existing_folder, inside
+from x2vlm.data.io.paths import existing_file, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -60,7 +60,7 @@ class VideoFolder(Adapter):
         if silent:
             print_log(f"{self.root}: {len(silent)} videos without caption left out", logger="current")
         names = list(by_file)
-        self.names = [names[row] for row in Subset.of(subset).rows(len(names), lambda row: names[row])]
+        self.names = [names[row] for row in Subset.of(subset).indices(len(names), lambda row: names[row])]
         self.captions = {name: by_file[name] for name in self.names}
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class VideoFolder(Adapter):
             RecordError: If the captions name a file outside ``root``.
         """
         name = self.names[index]
-        path = inside(self.root, name, name)
+        path = path_inside(self.root, name, name)
         return {"where": name, "id": name, "video": path, "caption": self.captions[name], "extras": {}}
 
 

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.annotations import Keys, pick, read_captions, read_elements
+from x2vlm.data.io.annotations import Keys, first_value, read_captions, read_elements
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.io.tar_index import TarIndex
@@ -26,9 +26,9 @@ VIDEO_ENDINGS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "gif")
 class WebDataset(Adapter):
     """Tar files in WebDataset layout: neighbouring members ``<key>.jpg``, ``<key>.txt``, ``<key>.json`` are one record.
 
-    The key ends at the first dot after the last slash. Members that end as pictures do are the picture, those that end
-    as videos do the video (a gif is one). The identity is the key. A tar file that ends early has one record more, a
-    bad one, for what is lost.
+    The key ends at the first dot after the last slash. Members that end as images do are the image, those that end as
+    videos do the video (a gif is one). The identity is the key. A tar file that ends early has one record more, a bad
+    one, for what is lost.
 
     Args:
         shards: Tar files: a file, a pattern such as ``"train-*.tar"``, or several of either.
@@ -67,7 +67,7 @@ class WebDataset(Adapter):
         if not any(len(starts) > 1 for starts in self._starts):
             problems = "; ".join(f"{tar.path}: {tar.problem or 'no members'}" for tar in self.tars[:3])
             raise ValueError(f"shards hold no record: {problems}")
-        self.rows = Subset.of(subset).rows(int(self._ends[-1]), lambda row: self._group(row)[1])
+        self.rows = Subset.of(subset).indices(int(self._ends[-1]), lambda row: self._group(row)[1])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,7 +86,7 @@ class WebDataset(Adapter):
         parsed = {ending: _parsed(ending, data, where) for ending, data in sample.items()}
         record: Record = {"where": where, "id": key, **_shown(sample, where)}
         caption = read_captions(parsed, self.captions, where)
-        elems = pick(parsed, self.elems)
+        elems = first_value(parsed, self.elems)
         if caption is None and elems is None:
             raise RecordError(where, f"no caption under {self.captions!r}, only members {sorted(sample)}")
         said = {} if caption is None else {"caption": caption}
@@ -122,7 +122,7 @@ def _shown(sample: Mapping[str, bytes], where: str) -> Record:
         for ending in endings:
             if ending in sample:
                 return {kind: sample[ending]}
-    raise RecordError(where, f"no picture and no video, only members {sorted(sample)}")
+    raise RecordError(where, f"no image and no video, only members {sorted(sample)}")
 
 
 def _parsed(ending: str, data: bytes, where: str) -> Any:

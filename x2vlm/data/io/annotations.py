@@ -11,32 +11,32 @@ Keys = str | Sequence[str] | None
 Captions = str | list[str] | dict[str, "str | list[str]"]
 
 
-def pick(data: Mapping[str, Any], keys: Keys) -> Any:
+def first_value(data: Mapping[str, Any], keys: Keys) -> Any:
     """The first of ``keys`` that has a value other than null; None if there is none."""
-    found = named(data, keys)
+    found = first_item(data, keys)
     return None if found is None else found[1]
 
 
-def named(data: Mapping[str, Any], keys: Keys) -> tuple[str, Any] | None:
+def first_item(data: Mapping[str, Any], keys: Keys) -> tuple[str, Any] | None:
     """The same with the key that had it."""
-    for key in _listed(keys):
-        value = _dotted(data, key)
+    for key in _as_sequence(keys):
+        value = _lookup(data, key)
         if value is not None:
             return key, value
     return None
 
 
-def _listed(keys: Keys) -> Sequence[str]:
+def _as_sequence(keys: Keys) -> Sequence[str]:
     return () if keys is None else (keys,) if isinstance(keys, str) else keys
 
 
-def _dotted(data: Any, key: str) -> Any:
+def _lookup(data: Any, key: str) -> Any:
     if not isinstance(data, Mapping):
         return None
     if key in data:
         return data[key]
     outer, _, inner = key.partition(".")
-    return _dotted(data.get(outer), inner) if inner else None
+    return _lookup(data.get(outer), inner) if inner else None
 
 
 def read_captions(data: Mapping[str, Any], keys: Keys | Mapping[str, Keys], where: str) -> Captions | None:
@@ -55,9 +55,9 @@ def read_captions(data: Mapping[str, Any], keys: Keys | Mapping[str, Keys], wher
         RecordError: If what is there is of another shape.
     """
     if isinstance(keys, Mapping):
-        value = {language: pick(data, inner) for language, inner in keys.items()}
+        value = {language: first_value(data, inner) for language, inner in keys.items()}
     else:
-        value = pick(data, keys)
+        value = first_value(data, keys)
     if isinstance(value, dict):
         value = {language: one for language, one in value.items() if one not in (None, [], "")}
     parts = list(value.values()) if isinstance(value, dict) else [value]
@@ -93,7 +93,7 @@ def read_size(data: Mapping[str, Any], width: Keys, height: Keys, where: str) ->
     Raises:
         RecordError: If what is stated is no size.
     """
-    sides = pick(data, width), pick(data, height)
+    sides = first_value(data, width), first_value(data, height)
     if None in sides:
         return {}
     if not all(isinstance(side, int | float) and 0 < side < 2**31 for side in sides):

@@ -1,11 +1,11 @@
-"""COCO annotation files as people write them, indexed by pycocotools; what is broken is counted and named."""
+"""COCO annotation files: parsed into pycocotools' index, with broken entries left out and counted."""
 
 import contextlib
 import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,74 +19,89 @@ from x2vlm.data.io.paths import existing_file
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
-_WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+# What reading a broken entry raises.
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 _IDS = ("id", "image_id", "category_id")
-_NAMED = 5  # broken entries of a kind that the log names
+_MAX_LOGGED = 5  # broken entries of a kind that the log names
 
 
-def read_coco(
-    path: str | PathLike, option: str, checks: Mapping[str, Callable[[dict], None]], dropped: Counter[str]
-) -> "COCO":
-    """The annotations in pycocotools' shape, without the entries that are none: those are counted and named.
+def load_coco(path: str | PathLike, option: str, kinds: Iterable[str], dropped: Counter[str]) -> "COCO":
+    """The annotations of a file, indexed by pycocotools; broken entries are left out and counted.
 
     Whole numbers written as floats, annotations without an id of their own, and shapes without a box are mended.
 
     Args:
         path: The file.
         option: The option that named it, for messages.
-        checks: From each list of the file that is needed to what an entry of it must be: :data:`CAPTIONS`,
-            :data:`INSTANCES`.
-        dropped: Broken entries are counted here.
+        kinds: The lists that it needs: ``images``, and what of :data:`CHECKS` its annotations are.
+        dropped: Broken entries are added here, by kind.
 
     Raises:
-        FileNotFoundError: If the file is not there.
-        ValueError: If it is no COCO file of that kind, has one id twice, or its annotations name none of its images.
+        FileNotFoundError: If it is not there.
+        ValueError: If it is no COCO file of that kind, no entry of a list can be used, one id is there twice, or its
+            annotations name none of its images.
     """
     from pycocotools.coco import COCO
 
     path = existing_file(path, option)
+    checks = {_LISTS.get(kind, kind): CHECKS[kind] for kind in kinds}
     coco = COCO()
-    coco.dataset = _parsed(path, option, checks)
+    coco.dataset = _parse(path, option, checks)
     for name, check in checks.items():
         entries = _plain(coco.dataset[name], name)
-        coco.dataset[name] = list(_in_order(entries, name, check, path, dropped))
+        coco.dataset[name] = list(_valid_entries(entries, name, check, path, dropped))
         if entries and not coco.dataset[name]:
-            raise ValueError(f"{option}: {path}: none of its {len(entries)} {name} can be used: {_why(check, entries)}")
+            reason = _first_reason(check, entries)
+            raise ValueError(f"{option}: {path}: none of its {len(entries)} {name} can be used: {reason}")
         if name != "annotations":
             _check_once(coco.dataset[name], name, option, path)
     _check_that_ids_meet(coco.dataset, option, path)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it works
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         coco.createIndex()
     return coco
 
 
-def stated_size(image: Mapping[str, Any]) -> tuple[float, float]:
-    """Width and height of an entry under ``images``, in pixels; infinite where they are not stated."""
+def image_size(image: dict[str, Any]) -> tuple[float, float]:
+    """(width, height) of an entry of ``images`` in pixels, infinite where it does not say."""
     return image.get("width", np.inf), image.get("height", np.inf)
 
 
-def _in_order(
+def _parse(path: Path, option: str, lists: Iterable[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option}: {path} is no COCO annotation file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{option}: {path} is no COCO annotation file: it holds a {type(content).__name__}")
+    missing = [name for name in lists if not isinstance(content.get(name), list)]
+    if missing:
+        raise ValueError(f"{option}: {path} is no COCO annotation file of this kind: it lacks {', '.join(missing)}")
+    return content
+
+
+def _valid_entries(
     entries: list[Any], name: str, check: Callable[[dict], None], path: Path, dropped: Counter[str]
 ) -> Iterator[dict]:
+    reason = f"broken entry of {name}"
     for number, entry in enumerate(entries):
         try:
             check(entry)
             yield entry
-        except _WRONG as error:
-            dropped[f"broken entry of {name}"] += 1
-            if dropped[f"broken entry of {name}"] <= _NAMED:
-                shown = f"{path}: {name}[{number}] is left out: {error!r:.200}"
-                print_log(shown, logger="current", level=logging.WARNING)
+        except _BROKEN as error:
+            dropped[reason] += 1
+            if dropped[reason] <= _MAX_LOGGED:
+                sentence = f"{path}: {name}[{number}] is left out: {error!r:.200}"
+                print_log(sentence, logger="current", level=logging.WARNING)
 
 
 def _check_that_ids_meet(content: dict[str, list[Any]], option: str, path: Path) -> None:
-    """Raises ValueError if annotations name no picture of their file because ids are text here and numbers there."""
+    """Raises ValueError if annotations name no image of their file because ids are text here and numbers there."""
     images = {entry["id"] for entry in content["images"]}
     named = {entry["image_id"] for entry in content["annotations"]}
     if images and named and not images & named and {*map(str, images)} & {*map(str, named)}:
         one, other = next(iter(images)), next(iter(named))
         raise ValueError(
-            f"{option}: {path}: its annotations do not meet its pictures: ids are {one!r} under images and {other!r} "
+            f"{option}: {path}: its annotations do not meet its images: ids are {one!r} under images and {other!r} "
             "under annotations. Write both as numbers or both as text."
         )
 
@@ -98,19 +113,6 @@ def _check_once(entries: list[dict[str, Any]], name: str, option: str, path: Pat
     if twice:
         more = f" ({len(twice)} ids are)" if len(twice) > 1 else ""
         raise ValueError(f"{option}: {path}: the id {twice[0]!r} is there {ids[twice[0]]} times under {name}{more}")
-
-
-def _parsed(path: Path, option: str, wanted: Iterable[str]) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{option}: {path} is no COCO annotation file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{option}: {path} is no COCO annotation file: it holds a {type(content).__name__}")
-    missing = [name for name in wanted if not isinstance(content.get(name), list)]
-    if missing:
-        raise ValueError(f"{option}: {path} is no COCO annotation file of this kind: it lacks {', '.join(missing)}")
-    return content
 
 
 def _plain(entries: list[Any], name: str) -> list[Any]:
@@ -138,49 +140,53 @@ def _shape_box(segmentation: Any) -> Sequence[float]:
         packed = isinstance(segmentation["counts"], str | bytes)
         rle = segmentation if packed else mask.frPyObjects(segmentation, *segmentation["size"])
         return mask.toBbox(rle).tolist()
-    except _WRONG:
+    except _BROKEN:
         return ()  # no box: told with its entry
 
 
-def _why(check: Callable[[dict], None], entries: list[Any]) -> str:
+def _first_reason(check: Callable[[dict], None], entries: list[Any]) -> str:
     try:
         check(entries[0])
-    except _WRONG as error:
+    except _BROKEN as error:
         return f"the first one: {error!r:.200}"
-    raise AssertionError("it was found wrong before")
+    raise AssertionError("it was found broken before")
 
 
 def _check_image(image: dict[str, Any]) -> None:
-    _check(image, id=int | str, file_name=str)
-    if not all(isinstance(side, int | float) and side > 0 for side in stated_size(image)):
-        raise ValueError(f"its width and height are {stated_size(image)!r:.60}")
+    _check_types(image, id=int | str, file_name=str)
+    if not all(isinstance(side, int | float) and side > 0 for side in image_size(image)):
+        raise ValueError(f"its width and height are {image_size(image)!r:.60}")
 
 
 def _check_caption(annotation: dict[str, Any]) -> None:
-    _check(annotation, id=int | str, image_id=int | str, caption=str)
+    _check_types(annotation, id=int | str, image_id=int | str, caption=str)
 
 
 def _check_category(category: dict[str, Any]) -> None:
-    _check(category, id=int, name=str)
+    _check_types(category, id=int, name=str)
 
 
 def _check_box(annotation: dict[str, Any]) -> None:
-    _check(annotation, id=int | str, image_id=int | str, category_id=int, bbox=list)
-    numbers = [float(one) if isinstance(one, int | float) else np.nan for one in annotation["bbox"]]
+    _check_types(annotation, id=int | str, image_id=int | str, category_id=int, bbox=list)
+    numbers = [float(value) if isinstance(value, int | float) else np.nan for value in annotation["bbox"]]
     if len(numbers) != 4 or not np.isfinite(numbers).all():
         raise ValueError(f"its bbox is {annotation['bbox']!r:.60}; expected four numbers")
     np.array(annotation.get("att_vec") or [], dtype=np.int8)
 
 
-def _check(entry: dict[str, Any], **types: Any) -> None:
-    for name, wanted in types.items():
+def _check_types(entry: dict[str, Any], **types: Any) -> None:
+    for name, expected in types.items():
         value = entry[name]
-        if not isinstance(value, wanted) or (isinstance(value, int) and abs(value) >= 2**53):
+        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) >= 2**53):
             raise TypeError(f"its {name} is {value!r:.60}")
 
 
-CAPTIONS = {"images": _check_image, "annotations": _check_caption}
-"""What a captions file holds."""
+CHECKS: dict[str, Callable[[dict], None]] = {
+    "images": _check_image,
+    "captions": _check_caption,
+    "boxes": _check_box,
+    "categories": _check_category,
+}
+"""What entries are checked for, by kind."""
 
-INSTANCES = {"images": _check_image, "annotations": _check_box, "categories": _check_category}
-"""What an instances file holds."""
+_LISTS = {"captions": "annotations", "boxes": "annotations"}

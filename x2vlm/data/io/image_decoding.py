@@ -1,4 +1,4 @@
-"""Pictures from paths, bytes or arrays, with limits: what comes out is RGB, or the record is named."""
+"""Images from paths, bytes or arrays, with limits: what comes out is RGB, or the record is named."""
 
 import io
 import struct
@@ -43,9 +43,9 @@ def decode_image(
     at_least: int = 0,
     exif: bool = False,
 ) -> np.ndarray:
-    """One picture.
+    """One image.
 
-    Transparency is dropped, grey and palette pictures become RGB, grey of 16 and 32 bits is scaled to 8 bits. The
+    Transparency is dropped, grey and palette images become RGB, grey of 16 and 32 bits is scaled to 8 bits. The
     orientation noted in EXIF data is not applied unless asked for: boxes are annotated on the stored pixels.
 
     Args:
@@ -53,9 +53,9 @@ def decode_image(
         where: The record's place, for messages.
         max_pixels: Largest width times height. Checked before the pixels are unpacked.
         max_bytes: Largest file.
-        at_least: A JPEG picture is decoded at the smallest scale, half or less, at which both sides have so many pixels
-            or more: averages come out of the inverse transform itself. 0, and a picture too small for that: in full.
-        exif: Turn and mirror the picture as its EXIF orientation says.
+        at_least: A JPEG image is decoded at the smallest scale, half or less, at which both sides have so many pixels
+            or more: averages come out of the inverse transform itself. 0, and an image too small for that: in full.
+        exif: Turn and mirror the image as its EXIF orientation says.
 
     Returns:
         ``[H, W, 3]`` uint8, RGB.
@@ -68,16 +68,16 @@ def decode_image(
     if isinstance(source, str | PathLike):
         name, data = str(Path(source)), read_bytes(source, where, max_bytes)
     elif len(source) <= max_bytes:
-        name, data = f"picture of {len(source):,} bytes", source
+        name, data = f"image of {len(source):,} bytes", source
     else:
-        raise RecordError(where, f"picture is larger than the limit of {max_bytes:,} bytes (max_bytes)")
+        raise RecordError(where, f"image is larger than the limit of {max_bytes:,} bytes (max_bytes)")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height <= max_pixels:
                 return _pixels(image, data, at_least, exif)
             size = f"{image.width}x{image.height}"
     except Image.UnidentifiedImageError as error:
-        known = f"one of {', '.join(FORMATS)}" if data else "a picture, but it is empty"
+        known = f"one of {', '.join(FORMATS)}" if data else "an image, but it is empty"
         raise RecordError(where, f"{name} is broken or not {known}") from error
     except _BROKEN as error:
         raise RecordError(where, f"{name} cannot be decoded: {error}") from error
@@ -113,5 +113,5 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _checked_array(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise RecordError(where, f"expected an [H, W, 3] uint8 picture, got {list(array.shape)} {array.dtype}")
+        raise RecordError(where, f"expected an [H, W, 3] uint8 image, got {list(array.shape)} {array.dtype}")
     return array

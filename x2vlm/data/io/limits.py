@@ -13,12 +13,12 @@ _DEEPEST = 32  # what is nested much deeper cannot be sent from a worker process
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a record before anything in it is decoded. Those of pictures and videos belong to what decodes them.
+    """Limits of a record before anything in it is decoded. Those of images and videos belong to what decodes them.
 
     Attributes:
         max_bytes: Of one line or entry of an annotation file, and of one member of a tar file.
         max_chars: Of each text.
-        max_elems: Of each list: elements, captions, answers, pictures that are read together, frames, clips.
+        max_elems: Of each list: elements, captions, answers, images that are read together, frames, clips.
     """
 
     max_bytes: int = MAX_BYTES

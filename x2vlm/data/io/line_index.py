@@ -116,7 +116,7 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
         ValueError: If a file is empty, or holds an array that is empty or broken.
     """
     for file in files:
-        if not _first_sign(file):
+        if not _first_byte(file):
             raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
         if _is_one_object(file):
             raise ValueError(
@@ -126,25 +126,23 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
     return LineIndex(files, arrays=True, max_bytes=max_bytes)
 
 
-def _first_sign(path: Path) -> bytes:
+def _first_byte(path: Path) -> bytes:
     with open(path, "rb") as handle:
         return handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
 
 
 def _is_one_object(path: Path) -> bool:
     """Whether the first line only begins an object, as in files written to be read by people."""
-    if _first_sign(path) != b"{":
+    if _first_byte(path) != b"{":
         return False
     with open(path, "rb") as handle:
         line = next((line for line in handle if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
         following = next((line for line in handle if line.strip()), b"").strip()
-    return line == b"{" or (
-        line.startswith(b"{") and line.endswith((b",", b"[", b"{", b":")) and not following.startswith(b"{")
-    )
+    return line.startswith(b"{") and line.endswith((b"{", b"[", b",", b":")) and following[:1] not in (b"", b"{")
 
 
 def _starts_array(path: Path) -> bool:
-    return _first_sign(path) == b"["
+    return _first_byte(path) == b"["
 
 
 def _entries(path: Path) -> np.ndarray:

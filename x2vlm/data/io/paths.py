@@ -30,7 +30,7 @@ def existing_file(path: PathLike, option: str) -> Path:
     path = Path(path).expanduser()
     if not path.is_file():
         problem = "is a folder, but a file is needed" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{option}: {path} {problem}{_looked_from(path)}")
+        raise FileNotFoundError(f"{option}: {path} {problem}{_working_directory_hint(path)}")
     return path
 
 
@@ -43,7 +43,7 @@ def existing_folder(path: PathLike, option: str) -> Path:
     path = Path(path).expanduser()
     if not path.is_dir():
         problem = "is a file, but a folder is needed" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"{option}: {path} {problem}{_looked_from(path)}")
+        raise FileNotFoundError(f"{option}: {path} {problem}{_working_directory_hint(path)}")
     return path
 
 
@@ -65,15 +65,15 @@ def _matching(path: Path, option: str) -> list[Path]:
         return [existing_file(path, option)]
     found = [Path(name) for name in sorted(glob(str(path), recursive=True)) if Path(name).is_file()]
     if not found:
-        raise FileNotFoundError(f"{option}: no file fits the pattern {path}{_looked_from(path)}")
+        raise FileNotFoundError(f"{option}: no file fits the pattern {path}{_working_directory_hint(path)}")
     return found
 
 
-def _looked_from(path: Path) -> str:
+def _working_directory_hint(path: Path) -> str:
     return "" if path.is_absolute() else f" (looked from {Path.cwd()})"
 
 
-def inside(root: PathLike, name: str, where: str) -> Path:
+def path_inside(root: PathLike, name: str, where: str) -> Path:
     """The file that an annotation calls ``name``, below ``root``.
 
     Annotations are written by others: a name that leads out of the folder (``../``, or an absolute path elsewhere) is
@@ -104,7 +104,7 @@ def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> byte
     """
     try:
         with open_ordinary(path) as file:
-            data = file.read() if max_bytes is None else file.read(_room(file, max_bytes))
+            data = file.read() if max_bytes is None else file.read(_read_size(file, max_bytes))
     except (OSError, ValueError) as error:  # ValueError: half a character or a zero in the name
         raise RecordError(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if max_bytes is not None and len(data) > max_bytes:
@@ -125,14 +125,14 @@ def open_ordinary(path: PathLike) -> BinaryIO:
     return file
 
 
-def _room(file: BinaryIO, max_bytes: int) -> int:
+def _read_size(file: BinaryIO, max_bytes: int) -> int:
     """One byte more than the file has, at most one more than allowed: room for the limit itself is slow to get."""
     size = os.fstat(file.fileno()).st_size or max_bytes  # 0: empty, or made up while it is read (/proc)
     return min(size, max_bytes) + 1
 
 
 class FileNames:
-    """From what annotations call a picture or a video to the name of its file: by a table, a pattern, both, or neither.
+    """From what annotations call an image or a video to the name of its file: by a table, a pattern, both, or neither.
 
     Args:
         pattern: With one gap, e.g. ``"{}.mp4"``, or ``"COCO_val2014_{:012d}.jpg"`` for numbers; None changes nothing.

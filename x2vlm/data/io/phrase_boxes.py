@@ -42,7 +42,7 @@ def phrase_elements(
             if unique and (text.lower(), phrase["ent"]) in seen:
                 continue
             seen.add((text.lower(), phrase["ent"]))
-            for box in _chosen([_box(box) for box in entity.get("boxes", ())], multi_box):
+            for box in _boxes_of_phrase([_box(box) for box in entity.get("boxes", ())], multi_box):
                 tags = {"kind": "region", "entity": phrase["ent"], "types": entity.get("types", [])}
                 elems.append({"bb": box, "caption": text, **tags})
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -55,15 +55,15 @@ def _box(values: Sequence[float]) -> Box:
     return float(x), float(y), float(width), float(height)
 
 
-def _chosen(boxes: list[Box], multi_box: str) -> list[Box]:
+def _boxes_of_phrase(boxes: list[Box], multi_box: str) -> list[Box]:
     if len(boxes) <= 1 or multi_box == "each":
         return boxes
     if multi_box == "union":
-        return [union(boxes)]
+        return [enclosing_box(boxes)]
     return boxes[:1] if multi_box == "first" else []
 
 
-def union(boxes: Sequence[Box]) -> Box:
+def enclosing_box(boxes: Sequence[Box]) -> Box:
     """The smallest box around ``boxes``, all (x, y, width, height)."""
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)

@@ -47,7 +47,7 @@ class DecordReader:
     """
 
     def __init__(self, num_threads: int = 1) -> None:
-        _need("decord", "DecordReader")
+        _require_package("decord", "DecordReader")
         self.num_threads = num_threads
 
     def open(self, source: Source) -> Clip:
@@ -101,7 +101,7 @@ class _DecordClip:
             self._length, self.fps = len(self._reader), float(self._reader.get_avg_fps())
             starts = self._reader.get_frame_timestamp(range(self._length))[:, 0] if self._length else np.zeros(0)
         except self._errors as error:
-            raise RecordError(self.name, f"cannot be opened by decord: {_short(error)}") from error
+            raise RecordError(self.name, f"cannot be opened by decord: {_first_line(error)}") from error
         if not self._length:
             raise RecordError(self.name, "has no frames")
         # Without times (many AVI files) decord cannot seek: it gives other frames than those asked for, and no error.
@@ -115,7 +115,7 @@ class _DecordClip:
         try:
             return list(self._reader.get_batch(wanted).asnumpy()) if self._seeks else self._one_by_one(wanted)
         except self._errors as error:
-            raise RecordError(self.name, f"cannot be decoded by decord: {_short(error)}") from error
+            raise RecordError(self.name, f"cannot be decoded by decord: {_first_line(error)}") from error
 
     def _one_by_one(self, wanted: list[int]) -> list[np.ndarray]:
         reader, found = self._opened(), {}
@@ -151,7 +151,7 @@ class PyAVReader:
     """
 
     def __init__(self, num_threads: int = 1) -> None:
-        _need("av", "PyAVReader")
+        _require_package("av", "PyAVReader")
         self.num_threads = num_threads
 
     def open(self, source: Source) -> Clip:
@@ -219,7 +219,7 @@ def _upright(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def _need(package: str, who: str) -> None:
+def _require_package(package: str, who: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ValueError(f"{who} needs the package '{package}', which is not installed: pip install 'x2vlm[video]'")
 
@@ -250,7 +250,7 @@ def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]
     return wanted
 
 
-def _short(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of an error of decord, without times and places in its sources."""
     lines = _CPP_PLACE.sub("", str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,12 +1,12 @@
-"""Perceptual hashes: short codes of pictures that survive rescaling, recompression, mirroring and a slight crop.
+"""Perceptual hashes: short codes of images that survive rescaling, recompression, mirroring and a slight crop.
 
-A hash is the signs of the 128 lowest frequencies of a picture's brightness (its discrete cosine transform, without the
+A hash is the signs of the 128 lowest frequencies of an image's brightness (its discrete cosine transform, without the
 mean), as in the well-known pHash, which has 64. Rescaling and recompression change few of them. Mirroring turns the
-sign of every odd horizontal frequency, so the hash of a mirrored picture follows from the hash. A crop moves all of it,
-so every picture has a hash for the whole and one for each of five parts, and two pictures are near if the whole of one
+sign of every odd horizontal frequency, so the hash of a mirrored image follows from the hash. A crop moves all of it,
+so every image has a hash for the whole and one for each of five parts, and two images are near if the whole of one
 is near any view of the other.
 
-Shape letters: N pictures, V views of a picture (the whole and its parts), W words of 64 bits in a hash.
+Shape letters: N images, V views of an image (the whole and its parts), W words of 64 bits in a hash.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from PIL import Image
 BITS = 128
 WORDS = BITS // 64
 SIDE = 64  # pixels of the small grey copy that is transformed
-_COLUMNS_AT_ONCE = 256  # pictures of the test set that are compared at a time
+_COLUMNS_AT_ONCE = 256  # images of the test set that are compared at a time
 CROP = 0.05  # share of a side that a part lacks
 
 DISTANCE = 24
 """Bits in which two hashes may differ; see docs/data.md for what was measured."""
 
 LEAST_CONTRAST = 2.0
-"""Standard deviation, in grey levels, below which a picture has no hash: blank pictures are all alike."""
+"""Standard deviation, in grey levels, below which an image has no hash: blank images are all alike."""
 
 _WHOLE = (0.0, 0.0, 0.0, 0.0)
 VIEWS = (
@@ -63,17 +63,17 @@ def _packed(bits: np.ndarray) -> np.ndarray:
 _MIRROR = _packed(_COLUMNS % 2 == 1)
 
 
-def picture_hashes(picture: np.ndarray) -> np.ndarray | None:
-    """The hashes of a picture and of its parts.
+def image_hashes(image: np.ndarray) -> np.ndarray | None:
+    """The hashes of an image and of its parts.
 
     Args:
-        picture: ``[H, W, 3]`` uint8, RGB.
+        image: ``[H, W, 3]`` uint8, RGB.
 
     Returns:
-        ``[V, W]`` uint64, the whole first, then parts in the order of :data:`VIEWS`; None for a picture with hardly any
+        ``[V, W]`` uint64, the whole first, then parts in the order of :data:`VIEWS`; None for an image with hardly any
         contrast, which cannot be told from others.
     """
-    small = Image.fromarray(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    small = Image.fromarray(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     grey = np.asarray(small, dtype=np.float32)
     if grey.std() < LEAST_CONTRAST:
         return None
@@ -82,7 +82,7 @@ def picture_hashes(picture: np.ndarray) -> np.ndarray | None:
 
 
 def mirrored(hashes: np.ndarray) -> np.ndarray:
-    """The hashes ``[..., W]`` of the mirrored pictures."""
+    """The hashes ``[..., W]`` of the mirrored images."""
     return hashes ^ _MIRROR
 
 
@@ -113,13 +113,13 @@ class _Comparison:
         return total
 
 
-def near_pairs(
+def near_duplicate_pairs(
     train: np.ndarray, test: np.ndarray, most: int = DISTANCE, block: int = 512
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """Pairs of pictures that show the same, whichever of the two was rescaled, recompressed, mirrored or cropped.
+    """Pairs of images that show the same, whichever of the two was rescaled, recompressed, mirrored or cropped.
 
     Compares all with all, in blocks that stay in the processor's cache: about 2 nanoseconds for a comparison, of which
-    a pair of pictures takes 22.
+    a pair of images takes 22.
 
     Args:
         train: ``[N, V, W]`` hashes.

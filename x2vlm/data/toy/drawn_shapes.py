@@ -1,7 +1,7 @@
-"""The things of the toy world: shapes, colours, sizes, motions, and the tight box of each.
+"""Coloured shapes of the toy world: outlines, colours, sizes, motions and tight boxes.
 
-Coordinates are pixels of the picture, x to the right and y downwards; pixel ``i`` covers ``i..i+1``, so a thing that
-fills a picture has the box ``(0, 0, side, side)``.
+Coordinates are pixels of the image, x to the right and y downwards; pixel ``i`` covers ``i..i+1``, so a thing that
+fills an image has the box ``(0, 0, side, side)``.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ COLORS = {
 """Colour words and their RGB; the first eight are easy to tell apart."""
 
 SIZES = {"small": (0.095, 0.12), "large": (0.165, 0.20)}
-"""Size words and the range of half a thing's extent, as a share of the picture's side (for up to four things)."""
+"""Size words and the range of half a thing's extent, as a share of the image's side (for up to four things)."""
 
 MOTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
 """Motion words and their direction."""

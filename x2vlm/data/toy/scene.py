@@ -1,7 +1,7 @@
-"""Scenes of the toy world: what stands where, and how it is drawn.
+"""Scenes of the toy world: random layout and drawing.
 
 Everything is a function of one random generator, so a scene is the same in every process. Coordinates as in
-``toy_shapes``.
+``drawn_shapes``.
 """
 
 import math
@@ -27,7 +27,7 @@ class SceneRules:
     """What scenes may look like; the later fields make them harder.
 
     Attributes:
-        side: Pixels of the square picture.
+        side: Pixels of the square image.
         objects: Fewest and most things in a scene. With more than four, all things are smaller.
         moving: Things travel over the clip (or stand still).
         shapes: Which of ``SHAPES`` occur.
@@ -36,7 +36,7 @@ class SceneRules:
         tilt: Things are turned by up to so many degrees.
         max_overlap: Share of the smaller of two boxes that the other may cover.
         clutter: Number of faint strokes behind the things.
-        shade: Difference of brightness across the picture, in grey levels of 255.
+        shade: Difference of brightness across the image, in grey levels of 255.
         noise: Standard deviation of each pixel's noise, in grey levels of 255.
     """
 
@@ -63,8 +63,8 @@ class Scene:
     """Things on a grey ground; later things are drawn over earlier ones.
 
     Attributes:
-        side: Pixels of the square picture.
-        things: What there is to see.
+        side: Pixels of the square image.
+        things: The coloured shapes.
         ground: Grey level of the background.
         strokes: Faint lines behind the things: two end points in pixels and a grey level each.
         shade: Grey levels added at the end of the given direction (degrees), and taken away at its start.
@@ -108,13 +108,13 @@ def _make_things(rng: Random, rules: SceneRules) -> tuple[Thing, ...]:
 
 
 def _arrange(rng: Random, things: list[Thing], rules: SceneRules) -> tuple[Thing, ...] | None:
-    """The things, each at a place of its own, or None if that did not work out this time."""
+    """The things at random positions without too much overlap, or None if this attempt failed."""
     placed: list[Thing] = []
     for thing in sorted(things, key=lambda thing: thing.radius + thing.distance, reverse=True):
-        place = _place(rng, thing, placed, rules)
-        if place is None:
+        placed_thing = _place_without_overlap(rng, thing, placed, rules)
+        if placed_thing is None:
             return None
-        placed.append(place)
+        placed.append(placed_thing)
     return tuple(rng.sample(placed, len(placed)))
 
 
@@ -130,17 +130,19 @@ def _make_thing(rng: Random, kind: tuple[str, str, str], rules: SceneRules) -> T
     return Thing(shape, color, size, radius, tilt, motion=motion, distance=distance)
 
 
-def _place(rng: Random, thing: Thing, others: list[Thing], rules: SceneRules) -> Thing | None:
-    """``thing`` where it stays inside the picture and clear of ``others``; None if no such place was found."""
+def _place_without_overlap(rng: Random, thing: Thing, others: list[Thing], rules: SceneRules) -> Thing | None:
+    """``thing`` where it stays inside the image and clear of ``others``; None if no such position was found."""
     boxes, taken = _track(thing, rules), [_track(other, rules) for other in others]
-    x0, y0, x1, y1 = (pick(values) for pick, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True))
+    x0, y0, x1, y1 = (
+        reduce(values) for reduce, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
+    )
     for _ in range(_PLACING_TRIES):
         x, y = (
             rng.uniform(_MARGIN - x0, rules.side - _MARGIN - x1),
             rng.uniform(_MARGIN - y0, rules.side - _MARGIN - y1),
         )
-        here = [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in boxes]
-        if all(overlap(*pair) <= rules.max_overlap for track in taken for pair in zip(here, track, strict=True)):
+        shifted = [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in boxes]
+        if all(overlap(*pair) <= rules.max_overlap for track in taken for pair in zip(shifted, track, strict=True)):
             return replace(thing, x=x, y=y)
     return None
 
@@ -166,7 +168,7 @@ def _make_stroke(rng: Random, side: int, ground: int) -> tuple[tuple[float, floa
 
 
 def draw(scene: Scene, time: float = 0.0) -> np.ndarray:
-    """The picture at ``time`` (0..1) of the clip: ``[side, side, 3]`` uint8 RGB, anti-aliased by supersampling."""
+    """The image at ``time`` (0..1) of the clip: ``[side, side, 3]`` uint8 RGB, anti-aliased by supersampling."""
     big = scene.side * _SUPERSAMPLING
     canvas = np.full((big, big, 3), scene.ground, dtype=np.uint8)
     for start, end, grey in scene.strokes:
@@ -176,21 +178,21 @@ def draw(scene: Scene, time: float = 0.0) -> np.ndarray:
         # cv2 names a pixel by its centre, which lies half a pixel from its corner.
         outlines = [np.rint(o * _SUPERSAMPLING - 0.5).astype(np.int32) for o in thing.at(time).outlines()]
         cv2.fillPoly(canvas, outlines, COLORS[thing.color])
-    picture = cv2.resize(canvas, (scene.side, scene.side), interpolation=cv2.INTER_AREA)
-    return _light(picture, scene, time)
+    image = cv2.resize(canvas, (scene.side, scene.side), interpolation=cv2.INTER_AREA)
+    return _add_shade_and_noise(image, scene, time)
 
 
-def _light(picture: np.ndarray, scene: Scene, time: float) -> np.ndarray:
-    """``picture`` with the scene's shade and noise; the very same array where there is neither."""
+def _add_shade_and_noise(image: np.ndarray, scene: Scene, time: float) -> np.ndarray:
+    """``image`` with the scene's shade and noise; the very same array where there is neither."""
     (depth, angle), (noise, seed) = scene.shade, scene.noise
     if not depth and not noise:
-        return picture
-    change = np.zeros(picture.shape)
+        return image
+    change = np.zeros(image.shape)
     if depth:
         ramp = np.linspace(-1, 1, scene.side)
         turn = math.radians(angle)
         change += depth * (math.cos(turn) * ramp[None, :, None] + math.sin(turn) * ramp[:, None, None])
     if noise:
         generator = np.random.default_rng((seed, round(time * 1000)))
-        change += generator.normal(0.0, noise, picture.shape)
-    return np.clip(picture + change, 0, 255).round().astype(np.uint8)
+        change += generator.normal(0.0, noise, image.shape)
+    return np.clip(image + change, 0, 255).round().astype(np.uint8)

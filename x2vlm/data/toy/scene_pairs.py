@@ -1,7 +1,7 @@
 """Sentences about two toy scenes side by side, true or false (as in NLVR2).
 
 English. A sentence of each kind is true of a pair of scenes as often as it is false; what it names is in one of the
-scenes either way, so that neither the words nor one picture tell which it is.
+scenes either way, so that neither the words nor one image alone give it away.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ STATEMENTS: dict[str, Callable[[Scene, Scene], list[Statement]]] = {
 """Every kind of statement by name."""
 
 
-def state(rng: Random, left: Scene, right: Scene, kind: str, truth: bool) -> str | None:
+def make_statement(rng: Random, left: Scene, right: Scene, kind: str, truth: bool) -> str | None:
     """A sentence of that kind which is true (or false) of the two scenes; None where there is none."""
     fitting = [text for text, true in STATEMENTS[kind](left, right) if true == truth]
     return rng.choice(fitting) if fitting else None

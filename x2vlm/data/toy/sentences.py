@@ -1,7 +1,7 @@
-"""What the toy world says about its scenes: in English, German and Chinese, by template.
+"""Captions and phrases of toy scenes in English, German and Chinese, by template.
 
-A ``Caption`` says *what* is told, without words; ``say`` and ``phrase`` put it into a language. So the languages
-agree by construction. Captions are spelt as usual, with capitals and commas; the ordinary clean-up applies to them.
+A ``Caption`` holds the content without a language; ``render_caption`` and ``render_phrase`` put it into one. So the
+languages agree by construction. Captions have capitals and commas; the ordinary clean-up applies to them.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ _MAX_WORDS = 30  # of an English caption of up to six things: the usual limit of
 
 @dataclass(frozen=True)
 class Mention:
-    """A thing as it is spoken of.
+    """A thing as a phrase mentions it.
 
     Attributes:
         thing: Which thing.
-        with_size: Its size is said too.
+        with_size: Its size is mentioned too.
     """
 
     thing: Thing
@@ -46,7 +46,7 @@ class Clause:
     """A thing and where it is or goes.
 
     Attributes:
-        subject: What is spoken of.
+        subject: What the clause is about.
         word: A place ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
         other: The second thing of a relation.
     """
@@ -58,21 +58,21 @@ class Clause:
 
 @dataclass(frozen=True)
 class Caption:
-    """What is said of a whole scene: every thing once, after an opening ("here", "there" or none)."""
+    """The content of a caption of a whole scene: every thing once, after an opening ("here", "there" or none)."""
 
     clauses: tuple[Clause, ...]
     opening: str | None = None
 
 
-def place_of(thing: Thing, side: int) -> str:
-    """In which ninth of the picture the middle of ``thing`` lies: "top left", ..., "middle", ..., "bottom right"."""
+def position_of(thing: Thing, side: int) -> str:
+    """In which ninth of the image the middle of ``thing`` lies: "top left", ..., "middle", ..., "bottom right"."""
     column, row = (min(int(3 * value / side), 2) for value in thing.center)
     words = (("top", "", "bottom")[row], ("left", "", "right")[column])
     return " ".join(filter(None, words)) or "middle"
 
 
 def relation_of(first: Thing, second: Thing) -> str:
-    """Where ``first`` is seen from ``second``, along the axis on which they are further apart."""
+    """Where ``first`` is relative to ``second``, along the axis on which they are further apart."""
     dx, dy = (b - a for a, b in zip(first.center, second.center, strict=True))
     if abs(dx) >= abs(dy):
         return "left of" if dx > 0 else "right of"
@@ -80,7 +80,7 @@ def relation_of(first: Thing, second: Thing) -> str:
 
 
 def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
-    """Decide what to say of a still scene: size, colour and shape of every thing, and of some where they are."""
+    """A caption of a still scene: size, colour and shape of every thing, and the position of some."""
     waiting = [Mention(thing) for thing in rng.sample(things, len(things))]
     spare = _MAX_WORDS - 4 * len(things) - 1
     opening = rng.choice((None, None, "here", "there")) if spare >= 2 else None
@@ -96,17 +96,17 @@ def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
             other = waiting.pop()
             clauses.append(Clause(subject, relation_of(subject.thing, other.thing), other))
         else:
-            clauses.append(Clause(subject, place_of(subject.thing, side)))
+            clauses.append(Clause(subject, position_of(subject.thing, side)))
     return Caption(tuple(clauses), opening)
 
 
 def plan_ordered_caption(things: Sequence[Thing]) -> Caption:
-    """Say size, colour and shape of every thing, from left to right."""
+    """A caption with size, colour and shape of every thing, from left to right."""
     return Caption(tuple(Clause(Mention(thing)) for thing in sorted(things, key=lambda thing: thing.center)))
 
 
 def plan_motion_caption(rng: Random, things: Sequence[Thing]) -> Caption:
-    """Decide in which order to say what every thing of a clip does."""
+    """A caption with the motion of every thing of a clip, in random order."""
     order = rng.sample(things, len(things))
     return Caption(tuple(Clause(Mention(thing), f"moves {thing.motion}") for thing in order))
 
@@ -126,19 +126,19 @@ def _needs_size(thing: Thing, things: Sequence[Thing]) -> bool:
     return sum(other.kind[1:] == thing.kind[1:] for other in things) > 1
 
 
-def phrase(clause: Clause, language: str = "en") -> str:
+def render_phrase(clause: Clause, language: str = "en") -> str:
     """A noun phrase without article: "small red circle", "red circle left of blue square"."""
-    return _clause(clause, language, article=False)
+    return _render_clause(clause, language, article=False)
 
 
 def attributes(mention: Mention, language: str = "en") -> str:
     """What stands before the noun: "small red"."""
-    return _noun_phrase(mention, language, article=False).rpartition(" ")[0]
+    return _render_noun_phrase(mention, language, article=False).rpartition(" ")[0]
 
 
-def say(caption: Caption, language: str = "en") -> str:
+def render_caption(caption: Caption, language: str = "en") -> str:
     """The caption in words, e.g. "here is a small red circle left of a large blue star and a small white ring"."""
-    clauses = [_clause(clause, language) for clause in caption.clauses]
+    clauses = [_render_clause(clause, language) for clause in caption.clauses]
     words = WORDS[language]
     if language == "zh":
         return words.get(caption.opening, "") + COMMA_ZH.join(clauses)
@@ -147,18 +147,18 @@ def say(caption: Caption, language: str = "en") -> str:
     return f"{words[caption.opening]} {text}" if caption.opening else text
 
 
-def _clause(clause: Clause, language: str, article: bool = True) -> str:
-    subject = _noun_phrase(clause.subject, language, article)
+def _render_clause(clause: Clause, language: str, article: bool = True) -> str:
+    subject = _render_noun_phrase(clause.subject, language, article)
     if clause.word is None:
         return subject
     word = WORDS[language][clause.word]
     if clause.other is None:
         return subject + word if language == "zh" else f"{subject} {word}"
-    other = _noun_phrase(clause.other, language, article, dative=True)
+    other = _render_noun_phrase(clause.other, language, article, dative=True)
     return f"{subject}{AT_ZH}{other}{OF_ZH}{word}" if language == "zh" else f"{subject} {word} {other}"
 
 
-def _noun_phrase(mention: Mention, language: str, article: bool = True, dative: bool = False) -> str:
+def _render_noun_phrase(mention: Mention, language: str, article: bool = True, dative: bool = False) -> str:
     size, color, shape = mention.thing.kind
     if language == "zh":
         words = CHINESE

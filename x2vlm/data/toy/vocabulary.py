@@ -1,6 +1,6 @@
 """The words of the toy world in English, German and Chinese, and the vocabulary that covers them.
 
-Keys are what is meant (mostly the English word), values are how a language says it.
+Keys are concepts (mostly the English word), values are the words of a language for them.
 """
 
 from collections.abc import Iterable
@@ -121,7 +121,7 @@ CHINESE = {
     "diamond": "菱形",
     "hexagon": "六边形",
 }
-PLACES = tuple(ENGLISH)[:9]
+POSITIONS = tuple(ENGLISH)[:9]
 ARTICLE_ZH, AT_ZH, OF_ZH, COMMA_ZH = "一个", "在", "的", "，"  # noqa: RUF001
 
 # Nominative and dative of "ein", and the ending of the adjectives after it.
@@ -144,7 +144,7 @@ _PIECES = {
 
 
 def vocabulary() -> list[str]:
-    """Word pieces that cover whatever can be said, sorted, each once."""
+    """Word pieces that cover every caption and phrase, sorted, each once."""
     names = {*SIZES, *COLORS, *SHAPES}
     english = {"a", "an", *names, *_words(ENGLISH.values())}
     stems = {GERMAN[name].lower() for name in names}
@@ -156,15 +156,15 @@ def vocabulary() -> list[str]:
 
 
 def task_words(most: int = 8) -> list[str]:
-    """Words of questions, answers and statements about pictures, beyond those of :func:`vocabulary`, sorted.
+    """Words of questions, answers and statements about images, beyond those of :func:`vocabulary`, sorted.
 
     Args:
         most: The largest number.
     """
-    told = "what color shape size is the thing things how many are there where a an left right of above below yes no"
-    told += " both pictures picture show shows only one and does not more than"
-    told += " ".join(["", *PLACES, *map(str, range(most + 1))])
-    return sorted(set(told.split()) - set(vocabulary()))
+    words = "what color shape size is the thing things how many are there where a an left right of above below yes no"
+    words += " both pictures picture show shows only one and does not more than"
+    words += " ".join(["", *POSITIONS, *map(str, range(most + 1))])
+    return sorted(set(words.split()) - set(vocabulary()))
 
 
 def _words(texts: Iterable[str]) -> set[str]:

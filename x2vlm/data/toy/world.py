@@ -1,18 +1,18 @@
-"""The toy world: pictures, regions, clips and sentences without end, from a seed, without a download.
+"""The toy world: images, regions, clips and sentences generated from a seed, without a download.
 
-The scenes are made in ``toy_scene``, the sentences in ``toy_text``. Here they become records like those of any other
-data set. Nothing is stored: record ``index`` is a function of (seed, split, index), the same in every process.
+Scenes come from ``scene``, sentences from ``sentences``. Here they become records like those of any other data set.
+Nothing is stored: record ``index`` is a function of (seed, split, index), the same in every process.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from itertools import count, islice
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, Box, Thing
 from x2vlm.data.toy.scene import Scene, SceneRules, draw, make_scene
@@ -22,15 +22,14 @@ from x2vlm.data.toy.sentences import (
     Clause,
     Mention,
     attributes,
-    phrase,
     plan_caption,
     plan_motion_caption,
     plan_ordered_caption,
     plan_relations,
-    say,
+    render_caption,
+    render_phrase,
 )
-from x2vlm.data.toy.vocabulary import task_words, vocabulary
-from x2vlm.registry import DATASETS, TOKENIZERS
+from x2vlm.registry import DATASETS
 
 KINDS = ("image", "region", "video", "text", "parallel")
 SPLITS = ("train", "val", "test")
@@ -45,41 +44,40 @@ _LIMITS = {
     "shade": (0, 255),
     "noise": (0, 255),
 }
-_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @DATASETS.register_module()
 class ToyWorld(Adapter):
     """Scenes of coloured shapes with captions, phrases with boxes, or motion.
 
-    Kinds of records: ``image`` (picture and caption), ``region`` (picture, a phrase and a box for every thing and for
+    Kinds of records: ``image`` (image and caption), ``region`` (image, a phrase and a box for every thing and for
     some relations between two), ``video`` (frames and caption), ``text`` (caption), ``parallel`` (caption in several
-    languages). All but videos show (or tell) the same scene at the same number. No two things of a scene look alike, so
-    every phrase means one box of its picture. The splits never share a scene.
+    languages). All kinds but videos are of the same scene at the same number. No two things of a scene look alike, so
+    every phrase refers to one box of its image. The splits never share a scene.
 
     Args:
         kind: Which records.
         num_scenes: Length of the data set.
         seed: Another seed is another world.
         split: ``train``, ``val`` or ``test``.
-        image_size: Pixels of the square picture's side.
+        image_size: Pixels of the square image's side.
         objects: Fewest and most things in a scene. Above four, all things are smaller; above six, captions
             exceed 30 words.
         pipeline: Transforms.
         languages: None gives English strings; a sequence of ``en``, ``de``, ``zh`` gives dicts by language.
-            Parallel text is in English and German unless told otherwise.
-        distinct_captions: No two records show (or tell) the same things, so no caption fits two of them.
-        region_captions: Region records carry the caption of the whole picture too.
-        captions: ``"free"`` tells the things of a still scene in any order, and of some where they are; ``"ordered"``
+            Parallel text is in English and German unless they are given.
+        distinct_captions: No two records have the same things, so no caption fits two of them.
+        region_captions: Region records carry the caption of the whole image too.
+        captions: ``"free"`` names the things of a still scene in any order, and the position of some; ``"ordered"``
             names them from left to right and nothing else, so that every scene has one right caption.
         num_frames: Frames of a clip.
-        shapes: Which shapes occur; ``toy_shapes.SHAPES`` has two harder ones than the first six.
-        colors: Which colours occur; ``toy_shapes.COLORS`` has four finer ones than the first eight.
+        shapes: Which shapes occur; ``drawn_shapes.SHAPES`` has two harder ones than the first six.
+        colors: Which colours occur; ``drawn_shapes.COLORS`` has four finer ones than the first eight.
         scale: Factor on the extent of all things: larger ones are easier to point at, but need more room.
         tilt: Things are turned by up to so many degrees.
         max_overlap: Share of the smaller of two boxes that the other may cover; things may then hide each other.
         clutter: Number of faint strokes in the background.
-        shade: Difference of brightness across the picture, in grey levels of 255.
+        shade: Difference of brightness across the image, in grey levels of 255.
         noise: Standard deviation of the pixel noise, in grey levels of 255.
 
     Raises:
@@ -112,14 +110,14 @@ class ToyWorld(Adapter):
         super().__init__(pipeline)
         if languages is None and kind == "parallel":
             languages = ("en", "de")
-        _check_known("kind", [kind], KINDS)
-        _check_known("split", [split], SPLITS)
-        _check_known("languages", languages or (), LANGUAGES)
-        _check_known("shapes", shapes, SHAPES)
-        _check_known("colors", colors, COLORS)
-        _check_known("captions", [captions], ("free", "ordered"))
+        _check_names("kind", [kind], KINDS)
+        _check_names("split", [split], SPLITS)
+        _check_names("languages", languages or (), LANGUAGES)
+        _check_names("shapes", shapes, SHAPES)
+        _check_names("colors", colors, COLORS)
+        _check_names("captions", [captions], ("free", "ordered"))
         if captions == "ordered" and kind == "video":
-            raise ValueError("ToyWorld: captions='ordered' is for still scenes; captions of videos tell the motions.")
+            raise ValueError("ToyWorld: captions='ordered' is for still scenes; captions of videos name the motions.")
         if kind == "parallel" and len(languages) < 2:
             raise ValueError(f"ToyWorld: parallel text needs two languages or more, got {tuple(languages)}.")
         self.kind, self.seed, self.split = kind, seed, split
@@ -178,7 +176,7 @@ class ToyWorld(Adapter):
 
     def _caption(self, scene: Scene, number: int) -> str | dict[str, str]:
         caption = self._plan(scene, number)
-        return self._in_languages(lambda language: say(caption, language))
+        return self._in_languages(lambda language: render_caption(caption, language))
 
     def _plan(self, scene: Scene, number: int) -> Caption:
         rng = self._rng(number, "caption")
@@ -192,12 +190,16 @@ class ToyWorld(Adapter):
         bb, clause = _xywh(thing.box_xyxy), Clause(Mention(thing))
         if self.languages is None:
             return {"bb": bb, "caption": thing.shape, "attributes": attributes(clause.subject), "kind": "object"}
-        return {"bb": bb, "caption": self._in_languages(lambda language: phrase(clause, language)), "kind": "object"}
+        return {
+            "bb": bb,
+            "caption": self._in_languages(lambda language: render_phrase(clause, language)),
+            "kind": "object",
+        }
 
     def _relation(self, clause: Clause) -> dict[str, Any]:
         boxes = np.array([clause.subject.thing.box_xyxy, clause.other.thing.box_xyxy])
         union = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
-        caption = self._in_languages(lambda language: phrase(clause, language))
+        caption = self._in_languages(lambda language: render_phrase(clause, language))
         return {"bb": _xywh(union), "caption": caption, "kind": "region"}
 
     def _in_languages(self, text: Callable[[str], str]) -> str | dict[str, str]:
@@ -209,57 +211,30 @@ class ToyWorld(Adapter):
 
     def _distinct_numbers(self, num_scenes: int) -> list[int]:
         """The first ``num_scenes`` numbers whose scenes show different sets of things (doing different things)."""
-        seen: set[frozenset] = set()
+        known_sets: set[frozenset] = set()
         numbers: list[int] = []
         for number in islice(count(), 1000 + 20 * num_scenes):
-            shown = frozenset((*thing.kind, thing.motion) for thing in self.scene(number).things)
-            if shown not in seen:
-                seen.add(shown)
+            things = frozenset((*thing.kind, thing.motion) for thing in self.scene(number).things)
+            if things not in known_sets:
+                known_sets.add(things)
                 numbers.append(number)
             if len(numbers) == num_scenes:
                 return numbers
         raise ValueError(
-            f"ToyWorld: only {len(numbers)} distinct scenes were found, {num_scenes} are wanted. "
+            f"ToyWorld: only {len(numbers)} distinct scenes were found for num_scenes={num_scenes}. "
             "Ask for fewer, or for more objects, shapes or colors."
         )
-
-
-def toy_vocabulary(tasks: bool = False) -> list[str]:
-    """The WordPiece vocabulary that covers the toy world in all its languages, the five special tokens first.
-
-    Args:
-        tasks: The words of ``ToyQuestions`` and ``ToyPairs`` follow.
-    """
-    return [*_SPECIAL_TOKENS, *vocabulary(), *(task_words() if tasks else ())]
-
-
-@TOKENIZERS.register_module(name="ToyTokenizer")
-def toy_tokenizer(tasks: bool = False) -> Any:
-    """A lower-casing BERT tokenizer over ``toy_vocabulary()``; Chinese is read character by character.
-
-    Args:
-        tasks: Know the words of ``ToyQuestions`` and ``ToyPairs`` too; the other ids stay the same.
-    """
-    from transformers import BertTokenizer  # slow to import, and not needed to look at scenes
-
-    ids = {token: index for index, token in enumerate(toy_vocabulary(tasks))}
-    # Accents are kept: German tells "u" from "ü", and the vocabulary has both.
-    tokenizer = BertTokenizer(vocab=ids, do_lower_case=True, strip_accents=False, tokenize_chinese_chars=True)
-    if len(tokenizer) != len(ids):
-        raise ValueError(f"ToyTokenizer: the tokenizer holds {len(tokenizer)} tokens, the vocabulary {len(ids)}.")
-    return tokenizer
 
 
 def _xywh(box: Box) -> Box:
     return box[0], box[1], box[2] - box[0], box[3] - box[1]
 
 
-def _check_known(option: str, given: Sequence[str], accepted: Sequence[str]) -> None:
-    for name in given:
+def _check_names(option: str, names: Sequence[str], accepted: Sequence[str]) -> None:
+    for name in names:
         if name not in accepted:
-            near = get_close_matches(str(name), accepted, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"ToyWorld: {option} has no '{name}'.{hint} Accepted: {', '.join(accepted)}.")
+            near = suggestion(str(name), accepted)
+            raise ValueError(f"ToyWorld: {option} has no '{name}'.{near} Accepted: {', '.join(accepted)}.")
 
 
 def _check_numbers(rules: SceneRules, num_scenes: int, num_frames: int) -> None:
@@ -269,8 +244,8 @@ def _check_numbers(rules: SceneRules, num_scenes: int, num_frames: int) -> None:
             f"ToyWorld: objects is (fewest, most) with 1 <= fewest <= most <= {len(rules.kinds)} (two sizes of each "
             f"colour and shape), got {rules.objects}."
         )
-    given = {"num_scenes": num_scenes, "num_frames": num_frames, "image_size": rules.side} | vars(rules)
+    values = {"num_scenes": num_scenes, "num_frames": num_frames, "image_size": rules.side} | vars(rules)
     for name, (least, most_allowed) in _LIMITS.items():
-        if not least <= given[name] <= most_allowed:
-            raise ValueError(f"ToyWorld: {name} must be {least} to {most_allowed}, got {given[name]}.")
+        if not least <= values[name] <= most_allowed:
+            raise ValueError(f"ToyWorld: {name} must be {least} to {most_allowed}, got {values[name]}.")
     make_scene(Random(0), replace(rules, objects=(most, most)))  # is there room at all?

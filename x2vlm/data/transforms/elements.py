@@ -20,7 +20,7 @@ class Element(NamedTuple):
     extras: Mapping[str, Any] = {}
 
 
-def usable(results: Record, texts_of: Callable[[dict], list[str]]) -> tuple[list[Element], int]:
+def usable_elements(results: Record, texts_of: Callable[[dict], list[str]]) -> tuple[list[Element], int]:
     """The elements of a record whose box lies in the image and whose text says something.
 
     Args:
@@ -107,7 +107,7 @@ def _rescaled(elem: dict, across: float, down: float) -> dict:
     return {**elem, "bb": (x * across, y * down, w * across, h * down)}
 
 
-def as_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
+def parse_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
     """Kinds as a config gives them.
 
     Raises:
@@ -120,6 +120,6 @@ def as_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(kinds)
 
 
-def of_kinds(results: Record, kinds: Sequence[str] | None) -> list[dict]:
+def elements_of_kinds(results: Record, kinds: Sequence[str] | None) -> list[dict]:
     """The record's elements of these kinds; all for None."""
     return [elem for elem in results.get("elems", ()) if kinds is None or elem.get("kind") in kinds]

@@ -12,12 +12,12 @@ from mmcv.transforms import BaseTransform
 from x2vlm.building import build
 from x2vlm.data.io.image_decoding import decode_image
 from x2vlm.data.io.video_decoding import Clip
-from x2vlm.data.record import Record, RecordError, in_record
-from x2vlm.data.tokenizer import choose_text
+from x2vlm.data.record import Record, RecordError, with_record_errors
 from x2vlm.data.transforms.geometry import with_size
+from x2vlm.data.transforms.text_choice import choose_text
 from x2vlm.registry import TRANSFORMS, VIDEO_READERS
 
-NO_WORDS = "[Music]"
+NO_SPEECH = "[Music]"
 """What speech recognition writes where nobody speaks."""
 
 
@@ -25,7 +25,7 @@ NO_WORDS = "[Music]"
 class SampleFrames(BaseTransform):
     """Read ``num_frames`` frames of ``video``, spread over all of it, into ``frames``.
 
-    ``video`` is a file, which the reader opens, or a list of pictures (paths, bytes, arrays), which needs no reader. Of
+    ``video`` is a file, which the reader opens, or a list of images (paths, bytes, arrays), which needs no reader. Of
     a record with ``clips`` that continue each other (in order, each with ``video`` and ``caption``), a random one is
     joined with its neighbours until there are ``join_until`` frames; the captions are joined too. Clips and videos
     without words (captioned "[Music]") are skipped.
@@ -66,8 +66,8 @@ class SampleFrames(BaseTransform):
         if results.get("clips"):
             clips, caption = self._joined(results)
             results = results | {"caption": caption}
-        elif results.get("caption") == NO_WORDS:
-            raise RecordError(where, f"its caption is {NO_WORDS}: nothing is said")
+        elif results.get("caption") == NO_SPEECH:
+            raise RecordError(where, f"its caption is {NO_SPEECH}: nothing is said")
         elif results.get("video") is None:
             raise RecordError(where, "there is no video")
         else:
@@ -75,7 +75,7 @@ class SampleFrames(BaseTransform):
         total = sum(map(len, clips))
         if not total:
             raise RecordError(where, "the video has no frames")
-        frames = frames_of(clips, sample_indices(total, self.num_frames, self.training))
+        frames = gather_frames(clips, sample_indices(total, self.num_frames, self.training))
         sizes = sorted({frame.shape[:2] for frame in frames})
         if len(sizes) > 1:
             raise RecordError(where, f"its frames have several sizes: {', '.join(f'{w}x{h}' for h, w in sizes)}")
@@ -86,7 +86,7 @@ class SampleFrames(BaseTransform):
 
     def _joined(self, results: Record) -> tuple[list["Clip | FrameList"], Any]:
         """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
-        spoken = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_WORDS)]
+        spoken = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_SPEECH)]
         if not spoken:
             raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has words")
         first = last = random.randrange(len(spoken)) if self.training else 0
@@ -97,22 +97,22 @@ class SampleFrames(BaseTransform):
             clip = self._open(spoken[last if forwards else first]["video"], results["where"])
             opened = [*opened, clip] if forwards else [clip, *opened]
         captions = [clip["caption"] for clip in spoken[first : last + 1]]
-        return opened, in_record(results, join_captions, captions)
+        return opened, with_record_errors(results, join_captions, captions)
 
 
 class FrameList:
-    """A clip that is there as single pictures; each is decoded when it is asked for.
+    """A clip that is there as single images; each is decoded when it is asked for.
 
     Args:
-        pictures: Paths, bytes or arrays, in order.
+        images: Paths, bytes or arrays, in order.
         where: The record's place, for messages.
     """
 
-    def __init__(self, pictures: Sequence[Any], where: str) -> None:
-        self.pictures, self.where = pictures, where
+    def __init__(self, images: Sequence[Any], where: str) -> None:
+        self.images, self.where = images, where
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
         """The frames at ``indices``, each ``[H, W, 3]`` uint8 RGB.
@@ -120,7 +120,7 @@ class FrameList:
         Raises:
             RecordError: If one is missing or broken.
         """
-        return [decode_image(self.pictures[index], self.where) for index in indices]
+        return [decode_image(self.images[index], self.where) for index in indices]
 
 
 def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
@@ -150,7 +150,7 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
     return [random.randrange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
 
 
-def frames_of(clips: Sequence["Clip | FrameList"], indices: Sequence[int]) -> list[np.ndarray]:
+def gather_frames(clips: Sequence["Clip | FrameList"], indices: Sequence[int]) -> list[np.ndarray]:
     """Frames of several clips, counted through all of them; ``indices`` may be in any order."""
     starts = [0, *accumulate(map(len, clips))]
     found: dict[int, np.ndarray] = {}

@@ -1,6 +1,6 @@
-"""Pictures and the boxes on them: cut, scaled and mirrored together.
+"""Images and the boxes on them: cut, scaled and mirrored together.
 
-Pictures are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts (x0, y0, x1, y1) in whole pixels.
+Images are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts (x0, y0, x1, y1) in whole pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from x2vlm.building import suggestion
 from x2vlm.data.record import Record
 
 Size = int | tuple[int, int]
-Part = tuple[int, int, int, int]
+CropBox = tuple[int, int, int, int]
 
 BACKENDS = ("torch", "pillow")
-"""What resizes pictures."""
+"""What resizes images."""
 
 
 def with_size(results: Record, frame: np.ndarray) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def frame_size(results: Record) -> tuple[int, int]:
     return results["frames"][0].shape[:2]
 
 
-def separate(results: Record) -> bool:
-    """Whether the frames are pictures that a text reads together, and not one picture or the frames of a clip."""
+def are_separate_images(results: Record) -> bool:
+    """Whether the frames are images that a text reads together, and not one image or the frames of a clip."""
     return "images" in results
 
 
-def as_size(size: Size) -> tuple[int, int]:
+def parse_size(size: Size) -> tuple[int, int]:
     """(height, width) from one side or from both.
 
     Raises:
@@ -56,7 +56,7 @@ def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> 
         frame: ``[H, W, 3]`` uint8.
         size: Height and width of what comes out.
         backend: One of :data:`BACKENDS`. ``"torch"`` takes the rows first and then the columns, as the Pillow of the
-            published code did, and differs from it by one level in few values (two on rare ones in pictures that
+            published code did, and differs from it by one level in few values (two on rare ones in images that
             grow), since its weights have 16 bits. ``"pillow"`` gives what the installed Pillow gives; recent ones take
             whichever is less work first, which differs by several levels where contrasts are strong.
     """
@@ -69,7 +69,7 @@ def resize(frame: np.ndarray, size: tuple[int, int], backend: str = "torch") -> 
     return interpolate(pixels, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
 
 
-def known_backend(backend: str) -> str:
+def checked_backend(backend: str) -> str:
     """``backend``, if :func:`resize` knows it.
 
     Raises:
@@ -81,7 +81,7 @@ def known_backend(backend: str) -> str:
     return backend
 
 
-def crop(frame: np.ndarray, part: Part) -> np.ndarray:
+def crop(frame: np.ndarray, part: CropBox) -> np.ndarray:
     """The part (x0, y0, x1, y1) of a frame; a view, nothing is copied."""
     x0, y0, x1, y1 = part
     return frame[y0:y1, x0:x1]
@@ -93,12 +93,12 @@ def mirror(frame: np.ndarray) -> np.ndarray:
 
 
 def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """``[R, 4]`` xyxy boxes of a picture of that width, as they lie in the mirrored one."""
+    """``[R, 4]`` xyxy boxes of an image of that width, as they lie in the mirrored one."""
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
 def clip_boxes(boxes: np.ndarray, part: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut to a part of the picture and counted from its corner.
+    """Boxes cut to a part of the image and counted from its corner.
 
     Args:
         boxes: ``[R, 4]`` xyxy.
@@ -132,6 +132,4 @@ def check_no_boxes(results: Record, who: str) -> None:
         ValueError: If a text of the record has a box.
     """
     if any(results.get("has_box", ())):
-        raise ValueError(
-            f"{results['where']}: {who} moves the picture in a way that boxes cannot follow. Leave it out."
-        )
+        raise ValueError(f"{results['where']}: {who} moves the image in a way that boxes cannot follow. Leave it out.")

@@ -10,40 +10,32 @@ Shape letters: R pairs of the record, F frames.
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from torch import Tensor
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 
-from x2vlm.data.batch import Sample
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
-from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.tokenizer import mentions_side
+from x2vlm.data.record import Record, RecordError
 from x2vlm.data.transforms.elements import on_real_size
 from x2vlm.data.transforms.geometry import (
     Size,
-    as_size,
+    are_separate_images,
     check_no_boxes,
+    checked_backend,
     clip_boxes,
     crop,
     flip_boxes,
     frame_size,
-    known_backend,
     mirror,
     move_boxes,
+    parse_size,
     resize,
-    separate,
     with_size,
 )
+from x2vlm.data.transforms.left_right_words import mentions_side, texts_of_record
 from x2vlm.registry import TRANSFORMS
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @TRANSFORMS.register_module()
@@ -53,11 +45,11 @@ class LoadImage(BaseTransform):
     Of a record with ``images`` that are read together, all are read, and the size is that of the first.
 
     Args:
-        max_pixels: Larger pictures are bad records: a small file may hold a picture that fills the memory.
+        max_pixels: Larger images are bad records: a small file may hold an image that fills the memory.
         max_bytes: So are larger files.
-        at_least: Decode JPEG pictures at the smallest scale, half or less, at which both sides have so many pixels or
+        at_least: Decode JPEG images at the smallest scale, half or less, at which both sides have so many pixels or
             more; ``image_size`` is that of what comes out. For large photos; the side that ``Resize`` gives, or what
-            the smallest random crop needs. Pictures with ``elems`` are read in full: boxes are annotated on all of it.
+            the smallest random crop needs. Images with ``elems`` are read in full: boxes are annotated on all of it.
             None reads everything in full.
         rescale_boxes: Boxes of a record that states another size (``stated_size``) than its picture has follow the
             picture, if the aspect is the same: the picture is a rescaled copy. False: such a record is bad, as it is
@@ -76,7 +68,7 @@ class LoadImage(BaseTransform):
         if min(max_pixels, max_bytes) < 1:
             raise ValueError(f"max_pixels={max_pixels} and max_bytes={max_bytes} are limits, of 1 or more")
         if at_least is not None and at_least < 1:
-            raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read pictures in full")
+            raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read images in full")
         self.max_pixels, self.max_bytes, self.at_least = max_pixels, max_bytes, at_least
         self.rescale_boxes, self.exif = rescale_boxes, exif
 
@@ -86,7 +78,7 @@ class LoadImage(BaseTransform):
         Raises:
             RecordError: If an image is missing or broken, or the record has none.
         """
-        sources = results["images"] if separate(results) else [results.get("image")]
+        sources = results["images"] if are_separate_images(results) else [results.get("image")]
         if not sources or any(source is None for source in sources):
             raise RecordError(results["where"], "there is no image")
         at_least = 0 if results.get("elems") else self.at_least or 0
@@ -107,7 +99,7 @@ class Resize(BaseTransform):
     """
 
     def __init__(self, size: Size, backend: str = "torch") -> None:
-        self.size, self.backend = as_size(size), known_backend(backend)
+        self.size, self.backend = parse_size(size), checked_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Resize frames and boxes."""
@@ -141,8 +133,8 @@ class RandomResizedCrop(BaseTransform):
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale is {tuple(scale)}; expected the least and the greatest share, e.g. (0.2, 1.0)")
-        self.size, self.scale, self.ratio = as_size(size), list(scale), list(ratio)
-        self.min_inside, self.per_frame, self.backend = min_inside, per_frame, known_backend(backend)
+        self.size, self.scale, self.ratio = parse_size(size), list(scale), list(ratio)
+        self.min_inside, self.per_frame, self.backend = min_inside, per_frame, checked_backend(backend)
 
     def transform(self, results: Record) -> Record:
         """Crop and resize frames and boxes.
@@ -152,7 +144,7 @@ class RandomResizedCrop(BaseTransform):
             ValueError: If boxes should follow parts that differ from frame to frame.
         """
         frames = results["frames"]
-        if len(frames) > 1 and (self.per_frame or separate(results)):
+        if len(frames) > 1 and (self.per_frame or are_separate_images(results)):
             check_no_boxes(results, "RandomResizedCrop" + "(per_frame=True)" * self.per_frame)
             parts = [self.draw(frame) for frame in frames]
         else:
@@ -204,10 +196,10 @@ class Flip(BaseTransform):
         Raises:
             ValueError: If boxes should follow frames that are mirrored one by one.
         """
-        if self.careful and any(mentions_side(text) for text in said(results)):
+        if self.careful and any(mentions_side(text) for text in texts_of_record(results)):
             return results
         frames = results["frames"]
-        if len(frames) > 1 and (self.per_frame or separate(results)):
+        if len(frames) > 1 and (self.per_frame or are_separate_images(results)):
             check_no_boxes(results, "Flip" + "(per_frame=True)" * self.per_frame)
             return results | {"frames": [mirror(f) if random.random() < self.prob else f for f in frames]}
         if random.random() >= self.prob:
@@ -215,80 +207,3 @@ class Flip(BaseTransform):
         width = frame_size(results)[1]
         flipped = results | {"frames": [mirror(frame) for frame in frames]}
         return move_boxes(flipped, lambda boxes: flip_boxes(boxes, width))
-
-
-@TRANSFORMS.register_module()
-class PackSample(BaseTransform):
-    """Make the sample: frames become normalised tensors, boxes become shares of the frame.
-
-    Args:
-        mean: Subtracted from each channel of the image, whose values are 0..1.
-        std: Each channel is divided by this.
-    """
-
-    def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
-        levels = torch.arange(256, dtype=torch.float32).div(255)
-        #: ``[3, 256]``: what each level of a channel becomes, in the steps of torchvision.
-        self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
-
-    def transform(self, results: Record) -> Sample:
-        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is a picture alone."""
-        sample = Sample(
-            where=results["where"],
-            texts=results.get("texts", []),
-            ids=results.get("ids", [identity(results)]),
-            context_text=results.get("context_text"),
-            labels=results.get("labels", []),
-            answers=results.get("text_answers", []),
-            extras=results.get("extras", {}),
-        )
-        if "frames" in results:
-            sample.pixels, sample.num_contexts = self._pixels(results)
-        if results.get("masked_patches") is not None:
-            sample.masked_patches = torch.as_tensor(results["masked_patches"], dtype=torch.bool)
-        if "frames" in results and "texts" in results and sample.num_contexts == 1:
-            has_box = np.array(results["has_box"], dtype=bool)
-            sample.has_box = torch.from_numpy(has_box)
-            sample.boxes_xyxy = torch.from_numpy(self._boxes(results, has_box))
-        return sample
-
-    def _pixels(self, results: Record) -> tuple[Tensor, int]:
-        frames = [self._tensor(frame) for frame in results["frames"]]
-        if separate(results) and len(frames) > 1:
-            check_no_boxes(results, "A text that reads several pictures together")
-            sizes = sorted({tuple(frame.shape[1:]) for frame in frames})
-            if len(sizes) > 1:
-                raise ValueError(f"{results['where']}: its pictures have several sizes: {sizes}. Resize them alike.")
-            return torch.stack(frames), len(frames)
-        return (torch.stack(frames) if {"video", "clips"} & results.keys() else frames[0]), 1
-
-    def _tensor(self, frame: np.ndarray) -> Tensor:
-        """``[3, H, W]``: every level looked up."""
-        pixels = torch.empty(3, *frame.shape[:2])
-        for plane, values, out in zip(cv2.split(np.ascontiguousarray(frame)), self.values, pixels, strict=True):
-            cv2.LUT(plane, values[None], dst=out.numpy())
-        return pixels
-
-    def _boxes(self, results: Record, has_box: np.ndarray) -> np.ndarray:
-        whole = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(has_box), 1))
-        if not has_box.any():
-            return whole
-        height, width = frame_size(results)
-        pixels = np.asarray(results["boxes_xyxy_px"], dtype=np.float32)
-        return np.where(has_box[:, None], (pixels / np.array([width, height] * 2, dtype=np.float32)).clip(0, 1), whole)
-
-
-def said(results: Record) -> list[str]:
-    """Every text of the record's pairs and elements, its question and its answers."""
-    texts = [text for key in ("texts", "question", "answers") for text in _strings(results.get(key))]
-    for elem in results.get("elems", ()):
-        texts += [*_strings(elem.get("caption")), *_strings(elem.get("attributes"))]
-    return texts
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [text for each in value for text in _strings(each)] if isinstance(value, list | tuple) else []

@@ -10,8 +10,9 @@ from mmcv.transforms import BaseTransform
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.io.paths import existing_file
-from x2vlm.data.record import Record, RecordError, in_record
-from x2vlm.data.tokenizer import choose_text, is_blank
+from x2vlm.data.record import Record, RecordError, with_record_errors
+from x2vlm.data.transforms.text_choice import choose_text
+from x2vlm.data.transforms.text_cleaning import is_blank
 from x2vlm.registry import TRANSFORMS
 
 UNKNOWN = ("error", "ignore")
@@ -24,7 +25,7 @@ _MOST = 2**31  # the greatest class and the greatest weight: beyond are typing e
 
 @TRANSFORMS.register_module()
 class PickLabel(BaseTransform):
-    """The record's ``label`` becomes the class of its texts (of its picture, where it has no texts).
+    """The record's ``label`` becomes the class of its texts (of its image, where it has no texts).
 
     Stands after the transform that picks the texts.
 
@@ -67,9 +68,9 @@ class PickLabel(BaseTransform):
         label = results["label"]
         try:
             if self.number:
-                return _within(float(label))
+                return _checked_range(float(label))
             if self.classes is None:
-                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _class_of(int(label))
+                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _checked_class(int(label))
         except (TypeError, ValueError, OverflowError) as error:
             wanted = "a number" if self.number else "the number of a class (names need classes=...)"
             raise RecordError(results["where"], f"its label is {label!r:.60}; expected {wanted}") from error
@@ -107,7 +108,7 @@ class PickAnswers(BaseTransform):
         answers = weighted_answers(results)
         if self.weight is not None:
             answers = [(answer, self.weight) for answer, _ in answers]
-        extras = results.get("extras", {}) | {"answers": as_given(results)}
+        extras = results.get("extras", {}) | {"answers": raw_answers(results)}
         return results | {"text_answers": [answers] * len(results["texts"]), "extras": extras}
 
 
@@ -145,7 +146,7 @@ class AnswerLabel(BaseTransform):
             label = {index: sum(w for i, w in known if i == index) for index, _ in known}
         else:
             label = self.classes.get(max(answers, key=lambda one: one[1])[0], IGNORE_INDEX)
-        extras = results.get("extras", {}) | {"answers": as_given(results)}
+        extras = results.get("extras", {}) | {"answers": raw_answers(results)}
         return results | {"labels": [label] * len(results["texts"]), "extras": extras}
 
 
@@ -177,16 +178,16 @@ class KnownShare:
             )
 
 
-def _within(number: float) -> float:
+def _checked_range(number: float) -> float:
     if not -_MOST <= number <= _MOST:  # also where it is NaN
         raise ValueError("it is no number to learn")
     return number
 
 
-def _class_of(number: int) -> int:
+def _checked_class(number: int) -> int:
     if number != IGNORE_INDEX and number < 0:
         raise ValueError("there is no such class")
-    return _within(number)
+    return _checked_range(number)
 
 
 def weighted_answers(results: Record) -> list[tuple[str, float]]:
@@ -199,12 +200,12 @@ def weighted_answers(results: Record) -> list[tuple[str, float]]:
         RecordError: If there is none, or one is neither a text nor a text with a weight.
     """
     weights: dict[str, float] = {}
-    given = _listed(results)
+    given = _answer_list(results)
     for one in given:
         answer, weight = one if isinstance(one, tuple | list) and len(one) == 2 else (one, 1 / len(given))
         if not isinstance(answer, str) or not _is_weight(weight):
             raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {one!r:.80}")
-        in_record(results, choose_text, answer)
+        with_record_errors(results, choose_text, answer)
         if not is_blank(answer):
             weights[answer.strip()] = weights.get(answer.strip(), 0.0) + weight
     if not weights:
@@ -216,13 +217,13 @@ def _is_weight(weight: Any) -> bool:
     return isinstance(weight, int | float) and 0 <= weight <= _MOST
 
 
-def as_given(results: Record) -> list[str]:
+def raw_answers(results: Record) -> list[str]:
     """The answers of a record without weights, one for each annotator; empty ones are left out."""
-    answers = [one if isinstance(one, str) else one[0] for one in _listed(results)]
+    answers = [one if isinstance(one, str) else one[0] for one in _answer_list(results)]
     return [answer for answer in answers if not is_blank(answer)]
 
 
-def _listed(results: Record) -> list:
+def _answer_list(results: Record) -> list:
     answers = results.get("answers")
     answers = [answers] if isinstance(answers, str) else answers
     if not isinstance(answers, list) or not answers:

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 
 from x2vlm.building import suggestion
 from x2vlm.data.record import Record
-from x2vlm.data.transforms.geometry import check_no_boxes, separate
+from x2vlm.data.transforms.geometry import are_separate_images, check_no_boxes
 from x2vlm.registry import TRANSFORMS
 
 Op = Callable[[np.ndarray, float, int], np.ndarray]
@@ -22,16 +22,16 @@ SHAPE_OPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 
 @TRANSFORMS.register_module()
 class RandAugment(BaseTransform):
-    """Change the picture by a few operations, drawn with replacement, each of which is left out now and then.
+    """Change the image by a few operations, drawn with replacement, each of which is left out now and then.
 
-    At level 7: enhancement factor 1.36, shear 0.21, 7 pixels (whatever the size of the picture), 21 degrees; the last
+    At level 7: enhancement factor 1.36, shear 0.21, 7 pixels (whatever the size of the image), 21 degrees; the last
     three in either direction. Frames of a clip are changed alike.
 
     Args:
         num_ops: Operations drawn.
         level: Strength, 0 to 10.
         prob: How often a drawn operation is applied.
-        ops: ``"all"``, ``"colour"`` (for pictures with boxes: nothing moves), or the names of operations.
+        ops: ``"all"``, ``"colour"`` (for images with boxes: nothing moves), or the names of operations.
         fill: Grey level of what comes in from outside.
         per_frame: Draw anew for every frame of a clip, as published.
 
@@ -64,14 +64,14 @@ class RandAugment(BaseTransform):
         """Change the frames.
 
         Raises:
-            ValueError: If an operation may move the picture, but texts have boxes.
+            ValueError: If an operation may move the image, but texts have boxes.
         """
         if any(name in SHAPE_OPS for name in self.ops):
             check_no_boxes(results, "RandAugment with the operations of shape (ops='colour' has none)")
         frames, drawn, changed = results["frames"], self.draw(), []
         for frame in frames:
             changed.append(self.apply(frame, drawn))
-            drawn = self.draw() if self.per_frame or separate(results) else drawn
+            drawn = self.draw() if self.per_frame or are_separate_images(results) else drawn
         return results | {"frames": changed}
 
     def draw(self) -> list[tuple[str, float]]:

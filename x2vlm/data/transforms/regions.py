@@ -11,9 +11,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.tokenizer import choose_text, clean_caption, every_text, is_blank
-from x2vlm.data.transforms.elements import Box, Element, as_kinds, languages_of, of_kinds, usable
-from x2vlm.data.transforms.geometry import Part, clip_boxes, crop, frame_size
+from x2vlm.data.transforms.elements import Box, Element, elements_of_kinds, languages_of, parse_kinds, usable_elements
+from x2vlm.data.transforms.geometry import CropBox, clip_boxes, crop, frame_size
+from x2vlm.data.transforms.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.text_cleaning import clean_caption, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -48,7 +49,7 @@ class PickRegions(BaseTransform):
         if not 0 <= min_inside < 1:
             raise ValueError(f"min_inside is {min_inside}; expected a share from 0 to below 1")
         self.max_regions, self.min_inside, self.training = max_regions, min_inside, training
-        self.kinds, self.language, self.max_words = as_kinds(kinds), language, max_words
+        self.kinds, self.language, self.max_words = parse_kinds(kinds), language, max_words
 
     def transform(self, results: Record) -> Record:
         """Crop the frames and add the pairs.
@@ -57,15 +58,15 @@ class PickRegions(BaseTransform):
             RecordError: If there is neither an element nor a caption, or all of the elements are unusable. A record
                 whose elements are all of other kinds is in order; it gives no pair.
         """
-        kept = of_kinds(results, self.kinds)
+        kept = elements_of_kinds(results, self.kinds)
         caption = self._caption(results)
         if not results.get("elems") and caption is None:
             raise RecordError(results["where"], "there are no elems")
-        elements, dropped = usable(results | {"elems": kept}, self._texts)
+        elements, dropped = usable_elements(results | {"elems": kept}, self._texts)
         height, width = frame_size(results)
         part = (0, 0, width, height)
         if self.training and elements:
-            part = part_around(random.choice(elements).box, width, height)
+            part = random_crop_around(random.choice(elements).box, width, height)
             random.shuffle(elements)
         pairs, boxes = self._inside(elements, part, self.max_regions - (caption is not None))
         texts, ids = [each.text for each in pairs], [each.id for each in pairs]
@@ -119,7 +120,7 @@ class PickPhrases(BaseTransform):
     def __init__(
         self, kinds: Sequence[str] | None = None, language: str | None = None, max_words: int | None = None
     ) -> None:
-        self.kinds, self.language, self.max_words = as_kinds(kinds), language, max_words
+        self.kinds, self.language, self.max_words = parse_kinds(kinds), language, max_words
 
     def transform(self, results: Record) -> Record:
         """Add the pairs.
@@ -130,8 +131,8 @@ class PickPhrases(BaseTransform):
         """
         if not results.get("elems"):
             raise RecordError(results["where"], "there are no elems")
-        kept = of_kinds(results, self.kinds)
-        elements, dropped = usable(results | {"elems": kept}, self._texts)
+        kept = elements_of_kinds(results, self.kinds)
+        elements, dropped = usable_elements(results | {"elems": kept}, self._texts)
         return results | {
             "texts": [element.text for element in elements],
             "ids": [element.id for element in elements],
@@ -139,28 +140,28 @@ class PickPhrases(BaseTransform):
             "has_box": [True] * len(elements),
             "elems": kept,
             "extras": results.get("extras", {})
-            | {name: [element.extras.get(name) for element in elements] for name in _names(elements)}
+            | {name: [element.extras.get(name) for element in elements] for name in _extra_names(elements)}
             | {"dropped_boxes": dropped, "kinds": [element.kind for element in elements]},
         }
 
     def _texts(self, elem: dict) -> list[str]:
         captions = []
         for language in [self.language] if self.language else languages_of(elem):
-            first = f"{every_text(elem['attributes'], language)[0]} " if elem.get("attributes") else ""
-            said = [caption for caption in every_text(elem.get("caption"), language) if not is_blank(caption)]
+            first = f"{all_texts(elem['attributes'], language)[0]} " if elem.get("attributes") else ""
+            said = [caption for caption in all_texts(elem.get("caption"), language) if not is_blank(caption)]
             captions += [f"{first}{caption}" for caption in said]
         if not captions:
             raise ValueError("it has no caption")
         return [clean_caption(caption, self.max_words) for caption in captions]
 
 
-def _names(elements: Sequence[Element]) -> list[str]:
+def _extra_names(elements: Sequence[Element]) -> list[str]:
     """What any of the elements tells in its extras."""
     return list(dict.fromkeys(name for element in elements for name in element.extras))
 
 
-def part_around(box: Box, width: int, height: int) -> Part:
-    """A random part (x0, y0, x1, y1) of a picture, whole pixels, in which the box (xyxy) lies whole."""
+def random_crop_around(box: Box, width: int, height: int) -> CropBox:
+    """A random part (x0, y0, x1, y1) of an image, whole pixels, in which the box (xyxy) lies whole."""
     return (
         random.randint(0, math.floor(box[0])),
         random.randint(0, math.floor(box[1])),

@@ -1,4 +1,4 @@
-"""Which text of a record the model is given: a caption or question about an image or clip, plain or parallel text."""
+"""Texts of a record: captions and questions about an image or clip, plain text, parallel text."""
 
 import random
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from x2vlm.data.record import Record, RecordError, identity, in_record
-from x2vlm.data.tokenizer import choose_text, clean_caption, clean_question, clean_text, is_blank
+from x2vlm.data.record import Record, RecordError, identity, with_record_errors
+from x2vlm.data.transforms.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_or_strip, clean_question, clean_text, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -31,8 +32,50 @@ class PickCaption(BaseTransform):
         Raises:
             RecordError: If there is no caption (in that language), or nothing is left of it.
         """
-        text = in_record(results, choose_text, _field(results, "caption"), self.language)
-        return whole_pair(results, in_record(results, _tidy, text, self.max_words, self.clean))
+        text = with_record_errors(results, choose_text, _field(results, "caption"), self.language)
+        return pairs_with_whole(
+            results, [with_record_errors(results, clean_or_strip, text, self.max_words, self.clean)]
+        )
+
+
+@TRANSFORMS.register_module()
+class AllCaptions(BaseTransform):
+    """Pair the image or clip with all its captions, for evaluations: one image, its five captions.
+
+    Captions of which nothing is left are left out and counted in ``extras["dropped_texts"]``.
+
+    Args:
+        language: Of captions by language, use this one; None uses all languages.
+        max_words: Keep so many words of each; None keeps all. (Published evaluations: 30.)
+        clean: Clean up as the published method does; False leaves case, punctuation and white-space.
+    """
+
+    def __init__(self, language: str | None = None, max_words: int | None = 30, clean: bool = True) -> None:
+        self.language, self.max_words, self.clean = language, max_words, clean
+
+    def transform(self, results: Record) -> Record:
+        """Add the pairs.
+
+        Raises:
+            RecordError: If there is no caption (in that language), one is no text, or nothing is left of any.
+        """
+        texts = with_record_errors(results, all_texts, _field(results, "caption"), self.language)
+        kept = [cleaned for text in texts if (cleaned := self._cleaned(text))]
+        if not kept:
+            raise RecordError(results["where"], f"nothing is left of its {len(texts)} captions, e.g. {texts[0]!r:.60}")
+        extras = results.get("extras", {}) | {"dropped_texts": len(texts) - len(kept)}
+        return pairs_with_whole(results | {"extras": extras}, kept)
+
+    def _cleaned(self, text: str) -> str | None:
+        """The caption as the model reads it; None if nothing is left."""
+        if is_blank(text):
+            return None
+        if not self.clean:
+            return text if self.max_words is None else " ".join(text.split()[: self.max_words])
+        try:
+            return clean_caption(text, self.max_words)
+        except ValueError:  # punctuation alone
+            return None
 
 
 @TRANSFORMS.register_module()
@@ -62,12 +105,11 @@ class PickQuestion(BaseTransform):
         Raises:
             RecordError: If there is no question (in that language), or nothing is left of it.
         """
-        text = in_record(results, choose_text, _field(results, "question"), self.language)
+        text = with_record_errors(results, choose_text, _field(results, "question"), self.language)
         if self.clean:
-            return whole_pair(
-                results, in_record(results, clean_question, text, self.max_words, self.clean == "published")
-            )
-        return whole_pair(results, in_record(results, _tidy, text, self.max_words, False))
+            cleaned = with_record_errors(results, clean_question, text, self.max_words, self.clean == "published")
+            return pairs_with_whole(results, [cleaned])
+        return pairs_with_whole(results, [with_record_errors(results, clean_or_strip, text, self.max_words, False)])
 
 
 @TRANSFORMS.register_module()
@@ -98,15 +140,16 @@ class PickText(BaseTransform):
             RecordError: If there is no text (in that language), or it is too short.
         """
         text = self._text(results, "text")
-        return whole_pair(results, text if "text_pair" not in results else (text, self._text(results, "text_pair")))
+        text = text if "text_pair" not in results else (text, self._text(results, "text_pair"))
+        return pairs_with_whole(results, [text])
 
     def _text(self, results: Record, name: str) -> str:
-        text = in_record(results, choose_text, _field(results, name), self.language)
+        text = with_record_errors(results, choose_text, _field(results, name), self.language)
         if self.clean:
-            return in_record(results, clean_text, text, self.max_words, self.minimum_words)
+            return with_record_errors(results, clean_text, text, self.max_words, self.minimum_words)
         if len(text.split()) < self.minimum_words:
             raise RecordError(results["where"], f"{text!r:.80} has fewer than {self.minimum_words} words")
-        return in_record(results, _tidy, text, self.max_words, False)
+        return with_record_errors(results, clean_or_strip, text, self.max_words, False)
 
 
 @TRANSFORMS.register_module()
@@ -139,30 +182,25 @@ class PickPair(BaseTransform):
         languages = self.languages or [name for name, text in sides.items() if text]
         if len(languages) < 2:
             raise RecordError(results["where"], f"parallel text needs two languages, got {', '.join(sides) or 'none'}")
-        pair = [in_record(results, choose_text, sides, language) for language in random.sample(list(languages), 2)]
-        context, text = (in_record(results, _tidy, side, self.max_words, self.clean) for side in pair)
-        return whole_pair(results, text) | {"context_text": context}
+        pair = [
+            with_record_errors(results, choose_text, sides, language) for language in random.sample(list(languages), 2)
+        ]
+        context, text = (with_record_errors(results, clean_or_strip, side, self.max_words, self.clean) for side in pair)
+        return pairs_with_whole(results, [text]) | {"context_text": context}
 
 
-def whole_pair(results: Record, text: str | tuple[str, str]) -> Record:
-    """The record with one text, about all of it."""
-    results = results | {"texts": [text], "has_box": [False], "ids": [identity(results)]}
+def pairs_with_whole(results: Record, texts: Sequence[str | tuple[str, str]]) -> Record:
+    """The record with these texts, each about the whole image or clip, all with the record's identity."""
+    count = len(texts)
+    results = results | {"texts": list(texts), "has_box": [False] * count, "ids": [identity(results)] * count}
     if "frames" not in results:
         return results
     height, width = results["frames"][0].shape[:2]
-    return results | {"boxes_xyxy_px": np.array([[0, 0, width, height]], dtype=np.float32)}
+    boxes = np.tile(np.array([0, 0, width, height], dtype=np.float32), (count, 1))
+    return results | {"boxes_xyxy_px": boxes}
 
 
 def _field(results: Record, name: str) -> Any:
     if results.get(name) is None:
         raise RecordError(results["where"], f"there is no {name}")
     return results[name]
-
-
-def _tidy(text: str, max_words: int | None, clean: bool) -> str:
-    if clean:
-        return clean_caption(text, max_words)
-    text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
-    if is_blank(text):
-        raise ValueError("the text is empty")
-    return text

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
-from x2vlm.data.padding import padded_tokens
+from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
 from x2vlm.data.transforms.labels import read_classes
 from x2vlm.distributed import all_gather_objects, rank

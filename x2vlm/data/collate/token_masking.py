@@ -1,4 +1,4 @@
-"""Masked language modelling, before the model: which tokens to hide, and what stands in their place."""
+"""Token masking for masked language modelling: which tokens are predicted, and what replaces them in the input."""
 
 import random
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 REPLACE_SHARE = 0.8
-"""Of the chosen tokens: so many become [MASK], half of the others a random vocabulary entry, the rest stay."""
+"""Share of the chosen tokens that become [MASK]; half of the others become a random vocabulary entry, the rest stay."""
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How much of a text is masked, and in what pieces.
+    """How much of a text is masked: single tokens, whole words, or spans.
 
     Args:
         prob: Share of the tokens to predict; [CLS] and [SEP] count towards the length.
-        max_masks: Never more than so many.
-        whole_word: A masked piece takes the other pieces of its word along. (Published: with BERT-uncased only.)
-        span_prob: How often a run of tokens is masked instead of one.
-        max_span: A run has 2 to ``max_span`` tokens.
-        prompt_tokens: So many tokens after [CLS] are given, neither masked nor counted.
+        max_masks: Most tokens to predict.
+        whole_word: Mask all word pieces of a word together. (Published: with BERT-uncased only.)
+        span_prob: How often a span of tokens is masked instead of one.
+        max_span: A span has 2 to ``max_span`` tokens.
+        prompt_tokens: So many tokens after [CLS] belong to the prompt: neither masked nor counted.
 
     Raises:
         ValueError: If a number has no meaning.
@@ -68,7 +68,7 @@ class Masking:
         return cls(**options)
 
 
-class Masked(NamedTuple):
+class MaskedTokens(NamedTuple):
     """One text after masking: its ids, the ``M`` positions to predict (ascending), and the true ids there."""
 
     ids: list[int]
@@ -87,7 +87,7 @@ def choose_positions(
 
     Args:
         length: Number of tokens with [CLS] and [SEP], without padding.
-        masking: How much, and in what pieces.
+        masking: How much is masked, and in what units.
         continues: ``length`` flags, True where a token continues the word of the token before it.
         rng: A ``random.Random``, or the module ``random`` for the global generator.
 
@@ -95,23 +95,23 @@ def choose_positions(
         ``n`` positions, ascending; fewer only where the text has fewer that can be chosen.
     """
     first = 1 + masking.prompt_tokens
-    wanted = min(masking.max_masks, max(1, round((length - masking.prompt_tokens) * masking.prob)))
+    count = min(masking.max_masks, max(1, round((length - masking.prompt_tokens) * masking.prob)))
     candidates = list(range(first, length))
     rng.shuffle(candidates)
     marked: set[int] = set()
     for start in candidates:
-        if len(marked) >= wanted:
+        if len(marked) >= count:
             break
         if start in marked:
             continue
         stop = start + (rng.randint(2, masking.max_span) if rng.random() < masking.span_prob else 1)
         if masking.whole_word:
-            start, stop = _whole_words(start, stop, first, continues)
+            start, stop = _extend_to_whole_words(start, stop, first, continues)
         marked.update(range(start, min(stop, length)))
-    return sorted(marked if len(marked) <= wanted else rng.sample(sorted(marked), wanted))
+    return sorted(marked if len(marked) <= count else rng.sample(sorted(marked), count))
 
 
-def _whole_words(start: int, stop: int, first: int, continues: Sequence[bool]) -> tuple[int, int]:
+def _extend_to_whole_words(start: int, stop: int, first: int, continues: Sequence[bool]) -> tuple[int, int]:
     while start > first and continues[start]:
         start -= 1
     while stop < len(continues) and continues[stop]:
@@ -126,12 +126,12 @@ def mask_tokens(
     mask_id: int,
     vocab_size: int,
     rng: random.Random = random,
-) -> Masked:
+) -> MaskedTokens:
     """Mask one text.
 
     Args:
         ids: Its token ids with [CLS] and [SEP], without padding.
-        masking: How much, and in what pieces.
+        masking: How much is masked, and in what units.
         continues: As long as ``ids``, True where a token continues the word of the token before it.
         mask_id: The id of [MASK].
         vocab_size: A random replacement is any id below this, special tokens included.
@@ -145,15 +145,15 @@ def mask_tokens(
             masked[position] = mask_id
         elif rng.random() < 0.5:
             masked[position] = rng.randrange(vocab_size)
-    return Masked(masked, positions, labels)
+    return MaskedTokens(masked, positions, labels)
 
 
 class TokenMasker:
-    """Masks texts of one tokenizer.
+    """Token masking for one tokenizer.
 
     Args:
-        tokenizer: Gives [MASK], the vocabulary, and which pieces continue a word.
-        masking: How much, and in what pieces.
+        tokenizer: Its [MASK], its vocabulary, and which word pieces continue a word are used.
+        masking: How much is masked, and in what units.
 
     Raises:
         ValueError: If the tokenizer has no mask token.
@@ -164,21 +164,21 @@ class TokenMasker:
             raise ValueError("the tokenizer has no mask token, so it cannot mask. Use another one, or masking=None.")
         self.masking = masking
         self.mask_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)
-        self._continues = continuing_pieces(tokenizer)  # [vocab_size] bool
+        self._continues = subword_continuations(tokenizer)  # [vocab_size] bool
 
-    def __call__(self, rows: Sequence[Sequence[int]], rng: random.Random = random) -> list[Masked]:
-        """Mask each of ``rows``, token ids with [CLS] and [SEP] and without padding."""
+    def __call__(self, texts: Sequence[Sequence[int]], rng: random.Random = random) -> list[MaskedTokens]:
+        """Mask each of ``texts``: token ids with [CLS] and [SEP], without padding."""
         return [
-            mask_tokens(row, self.masking, self._continues[row].tolist(), self.mask_id, self.vocab_size, rng)
-            for row in rows
+            mask_tokens(ids, self.masking, self._continues[ids].tolist(), self.mask_id, self.vocab_size, rng)
+            for ids in texts
         ]
 
 
-def continuing_pieces(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
+def subword_continuations(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
     """Which entries of a vocabulary continue a word: ``[vocab_size]`` bool.
 
     WordPiece marks the pieces that continue with ``##``; sentencepiece marks those that start a word with ``▁``,
-    byte-level BPE with ``Ġ``. The mark that most of the vocabulary carries is taken; without any, words are whole.
+    byte-level BPE with ``Ġ``. The most frequent mark of the vocabulary is used; without any, every token is a word.
     """
     vocabulary = tokenizer.get_vocab()
     marks = {mark: sum(token.startswith(mark) for token in vocabulary) for mark in ("##", "▁", "Ġ")}

@@ -5,7 +5,7 @@ import torch
 
 from x2vlm.building import ConfigError, build
 from x2vlm.data.batch import Sample
-from x2vlm.data.caption_collate import CaptionCollate, causal_mask, prompt_ids, written_twice
+from x2vlm.data.collate.caption_collate import CaptionCollate, causal_mask, duplicate_masked_tokens, prompt_ids
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import TRANSFORMS
 
@@ -38,7 +38,7 @@ def test_a_long_caption_is_cut_with_its_end_in_place(seed):
 
 
 def test_chosen_tokens_are_written_twice_at_one_position():
-    made = written_twice([10, 11, 12, 13], [1, 3], mask_id=99)
+    made = duplicate_masked_tokens([10, 11, 12, 13], [1, 3], mask_id=99)
     assert made.ids == [10, 99, 11, 12, 99, 13]
     assert made.positions == [0, 1, 1, 2, 3, 3]
     assert made.unseen == [False, True, False, False, True, False]

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate
-from x2vlm.data.targets import answer_tensors, label_tensors
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.collate.target_tensors import answer_tensors, label_tensors
 from x2vlm.data.tokenizer import bert_vocab
 
 TOKENIZER = bert_vocab(["a", "red", "dog", "cat", "##s", "on", "mat", "two"])
@@ -14,14 +14,14 @@ def collate(*samples, **options):
     return PairCollate(TOKENIZER, **{"masking": None, **options})(list(samples))
 
 
-def picture(number=0, *texts, count=1, **fields):
+def image(number=0, *texts, count=1, **fields):
     shape = (3, 2, 2) if count == 1 else (count, 3, 2, 2)
     pixels = number + 0.1 * torch.arange(count).view(-1, 1, 1, 1).expand(count, 3, 2, 2).reshape(shape)
     return Sample(f"a:{number}", list(texts), pixels, ids=["same"] * max(len(texts), 1), num_contexts=count, **fields)
 
 
 def seen(batch):
-    """What every pair is: the picture and the number of the text."""
+    """What every pair is: the image and the number of the text."""
     owner = range(len(batch.owner)) if batch.text_owner is None else batch.text_owner.tolist()
     return [*zip([round(one, 1) for one in batch.pixels[batch.owner, 0, 0, 0].tolist()], owner, strict=True)]
 
@@ -49,7 +49,7 @@ def test_weights_need_to_know_how_many_classes_there_are(classes, reason):
 
 def test_answers_stand_one_after_the_other_with_their_owner_and_weight():
     answers = [[("red", 0.7), ("a red dog", 0.3)], [], [("cats", 0.5)]]
-    batch = collate(*[picture(n, "a dog", answers=[known]) for n, known in enumerate(answers)])
+    batch = collate(*[image(n, "a dog", answers=[known]) for n, known in enumerate(answers)])
     a, red, dog, cat, s = TOKENIZER.convert_tokens_to_ids(["a", "red", "dog", "cat", "##s"])
     expected = [[CLS, red, SEP, PAD, PAD], [CLS, a, red, dog, SEP], [CLS, cat, s, SEP, PAD]]
     assert batch.answer_ids.tolist() == expected
@@ -59,7 +59,7 @@ def test_answers_stand_one_after_the_other_with_their_owner_and_weight():
 
 
 def test_answers_are_cut_only_where_asked_for():
-    sample = picture(0, "a dog", answers=[[("a red dog on a mat", 1.0)]])
+    sample = image(0, "a dog", answers=[[("a red dog on a mat", 1.0)]])
     assert collate(sample).answer_ids.shape == (1, 8)
     assert collate(sample, max_answer_tokens=4).answer_ids[0, -1] == SEP
     assert collate(sample, max_answer_tokens=4).answer_ids.shape == (1, 4)
@@ -67,12 +67,12 @@ def test_answers_are_cut_only_where_asked_for():
 
 def test_no_answers_give_no_tensors():
     assert answer_tensors([], list, 0) == {}
-    assert collate(picture(0, "a dog")).answer_ids is None
+    assert collate(image(0, "a dog")).answer_ids is None
 
 
 def test_labels_and_answers_go_with_their_text_when_some_texts_are_left_out(seed):
     texts = ["a", "red", "dog", "cat", "mat"]
-    sample = picture(0, *texts, labels=[0, 1, 2, 3, 4], answers=[[(text, 1.0)] for text in texts])
+    sample = image(0, *texts, labels=[0, 1, 2, 3, 4], answers=[[(text, 1.0)] for text in texts])
     batch = collate(sample, batch_size=3)
     assert len(batch.labels) == 3
     assert [texts[label] for label in batch.labels.tolist()] == batch.texts
@@ -82,55 +82,55 @@ def test_labels_and_answers_go_with_their_text_when_some_texts_are_left_out(seed
 
 def test_some_texts_with_and_some_without_labels_are_refused():
     with pytest.raises(ValueError, match="a:1 has 0 labels for 1 texts"):
-        collate(picture(0, "a dog", labels=[1]), picture(1, "a dog"))
+        collate(image(0, "a dog", labels=[1]), image(1, "a dog"))
 
 
-def test_a_text_reads_its_pictures_together_and_in_order():
-    batch = collate(picture(1, "a dog", count=2, labels=[1]), picture(2, "cats", count=2, labels=[0]))
+def test_a_text_reads_its_images_together_and_in_order():
+    batch = collate(image(1, "a dog", count=2, labels=[1]), image(2, "cats", count=2, labels=[0]))
     assert seen(batch) == [(1.0, 0), (1.1, 0), (2.0, 1), (2.1, 1)]
     assert batch.text_owner.tolist() == [0, 0, 1, 1] and batch.owner.tolist() == [0, 1, 2, 3]
     assert len(batch) == 2 and batch.text_ids.shape[0] == len(batch.ids) == len(batch.labels) == len(batch.where) == 2
     assert batch.boxes_xyxy is None and batch.has_box is None
 
 
-def test_two_texts_about_two_pictures_are_four_pairs():
-    batch = collate(picture(1, "a dog", "cats", count=2), picture(2, "mat", "red", count=2))
+def test_two_texts_about_two_images_are_four_pairs():
+    batch = collate(image(1, "a dog", "cats", count=2), image(2, "mat", "red", count=2))
     assert seen(batch) == [(1.0, 0), (1.1, 0), (1.0, 1), (1.1, 1), (2.0, 2), (2.1, 2), (2.0, 3), (2.1, 3)]
     assert batch.pixels.shape == (4, 3, 2, 2)
 
 
-def test_one_picture_a_text_needs_no_list_of_texts():
-    assert collate(picture(1, "a dog"), picture(2, "cats")).text_owner is None
+def test_one_image_a_text_needs_no_list_of_texts():
+    assert collate(image(1, "a dog"), image(2, "cats")).text_owner is None
 
 
-def test_pictures_without_texts_are_pairs_of_their_own():
-    batch = collate(picture(1, labels=[3]), picture(2, labels=[4]), picture(5, labels=[0]))
+def test_images_without_texts_are_pairs_of_their_own():
+    batch = collate(image(1, labels=[3]), image(2, labels=[4]), image(5, labels=[0]))
     assert batch.text_ids is None and batch.text_mask is None and batch.texts == []
     assert len(batch) == 3 and batch.owner.tolist() == [0, 1, 2] and batch.labels.tolist() == [3, 4, 0]
     assert batch.where == ["a:1", "a:2", "a:5"] and len(batch.ids) == 3
 
 
-def test_pictures_without_texts_can_be_fewer_than_there_are(seed):
-    batch = collate(*[picture(n, labels=[n]) for n in range(5)], batch_size=2)
+def test_images_without_texts_can_be_fewer_than_there_are(seed):
+    batch = collate(*[image(n, labels=[n]) for n in range(5)], batch_size=2)
     assert batch.pixels[:, 0, 0, 0].tolist() == batch.labels.tolist() and len(batch) == 2
 
 
-def test_pictures_with_and_without_texts_do_not_share_a_batch():
+def test_images_with_and_without_texts_do_not_share_a_batch():
     with pytest.raises(ValueError, match="with and without texts in one batch: a:1 has some, a:2 has not"):
-        collate(picture(1, "a dog"), picture(2))
+        collate(image(1, "a dog"), image(2))
 
 
-def test_a_text_with_one_picture_of_two_is_a_bad_record_of_its_batch():
-    batch = collate(picture(1, "a dog", count=2), picture(2, "a dog"), picture(3, "cats", count=2))
+def test_a_text_with_one_image_of_two_is_a_bad_record_of_its_batch():
+    batch = collate(image(1, "a dog", count=2), image(2, "a dog"), image(3, "cats", count=2))
     assert batch.where == ["a:1", "a:3"] and batch.pixels.shape[0] == 4
-    assert [(bad.where, bad.reason[:23]) for bad in batch.bad] == [("a:2", "its text reads 1 pictur")]
+    assert [(bad.where, bad.reason[:20]) for bad in batch.bad] == [("a:2", "its text has 1 image")]
     assert batch.drawn == 3
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_masked_patches_have_a_row_for_each_picture(count):
+def test_masked_patches_have_a_row_for_each_image(count):
     rows = torch.rand(3, count, 4) < 0.5
-    samples = [picture(n, "a dog", count=count, masked_patches=row.squeeze(0)) for n, row in enumerate(rows)]
+    samples = [image(n, "a dog", count=count, masked_patches=row.squeeze(0)) for n, row in enumerate(rows)]
     assert torch.equal(collate(*samples).masked_patches, rows.flatten(0, 1))
 
 
@@ -144,6 +144,6 @@ def test_two_sentences_stand_as_the_tokenizers_model_reads_pairs():
 
 def test_texts_are_not_cut_where_no_limit_is_given():
     long = " ".join(["dog"] * 60)
-    assert collate(picture(0, long), max_tokens=None).text_ids.shape == (1, 62)
+    assert collate(image(0, long), max_tokens=None).text_ids.shape == (1, 62)
     with pytest.raises(ValueError, match="pad_to_max=True needs max_tokens"):
         PairCollate(TOKENIZER, max_tokens=None, pad_to_max=True)

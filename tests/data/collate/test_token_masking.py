@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.data.masking import Masking, TokenMasker, choose_positions, continuing_pieces, mask_tokens
+from x2vlm.data.collate.token_masking import Masking, TokenMasker, choose_positions, mask_tokens, subword_continuations
 from x2vlm.data.tokenizer import bert_vocab
 
 WHOLE = Masking(prob=0.25, max_masks=12, span_prob=0.0)
@@ -167,14 +167,14 @@ def saved_as(kind):
 
 @pytest.mark.parametrize("kind", ["▁", "Ġ"])
 def test_sentencepiece_and_byte_level_pieces_without_a_mark_continue(kind):
-    assert np.flatnonzero(continuing_pieces(saved_as(kind))).tolist() == [5]
+    assert np.flatnonzero(subword_continuations(saved_as(kind))).tolist() == [5]
 
 
 def test_word_pieces_with_a_mark_continue_and_special_tokens_never_do():
     tokenizer = bert_vocab(["dog", "##s", "mat"])
-    continuing = [tokenizer.convert_ids_to_tokens(int(i)) for i in np.flatnonzero(continuing_pieces(tokenizer))]
+    continuing = [tokenizer.convert_ids_to_tokens(int(i)) for i in np.flatnonzero(subword_continuations(tokenizer))]
     assert continuing == ["##s"]
-    assert not continuing_pieces(bert_vocab(["dog", "mat"])).any()
+    assert not subword_continuations(bert_vocab(["dog", "mat"])).any()
 
 
 def test_a_masker_reads_the_pieces_of_its_tokenizer():

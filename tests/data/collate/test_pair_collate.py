@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from x2vlm.building import ConfigError, build
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate import PairCollate, padded, stable_hash
-from x2vlm.data.masking import Masking
+from x2vlm.data.collate.pair_collate import PairCollate, padded, stable_hash
+from x2vlm.data.collate.token_masking import Masking
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import TRANSFORMS
 

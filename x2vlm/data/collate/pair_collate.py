@@ -1,6 +1,6 @@
-"""From samples to a batch: which texts are kept, tokens, masked words, identities, contexts, classes, answers.
+"""Collate samples of images, clips or texts into a batch of pairs.
 
-Shape letters: B texts, U distinct contexts, K contexts that a text reads together, L tokens, M masked tokens.
+Shape letters: B texts, U distinct contexts, K contexts that a text attends to, L tokens, M masked tokens.
 """
 
 import random
@@ -16,10 +16,10 @@ from torch.utils.data import default_collate
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import BadRecord, Batch, Sample
-from x2vlm.data.masking import Masking, TokenMasker
-from x2vlm.data.padding import padded, padded_tokens
-from x2vlm.data.targets import answer_tensors, label_tensors, of_pairs
-from x2vlm.data.tokenizer import as_one, tokenize
+from x2vlm.data.collate.padding import padded, padded_tokens
+from x2vlm.data.collate.target_tensors import answer_tensors, label_tensors, targets_of_pairs
+from x2vlm.data.collate.token_masking import Masking, TokenMasker
+from x2vlm.data.tokenizer import display_text, tokenize
 from x2vlm.registry import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 FILLS = ("fewer", "copy")
 
 Pairs = list[tuple[int, int]]
-"""Which sample, and which of its texts."""
+"""(index of the sample, index of its text)."""
 
 
 @TRANSFORMS.register_module()
 class PairCollate:
-    """Make a batch of the pairs of some samples.
+    """Collate the pairs of some samples into a batch.
 
-    Samples without texts (pictures only) make a batch without ``text_ids``, in which every picture is a pair of its
-    own. A text that reads several pictures makes as many pairs, which are neighbours (``Batch.text_owner``).
+    Samples without texts (images only) make a batch without ``text_ids``, in which every image is a pair. A text that
+    attends to several images makes as many pairs, one after the other (``Batch.text_owner``).
 
     Random numbers (masks, which pairs are kept) come from Python's global generator.
 
@@ -44,11 +44,12 @@ class PairCollate:
         tokenizer: A transformers tokenizer with tokens for [CLS], [SEP] and padding.
         max_tokens: Texts are cut to so many tokens, [CLS] and [SEP] included. None cuts nothing, as published for
             training retrieval.
-        masking: What is masked for masked language modelling (a dict of the arguments of
-            :class:`~x2vlm.data.masking.Masking`); None leaves ``masked_ids`` and its companions out.
-        batch_size: Keep exactly so many pairs, by random choice; None keeps all.
-        fill: What to do with fewer than ``batch_size`` pairs: ``"fewer"`` leaves it at that, ``"copy"`` copies random
-            ones as published. Copies are false negatives.
+        masking: Token masking for masked language modelling (a dict of the arguments of
+            :class:`~x2vlm.data.collate.token_masking.Masking`); None leaves out ``masked_ids``,
+            ``mlm_positions`` and ``mlm_labels``.
+        batch_size: Keep exactly so many pairs, chosen at random; None keeps all. A stream with ``max_images`` sets it.
+        fill: What to do with fewer than ``batch_size`` pairs: ``"fewer"`` makes a smaller batch, ``"copy"`` copies
+            random ones as published. Copies are false negatives.
         pad_to_max: Pad to ``max_tokens`` (and ``max_masks``), as published, and not to the longest of the batch.
         num_classes: How many classes there are; needed where a text has several with a weight each.
         max_answer_tokens: Answers are cut to so many tokens, [CLS] and [SEP] included; None cuts nothing.
@@ -94,24 +95,24 @@ class PairCollate:
             ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes).
         """
         drawn, (samples, bad) = len(samples), _of_one_number(samples)
-        wordless = _only_pictures(samples)
-        pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or wordless)])
+        image_only = _are_image_only(samples)
+        pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or image_only)])
         used = sorted({s for s, _ in pairs})
         slots = {s: slot for slot, s in enumerate(used)}
         kept = [samples[s] for s in used]
         pairs = [(slots[s], r) for s, r in pairs]
         owner = torch.tensor([s for s, _ in pairs], dtype=torch.long)
-        texts = [] if wordless else [kept[s].texts[r] for s, r in pairs]
-        answers = of_pairs(kept, pairs, "answers")
-        words = {"text_ids": None, "text_mask": None} if wordless else self._tokens(texts)
+        texts = [] if image_only else [kept[s].texts[r] for s, r in pairs]
+        answers = targets_of_pairs(kept, pairs, "answers")
+        tokens = {"text_ids": None, "text_mask": None} if image_only else self._tokens(texts)
         return Batch(
-            **(words | self._contexts(kept, owner)),
+            **(tokens | self._contexts(kept, owner)),
             **_boxes(kept, pairs),
-            **label_tensors(of_pairs(kept, pairs, "labels"), self.num_classes),
+            **label_tensors(targets_of_pairs(kept, pairs, "labels"), self.num_classes),
             **answer_tensors(answers, self._answer_tokens, self.tokenizer.pad_token_id),
             ids=torch.tensor([stable_hash(_identity(kept[s], used[s], r)) for s, r in pairs], dtype=torch.long),
             where=[kept[s].where for s, _ in pairs],
-            texts=[as_one(text) for text in texts],
+            texts=[display_text(text) for text in texts],
             extras=[sample.extras for sample in kept],
             bad=bad,
             drawn=drawn,
@@ -141,9 +142,9 @@ class PairCollate:
         masked = self.masker(rows)
         length, most = (self.max_tokens, self.masker.masking.max_masks) if self.pad_to_max else (None, None)
         return {
-            "masked_ids": padded([one.ids for one in masked], self.tokenizer.pad_token_id, length),
-            "mlm_positions": padded([one.positions for one in masked], 0, most),
-            "mlm_labels": padded([one.labels for one in masked], IGNORE_INDEX, most),
+            "masked_ids": padded([text.ids for text in masked], self.tokenizer.pad_token_id, length),
+            "mlm_positions": padded([text.positions for text in masked], 0, most),
+            "mlm_labels": padded([text.labels for text in masked], IGNORE_INDEX, most),
         }
 
     def _answer_tokens(self, answers: list[str]) -> list[list[int]]:
@@ -156,41 +157,41 @@ class PairCollate:
             rows = tokenize(self.tokenizer, [sample.context_text for sample in samples], self.max_tokens)
             ids, mask = padded_tokens(rows, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
             contexts = {"context_ids": ids, "context_text_mask": mask, "owner": owner}
-            # Of parallel texts the context is masked, and its words are guessed with the text in view.
+            # In parallel text the context is masked, and predicted while attending to the text.
             return contexts | self._masked([rows[i] for i in owner.tolist()])
         return {}
 
 
 def _of_one_number(samples: Sequence[Sample]) -> tuple[list[Sample], list[BadRecord]]:
-    """The samples whose texts read as many pictures as most do (the more of equals), and the others as bad records."""
+    """The samples whose texts attend to as many images as most do (the more of equals), and the others, bad."""
     counts = Counter(sample.num_contexts for sample in samples if sample.pixels is not None)
     if len(counts) < 2:
         return list(samples), []
     most = max(counts, key=lambda number: (counts[number], number))
+    kept = [sample for sample in samples if sample.pixels is None or sample.num_contexts == most]
+    reason = f"its text has {{}} images, and those of the others in its batch {most}"
     odd = [sample for sample in samples if sample.pixels is not None and sample.num_contexts != most]
-    reason = "its text reads {} pictures, and those of the others in its batch {}"
-    bad = [BadRecord(sample.where, reason.format(sample.num_contexts, most)) for sample in odd]
-    return [sample for sample in samples if not any(sample is one for one in odd)], bad
+    return kept, [BadRecord(sample.where, reason.format(sample.num_contexts)) for sample in odd]
 
 
-def _only_pictures(samples: Sequence[Sample]) -> bool:
-    """Whether the samples are pictures without texts; records of regions are not, even where none is left.
+def _are_image_only(samples: Sequence[Sample]) -> bool:
+    """Whether the samples are images without texts; records of regions are not, even where no region is left.
 
     Raises:
         ValueError: If some are and some are not.
     """
-    wordless = [sample for sample in samples if not sample.texts and sample.boxes_xyxy is None]
-    if wordless and len(wordless) < len(samples):
+    image_only = [sample for sample in samples if not sample.texts and sample.boxes_xyxy is None]
+    if image_only and len(image_only) < len(samples):
         other = next(sample for sample in samples if sample.texts or sample.boxes_xyxy is not None)
         raise ValueError(
-            f"samples with and without texts in one batch: {other.where} has some, {wordless[0].where} has not. "
+            f"samples with and without texts in one batch: {other.where} has some, {image_only[0].where} has not. "
             "Give each kind of record a stream of its own."
         )
-    return bool(wordless)
+    return bool(image_only)
 
 
 def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
-    """Every picture once, and which one each pair looks at; text ``b`` reads all pictures of sample ``owner[b]``."""
+    """``pixels`` of every image once, and ``owner`` of each pair; text ``b`` attends to all images of ``owner[b]``."""
     shapes = sorted({tuple(sample.pixels.shape[sample.num_contexts > 1 :]) for sample in samples})
     if len(shapes) > 1:
         raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
@@ -216,9 +217,9 @@ def stable_hash(name: str) -> int:
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
-def _identity(sample: Sample, number: int, text: int) -> str:
-    """What the pair shows; where nothing is known, a name that no other pair of the batch has."""
-    return sample.ids[text] if sample.ids else f"{sample.where} {number} {text}"
+def _identity(sample: Sample, sample_index: int, text: int) -> str:
+    """The identity of what the pair shows; where the record has none, a name that no other pair of the batch has."""
+    return sample.ids[text] if sample.ids else f"{sample.where} {sample_index} {text}"
 
 
 def _boxes(samples: list[Sample], pairs: Pairs) -> dict[str, Tensor]:
@@ -234,7 +235,7 @@ def _boxes(samples: list[Sample], pairs: Pairs) -> dict[str, Tensor]:
 
 
 def _all_or_none(samples: list[Sample], name: str) -> bool:
-    """Whether the samples have this.
+    """Whether the samples have this field.
 
     Raises:
         ValueError: If some have it and some have not.
