@@ -12,6 +12,8 @@
   ``attributes`` (a string or a list) and ``kind``. Names of categories are of kind ``object``, descriptions in words
   are of kind ``region``. ``extras`` of an element are for metrics.
 - ``stated_size``: (width, height) of the image on which the boxes were annotated, where the annotation says it.
+- ``boxes_are_shares``: boxes are shares of the image, from 0 to 1, until it is read.
+- ``segment``: (start, end) of the part of ``video`` that is meant, in seconds; also of each clip.
 - ``text``: a sentence of plain text; ``text_pair``: a second one that is read with it (GLUE).
 - ``parallel``: a dict from language to the same sentence.
 - ``question``: as ``caption``; ``answers``: a list of strings, one for each annotator, or of (string, weight).

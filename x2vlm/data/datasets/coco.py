@@ -28,9 +28,11 @@ _FEW_WRONG, _MANY_WRONG = 5, 0.05  # boxes, and their share, from which on a who
 class Coco(Adapter):
     """Images of COCO with their captions, their boxes, or both.
 
-    A box becomes an element whose caption is the name of its category, of kind ``object``. Crowds (``iscrowd``) and
-    boxes that are none (smaller than a pixel, or far outside their image) are dropped and counted in ``dropped``, as
-    are broken entries, of which the log names the first; a small overhang is cut. Where many boxes lie outside and
+    A box becomes an element whose caption is the name of its category, of kind ``object``. LVIS and Objects365 are read
+    too: the end of ``coco_url`` is the file of an image without ``file_name``, underscores in names are spaces. Crowds
+    (``iscrowd``) and boxes that are none (smaller than a pixel, or far outside their image) are dropped and counted in
+    ``dropped``, as are broken entries, of which the log names the first; a small overhang is cut. Where many boxes lie
+    outside and
     would fit by another convention, the file is refused. The width and height that the file states are compared with
     the image when it is read (``LoadImage``). An image marked ``has_boxes: false`` was not looked at by annotators
     of boxes: it has no elements, but is not an empty image either. The identity is the image's id. Boxes annotated
@@ -124,7 +126,7 @@ class Coco(Adapter):
         """``[n, 5]`` by image: x, y, width, height in pixels, and the category's id."""
         coco = load_coco(path, "instances_file", ("images", "boxes", "categories"), self.dropped)
         self._files |= {image: entry["file_name"] for image, entry in coco.imgs.items()}
-        self._categories = {category: entry["name"] for category, entry in coco.cats.items()}
+        self._categories = {category: entry["name"].replace("_", " ") for category, entry in coco.cats.items()}
         sizes = {image: image_size(entry) for image, entry in coco.imgs.items() if entry.get("has_boxes", True)}
         self._sizes |= sizes
         boxes: dict[int, list[list[float]]] = {image: [] for image in sizes}

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -35,6 +36,8 @@ KEYS: dict[str, Any] = {
     "id": ("image_id", "id"),
     "width": "width",
     "height": "height",
+    "start": "start",
+    "end": "end",
     "extras": (),
 }
 
@@ -64,7 +67,8 @@ class JsonLines(Adapter):
             language to key, ``images`` one from any name to key where each image has a key of its own. ``bb`` is
             where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
             ``extras`` lists the keys that go to ``extras`` for metrics. The identity is ``image_id`` where it is there,
-            else ``id``, else the file. ``width`` and ``height`` are compared with the picture where there are boxes.
+            else ``id``, else the file. ``width`` and ``height`` are compared with the image where there are boxes;
+            ``start`` and ``end`` are the seconds of a video that are meant.
         image_format: ``"auto"``, ``"path"`` or ``"base64"``.
         kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
         pipeline: Transforms.
@@ -191,7 +195,21 @@ class JsonLines(Adapter):
             return {}
         if isinstance(value, list):
             return {"video": [self._source(key, one, root, where) for one in value]}
-        return {"image" if image else "video": self._source(key, value, root, where, file=not image)}
+        if image:
+            return {"image": self._source(key, value, root, where)}
+        return {"video": self._source(key, value, root, where, file=True), **self._segment(line, where)}
+
+    def _segment(self, line: dict, where: str) -> Record:
+        """``segment``, the part of the video that is meant, in seconds, where the record names one."""
+        start, end = (first_value(line, self.keys[key]) for key in ("start", "end"))
+        if start is None and end is None:
+            return {}
+        part = 0.0 if start is None else start, math.inf if end is None else end
+        if not all(isinstance(one, int | float) for one in part) or not 0 <= part[0] < part[1]:
+            raise RecordError(
+                where, f"start and end: expected seconds, the first smaller, got {start!r:.40}, {end!r:.40}"
+            )
+        return {"segment": part}
 
     def _clip(self, clip: Any, root: Path, where: str) -> Record:
         shown = self._depicted(clip, root, where) if isinstance(clip, dict) else {}

@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from x2vlm.data.io.box_rules import polygon_box
+from x2vlm.data.io.entry_fields import url_parts
 from x2vlm.data.io.paths import existing_file
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _plain_entry(entry: dict[str, Any], number: int, name: str) -> dict[str, Any
         ids |= {} if "id" in entry else {"id": number}
         if "bbox" not in entry and "segmentation" in entry:
             ids |= {"bbox": [*_shape_box(entry["segmentation"])]}
+    if name == "images" and "file_name" not in entry and isinstance(entry.get("coco_url"), str):
+        ids |= {"file_name": url_parts(entry["coco_url"], 2)}  # LVIS
     return entry | ids if ids else entry
 
 

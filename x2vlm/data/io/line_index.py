@@ -170,10 +170,10 @@ def _entries(path: Path) -> np.ndarray:
             raise ValueError(f"{path} holds an empty JSON array") from error
         raise ValueError(f"{path} holds a JSON array that breaks after {len(places)} entries: {error}") from error
     found = np.array(places, dtype=np.int64)
-    return found if text.isascii() else _in_bytes(text, found)
+    return found if text.isascii() else byte_offsets(text, found)
 
 
-def _in_bytes(text: str, places: np.ndarray) -> np.ndarray:
+def byte_offsets(text: str, places: np.ndarray) -> np.ndarray:
     """Places counted in characters, ascending, counted in bytes of UTF-8 instead."""
     ends = places.ravel().tolist()
     sizes = [len(text[a:b].encode()) for a, b in zip([0, *ends], ends, strict=False)]

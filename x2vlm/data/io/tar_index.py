@@ -59,6 +59,12 @@ class TarIndex:
         """The name of the member at ``position``, in the order of the file."""
         return os.fsdecode(bytes(self.names[position]))
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a member."""
+        key = np.bytes_(os.fsencode(name))
+        place = int(np.searchsorted(self.names, key, sorter=self._order)) if len(self) else 0
+        return place < len(self) and bool(self.names[self._order[place]] == key)
+
     def read(self, name: str, where: str) -> bytes:
         """The bytes of a member; of the last one where several have the name, as tar has it.
 

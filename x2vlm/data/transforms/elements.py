@@ -75,24 +75,27 @@ def box_inside(elem: dict, width: int, height: int) -> Box:
 
 
 def on_real_size(results: Record, frame: np.ndarray, rescale: bool) -> Record:
-    """The record with its boxes on the picture that is there, whatever size its annotation states.
+    """The record with its boxes on the image that is there, whatever size its annotation states.
 
     Args:
         results: The record; ``stated_size`` is the (width, height) that its boxes were annotated on, if it says so.
-        frame: ``[H, W, 3]``, the picture.
-        rescale: Whether boxes follow a picture of another size and the same aspect.
+        frame: ``[H, W, 3]``, the image.
+        rescale: Whether boxes follow an image of another size and the same aspect.
 
     Raises:
         RecordError: If the sizes differ, and they may not or cannot.
     """
     stated, (height, width) = results.get("stated_size"), frame.shape[:2]
+    if results.get("boxes_are_shares"):
+        elems = [_rescaled(elem, width, height) for elem in results["elems"]]
+        return results | {"elems": elems, "boxes_are_shares": False}
     if stated is None or tuple(stated) == (width, height):
         return results
     factors = width / stated[0], height / stated[1]
-    told = f"{stated[0]:g}x{stated[1]:g} are stated, but the picture has {width}x{height} pixels"
-    # A side is rounded to whole pixels when a picture is rescaled.
+    told = f"{stated[0]:g}x{stated[1]:g} are stated, but the image has {width}x{height} pixels"
+    # A side is rounded to whole pixels when an image is rescaled.
     if abs(stated[0] * height - stated[1] * width) > max(width, height, *stated):
-        raise RecordError(results["where"], f"{told}, another aspect: its boxes do not belong to this picture")
+        raise RecordError(results["where"], f"{told}, another aspect: its boxes do not belong to this image")
     if not rescale:
         advice = "LoadImage(rescale_boxes=True) lets the boxes follow"
         raise RecordError(results["where"], f"{told}: its boxes were made for another copy; {advice}")

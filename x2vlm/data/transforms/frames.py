@@ -1,7 +1,7 @@
 """Frames of videos: which ones are looked at, and short clips that are joined to a longer one."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -71,7 +71,7 @@ class SampleFrames(BaseTransform):
         elif results.get("video") is None:
             raise RecordError(where, "there is no video")
         else:
-            clips = [self._open(results["video"], where)]
+            clips = [self._open(results, where)]
         total = sum(map(len, clips))
         if not total:
             raise RecordError(where, "the video has no frames")
@@ -81,20 +81,23 @@ class SampleFrames(BaseTransform):
             raise RecordError(where, f"its frames have several sizes: {', '.join(f'{w}x{h}' for h, w in sizes)}")
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
-    def _open(self, video: Any, where: str) -> "Clip | FrameList":
-        return FrameList(video, where) if isinstance(video, list | tuple) else self.reader.open(video)
+    def _open(self, shown: Mapping[str, Any], where: str) -> "Clip | FrameList | Segment":
+        """The video of a record or of one of its clips; of its ``segment`` alone, where it has one."""
+        video = shown["video"]
+        clip = FrameList(video, where) if isinstance(video, list | tuple) else self.reader.open(video)
+        return clip if shown.get("segment") is None else Segment(clip, *shown["segment"], where)
 
-    def _joined(self, results: Record) -> tuple[list["Clip | FrameList"], Any]:
+    def _joined(self, results: Record) -> tuple[list["Clip | FrameList | Segment"], Any]:
         """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
         spoken = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_SPEECH)]
         if not spoken:
             raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has words")
         first = last = random.randrange(len(spoken)) if self.training else 0
-        opened = [self._open(spoken[first]["video"], results["where"])]
+        opened = [self._open(spoken[first], results["where"])]
         while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(spoken) - 1):
             forwards = first == 0 or (last < len(spoken) - 1 and random.random() < 0.5)
             first, last = (first, last + 1) if forwards else (first - 1, last)
-            clip = self._open(spoken[last if forwards else first]["video"], results["where"])
+            clip = self._open(spoken[last if forwards else first], results["where"])
             opened = [*opened, clip] if forwards else [clip, *opened]
         captions = [clip["caption"] for clip in spoken[first : last + 1]]
         return opened, with_record_errors(results, join_captions, captions)
@@ -121,6 +124,38 @@ class FrameList:
             RecordError: If one is missing or broken.
         """
         return [decode_image(self.images[index], self.where) for index in indices]
+
+
+class Segment:
+    """A part of a clip, counted as a clip of its own.
+
+    Args:
+        clip: The whole clip, which says how many frames it has a second.
+        start: Seconds at which the part begins.
+        end: Seconds at which it ends; infinite for the end of the clip.
+        where: The record's place, for messages.
+
+    Raises:
+        RecordError: If the clip does not say its pace, or the part lies outside.
+    """
+
+    def __init__(self, clip: Any, start: float, end: float, where: str) -> None:
+        fps = getattr(clip, "fps", 0.0)
+        if not fps > 0:
+            raise RecordError(where, f"a segment of {start:g} to {end:g} seconds of a video that tells no frame rate")
+        self.clip, self.first = clip, max(0, round(start * fps))
+        self.length = min(len(clip), max(round(min(end, 1e9) * fps), self.first + 1)) - self.first
+        if self.length < 1:
+            raise RecordError(
+                where, f"its segment begins at {start:g} seconds, but the video has {len(clip) / fps:.1f}"
+            )
+
+    def __len__(self) -> int:
+        return self.length
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, counted from the start of the segment, each ``[H, W, 3]`` uint8 RGB."""
+        return self.clip.get([self.first + index for index in indices])
 
 
 def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
