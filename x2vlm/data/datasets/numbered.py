@@ -7,7 +7,9 @@ from typing import ClassVar
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.record import Record
+from x2vlm.data.record import Record, RecordError
+
+_WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 class NumberedAdapter(Adapter):
@@ -42,7 +44,11 @@ class NumberedAdapter(Adapter):
         Raises:
             RecordError: If its entry is of another shape, or names a file outside the folder of images or videos.
         """
-        return self._record(int(self.indices[index]))
+        number = int(self.indices[index])
+        try:
+            return self._record(number)
+        except _WRONG as error:  # a shape that nobody has thought of costs its record, not the run
+            raise RecordError(f"{type(self).__name__} record {number}", f"its entry is none: {error!r:.200}") from error
 
     @abstractmethod
     def _record(self, number: int) -> Record:

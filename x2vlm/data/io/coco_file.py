@@ -157,7 +157,7 @@ def _first_reason(check: Callable[[dict], None], entries: list[Any]) -> str:
 
 def _check_image(image: dict[str, Any]) -> None:
     _check_types(image, id=int | str, file_name=str)
-    if not all(isinstance(side, int | float) and side > 0 for side in image_size(image)):
+    if not all(isinstance(side, int | float) and (side == np.inf or 0 < side < 2**31) for side in image_size(image)):
         raise ValueError(f"its width and height are {image_size(image)!r:.60}")
 
 

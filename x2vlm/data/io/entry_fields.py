@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from x2vlm.data.record import RecordError
 
@@ -71,9 +71,22 @@ def texts_of(values: Sequence[Any], what: str, where: str) -> list[str]:
     return list(values)
 
 
+def rows_of(values: Sequence[Any], what: str, where: str) -> list[dict[str, Any]]:
+    """The objects of a list of objects.
+
+    Raises:
+        RecordError: If one is none.
+    """
+    wrong = [value for value in values if not isinstance(value, dict)]
+    if wrong:
+        raise RecordError(where, f"{what}: expected objects, got {wrong[0]!r:.60}")
+    return list(values)
+
+
 def url_parts(url: str, count: int) -> str:
     """The last ``count`` parts of an address, as a path: ``"VG_100K/1.jpg"``."""
-    return "/".join(unquote(urlsplit(url).path).strip("/").split("/")[-count:])
+    path = url.partition("#")[0].partition("?")[0].rpartition("://")[2]
+    return "/".join(unquote(path).strip("/").split("/")[-count:])
 
 
 def _field(entry: Mapping[str, Any], key: str, kind: Any, wanted: str, where: str) -> Any:

@@ -79,9 +79,10 @@ class KarpathySplit(NumberedAdapter):
         where = self.entries.where(row)
         entry = self.entries.read(row)
         captions = [text_field(one, "raw", where) for one in list_field(entry, "sentences", where)]
-        if not captions:
+        if sentence >= len(captions):
             raise RecordError(where, "has no sentences")
-        name = "/".join(filter(None, (entry.get("filepath"), text_field(entry, "filename", where))))
+        folder = f"{text_field(entry, 'filepath', where)}/" if entry.get("filepath") else ""
+        name = folder + text_field(entry, "filename", where)
         return {
             "where": where,
             "id": str(entry.get("cocoid", entry.get("imgid", where))),

@@ -74,7 +74,7 @@ class WebCaptions(NumberedAdapter):
         for option, value, known in (("order", order, ORDERS), ("names", names, NAMES)):
             if value not in known:
                 raise ValueError(f"{option} is {value!r}.{suggestion(value, known)} Accepted: {', '.join(known)}.")
-        self.order, self._name, self.file_names = order, NAMES[names], FileNames(file_pattern)
+        self.order, self.called, self.file_names = order, names, FileNames(file_pattern)
         files = existing_files(ann_file, "ann_file")
         self.pairs = _JsonPairs(files[0]) if files[0].suffix == ".json" else None
         self.lines = None if self.pairs else LineIndex(files, max_bytes=self.limits.max_bytes)
@@ -95,17 +95,16 @@ class WebCaptions(NumberedAdapter):
             print_log(told, logger="current", level=logging.WARNING)
         self._take(len(self.rows), subset)
 
-    def published_count(self) -> int | None:
-        """How many rows the published list has, were all of them downloaded."""
-        return super().published_count()
-
     def _record(self, number: int) -> Record:
         row = self.rows[number]
         where = self._where(row)
         caption, url = self._pair(row)
-        name = self.file_names(self._name(row, url), where)
+        name = self._file(row, url)
         image = self.tar.read(name, where) if self.tar else path_inside(self.folder, name, where)
         return {"where": where, "id": url, "image": image, "caption": caption, "extras": {}}
+
+    def _file(self, row: int, url: str) -> str:
+        return self.file_names(NAMES[self.called](row, url), self._where(row))
 
     def _where(self, row: int) -> str:
         return self.pairs.where(row) if self.pairs else self.lines.where(row)
@@ -127,12 +126,12 @@ class WebCaptions(NumberedAdapter):
 
     def _is_there(self, row: int, there: set[str]) -> bool:
         try:
-            return self.file_names(self._name(row, self._pair(row)[1]), "") in there
+            return self._file(row, self._pair(row)[1]) in there
         except RecordError:
             return True  # a broken row is told when it is read
 
     def _example(self) -> str:
-        return self.file_names(self._name(0, self._pair(0)[1]), self._where(0))
+        return self._file(0, self._pair(0)[1])
 
 
 class _JsonPairs:

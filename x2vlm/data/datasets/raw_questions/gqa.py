@@ -6,7 +6,7 @@ from typing import Any
 
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.entry_fields import id_field, number_field, object_field, text_field, texts_of
+from x2vlm.data.io.entry_fields import id_field, list_field, number_field, object_field, rows_of, text_field, texts_of
 from x2vlm.data.io.json_entries import JsonEntries
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
@@ -114,9 +114,10 @@ class GqaSceneGraphs(NumberedAdapter):
     def _record(self, number: int) -> Record:
         where, graph, image = self.graphs.where(number), self.graphs.read(number), self.graphs.names[number]
         objects = object_field(graph, "objects", where)
-        elems = [_object(one, where) for one in objects.values()]
+        there = rows_of([*objects.values()], "objects", where)
+        elems = [_object(one, where) for one in there]
         if self.relations:
-            elems += [elem for one in objects.values() for elem in _relations(one, objects, where)]
+            elems += [elem for one in there for elem in _relations(one, objects, where)]
         return {
             "where": where,
             "id": image,
@@ -133,13 +134,13 @@ def _box(one: Mapping[str, Any], where: str) -> tuple[float, float, float, float
 
 def _object(one: Mapping[str, Any], where: str) -> dict[str, Any]:
     elem = {"bb": _box(one, where), "caption": text_field(one, "name", where), "kind": "object"}
-    words = texts_of(one.get("attributes") or [], "attributes", where)
+    words = texts_of(list_field({"attributes": [], **one}, "attributes", where), "attributes", where)
     return elem | ({"attributes": words} if words else {})
 
 
 def _relations(one: Mapping[str, Any], objects: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     elems = []
-    for relation in one.get("relations") or ():
+    for relation in rows_of(list_field({"relations": [], **one}, "relations", where), "relations", where):
         other = object_field(objects, id_field(relation, "object", where), where)
         words = text_field(one, "name", where), text_field(relation, "name", where), text_field(other, "name", where)
         box = enclosing_box([_box(one, where), _box(other, where)])

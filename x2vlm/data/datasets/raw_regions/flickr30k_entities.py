@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import existing_file, existing_folder, path_inside, read_bytes
+from x2vlm.data.io.paths import existing_file, existing_folder, path_inside, read_bytes, read_lines
 from x2vlm.data.io.phrase_boxes import MULTI_BOX, phrase_elements
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -61,7 +61,7 @@ class Flickr30kEntities(NumberedAdapter):
             self.split_name = "all"
         else:
             path = existing_file(split_file, "split_file")
-            self.names = path.read_text(encoding="utf-8-sig").split()
+            self.names = read_lines(path, "split_file")
             self.split_name = path.stem
         if not self.names:
             raise ValueError(f"root: {self.root} has no Sentences/*.txt")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from x2vlm.data.datasets.numbered import NumberedAdapter
@@ -11,13 +12,13 @@ from x2vlm.data.io.entry_fields import (
     list_field,
     number_field,
     object_field,
+    rows_of,
     text_field,
     texts_of,
     url_parts,
 )
 from x2vlm.data.io.json_entries import JsonEntries
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import PathLike as AnyPath
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import enclosing_box
 from x2vlm.data.record import Record, RecordError
@@ -102,7 +103,7 @@ class VisualGenome(NumberedAdapter):
         }
 
 
-def vg_image(root: AnyPath, entry: Mapping[str, Any], flat: bool, where: str) -> Any:
+def vg_image(root: Path, entry: Mapping[str, Any], flat: bool, where: str) -> Path:
     """The file of an image of Visual Genome, from its entry in ``image_data.json``."""
     return path_inside(root, url_parts(text_field(entry, "url", where), 1 if flat else 2), where)
 
@@ -140,24 +141,24 @@ def _name(entry: Mapping[str, Any], where: str) -> str:
 
 
 def _regions(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    for one in list_field(entry, "regions", where):
+    for one in rows_of(list_field(entry, "regions", where), "regions", where):
         yield {"bb": _box(one, where), "caption": text_field(one, "phrase", where), "kind": "region"}
 
 
 def _objects(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    for one in list_field(entry, "objects", where):
+    for one in rows_of(list_field(entry, "objects", where), "objects", where):
         yield {"bb": _box(one, where), "caption": _name(one, where), "kind": "object"}
 
 
 def _attributes(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    for one in list_field(entry, "attributes", where):
-        words = texts_of(one.get("attributes") or [], "attributes", where)
+    for one in rows_of(list_field(entry, "attributes", where), "attributes", where):
+        words = texts_of(list_field({"attributes": [], **one}, "attributes", where), "attributes", where)
         elem = {"bb": _box(one, where), "caption": _name(one, where), "kind": "object"}
         yield elem | ({"attributes": words} if words else {})
 
 
 def _relationships(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    for one in list_field(entry, "relationships", where):
+    for one in rows_of(list_field(entry, "relationships", where), "relationships", where):
         ends = object_field(one, "subject", where), object_field(one, "object", where)
         words = _name(ends[0], where), text_field(one, "predicate", where).lower(), _name(ends[1], where)
         yield {"bb": enclosing_box([_box(end, where) for end in ends]), "caption": " ".join(words), "kind": "region"}

@@ -11,7 +11,7 @@ from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import text_field
 from x2vlm.data.io.json_entries import JsonEntries
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.paths import FileNames, existing_file, existing_folder, path_inside
+from x2vlm.data.io.paths import FileNames, existing_file, existing_folder, path_inside, read_lines
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -123,14 +123,14 @@ def read_video_list(path: str | PathLike, option: str) -> tuple[list[str], dict[
     """
     path = existing_file(path, option)
     if path.suffix.lower() != ".csv":
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        names = read_lines(path, option)
         sentences = {}
     else:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             rows = list(csv.DictReader(file))
         if not rows or "video_id" not in rows[0]:
             raise ValueError(
-                f"{option}: {path} has no column 'video_id', only {', '.join(rows[0]) if rows else 'nothing'}"
+                f"{option}: {path} has no column 'video_id', only {', '.join(map(str, rows[0])) if rows else 'nothing'}"
             )
         names = list(dict.fromkeys(row["video_id"] for row in rows if row["video_id"]))
         sentences = {row["video_id"]: row["sentence"] for row in rows if row.get("sentence")}
@@ -197,7 +197,7 @@ class VideoQuestions(NumberedAdapter):
 
 
 def _numbers_to_names(path: Any) -> dict[str, str]:
-    pairs = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    pairs = [line.split() for line in read_lines(path, "video_map")]
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"video_map: {path}: expected a name and a number on each line")
     return {number.removeprefix("vid"): name for name, number in pairs}

@@ -50,15 +50,19 @@ class WebVid(NumberedAdapter):
         self.files = existing_files(ann_file, "ann_file")
         self.video_root, self.flat = existing_folder(video_root, "video_root"), flat
         self.lines = LineIndex(self.files, max_bytes=self.limits.max_bytes)
-        headings = {row: self._headings(row) for row in range(len(self.lines)) if self.lines.where(row).endswith(":1")}
-        self.columns = {self.lines.file(row): names for row, names in headings.items()}
+        files = [self.lines.file(row) for row in range(len(self.lines))]
+        headings = {row: self._headings(row) for row, file in enumerate(files) if row == 0 or file != files[row - 1]}
+        self.columns = {files[row]: names for row, names in headings.items()}
         self.rows = [row for row in range(len(self.lines)) if row not in headings]
         if not self.rows:
             raise ValueError(f"ann_file: {self.files[0]} has no row")
         self._take(len(self.rows), subset)
 
     def _headings(self, row: int) -> list[str]:
-        names = next(csv.reader([self.lines.text(row)]), [])
+        try:
+            names = next(csv.reader([self.lines.text(row)]), [])
+        except RecordError as error:
+            raise ValueError(f"ann_file: {error}") from error
         missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise ValueError(f"ann_file: {self.lines.file(row)} has no column {', '.join(missing)}; it has {names}")
