@@ -18,7 +18,7 @@ from x2vlm.data.datasets.raw_captions.web_captions import WebCaptions
 from x2vlm.data.datasets.raw_questions.gqa import GqaQuestions, GqaSceneGraphs
 from x2vlm.data.datasets.raw_questions.nlvr2 import Marvl, Nlvr2
 from x2vlm.data.datasets.raw_questions.snli_ve import SnliVe
-from x2vlm.data.datasets.raw_questions.vqa import AOkVqa, VqaQuestions
+from x2vlm.data.datasets.raw_questions.vqa_questions import AOkVqa, VqaQuestions
 from x2vlm.data.datasets.raw_regions.flickr30k_entities import Flickr30kEntities
 from x2vlm.data.datasets.raw_regions.open_images import OpenImages
 from x2vlm.data.datasets.raw_regions.refcoco import RefCoco

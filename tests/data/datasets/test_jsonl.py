@@ -319,3 +319,12 @@ def test_a_record_with_one_picture_of_two_is_a_bad_one(write_lines):
     data = JsonLines(write_lines({"images": ["a.png"], "caption": "both"}), num_images=2)
     with pytest.raises(RecordError, match=r"shows 1 images together; expected 2 \(num_images\)"):
         data.record(0)
+
+
+def test_the_seconds_of_a_video_that_are_meant_go_with_it(write_lines):
+    lines = [{"video": "a.mp4", "caption": "x", "start": 1.5, "end": 4}, {"video": "a.mp4", "caption": "x", "start": 2}]
+    data = JsonLines(write_lines(*lines, {"video": "a.mp4", "caption": "x", "start": 5, "end": 4}))
+    assert data.record(0)["segment"] == (1.5, 4)
+    assert data.record(1)["segment"] == (2, float("inf"))
+    with pytest.raises(RecordError, match=r"train\.jsonl:3: start and end: expected seconds, the first smaller"):
+        data.record(2)

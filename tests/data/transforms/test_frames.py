@@ -206,3 +206,37 @@ def test_joined_clips_become_a_sample_with_a_frame_axis():
 def test_a_number_without_meaning_is_named(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} is 0"):
         SampleFrames(**option)
+
+
+class Paced:
+    """A clip of 10 frames, 5 a second, whose frame ``i`` is of level ``i``."""
+
+    fps = 5.0
+
+    def __len__(self):
+        return 10
+
+    def get(self, indices):
+        return [np.full((4, 4, 3), index, np.uint8) for index in indices]
+
+    def open(self, source):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"), [((0.4, 1.0), [2, 3, 4]), ((1.0, float("inf")), [5, 7, 9]), ((0, 9), [0, 4, 7])]
+)
+def test_a_segment_gives_frames_of_its_own_seconds_alone(segment, expected):
+    sample = SampleFrames(training=False, reader=Paced())
+    assert values(sample(record(video="a.mp4", segment=segment))) == expected
+
+
+def test_a_segment_behind_the_end_is_a_bad_record():
+    with pytest.raises(RecordError, match=r"begins at 3 seconds, but the video has 2\.0"):
+        SampleFrames(reader=Paced())(record(video="a.mp4", segment=(3.0, 4.0)))
+
+
+def test_segments_of_one_video_are_joined_with_their_words():
+    clips = [{"video": "a.mp4", "segment": (n * 0.4, n * 0.4 + 0.4), "caption": f"w{n}"} for n in range(4)]
+    found = SampleFrames(2, training=False, reader=Paced(), join_until=4)(record(clips=clips))
+    assert (values(found), found["caption"]) == ([0, 2], "w0 w1")

@@ -1,15 +1,19 @@
-"""Any data set of the ``datasets`` library: a folder saved by it, parquet or arrow files."""
+"""Any data set of the Hugging Face ``datasets`` library: a folder saved by it, parquet or arrow files."""
 
-import importlib.util
+import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_value, read_captions, read_elements, read_size
+from x2vlm.data.io.formats.arrow_rows import ArrowRows
+from x2vlm.data.io.formats.parquet_rows import ParquetRows
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
@@ -37,10 +41,11 @@ KEYS: dict[str, Any] = {
 
 @DATASETS.register_module()
 class HFDataset(NumberedAdapter):
-    """Rows of a data set of the Hugging Face ``datasets`` library; nothing is downloaded.
+    """Rows of a data set of the Hugging Face ``datasets`` library (needs ``pyarrow``, and not the library).
 
-    Images and videos are bytes, paths, or what the library keeps of both. Rows are read where they lie, mapped into
-    memory. The identity is ``image_id``, else ``id``, else the path of what is shown, else the number of the row.
+    Nothing is downloaded. Images and videos are bytes, paths, or what the library keeps of both. Rows are read where
+    they lie: arrow files mapped into memory, parquet files a group of rows at a time. The identity is ``image_id``,
+    else ``id``, else the path of what is shown, else the place of the row.
 
     Args:
         path: A folder of ``save_to_disk``, or parquet or arrow files: a file, a pattern, or several of either.
@@ -55,7 +60,7 @@ class HFDataset(NumberedAdapter):
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If the package ``datasets`` is missing, an option has no meaning, or it cannot be read.
+        ValueError: If the package ``pyarrow`` is missing, an option has no meaning, or a file cannot be read.
     """
 
     paths = ("path", "image_root")
@@ -77,11 +82,11 @@ class HFDataset(NumberedAdapter):
                 raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
         self.keys, self.kind = {**KEYS, **(keys or {})}, kind
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
-        self.table, self.name = _opened(path, split)
-        self._take(len(self.table), subset)
+        self.rows = _Rows(_files_of(path, split))
+        self._take(len(self.rows), subset)
 
     def _record(self, number: int) -> Record:
-        row, where = self.table[number], f"{self.name}[{number}]"
+        row, where = self.rows.read(number)
         shown = {name: self._shown(first_value(row, self.keys[name]), where) for name in ("image", "video")}
         images = first_value(row, self.keys["images"])
         if isinstance(images, list):
@@ -123,34 +128,54 @@ def _as_rows(value: Any) -> Any:
     return value
 
 
-def _opened(path: Any, split: str | None) -> tuple[Any, str]:
-    """The table, with images and videos as bytes and paths, and what messages call it."""
-    if importlib.util.find_spec("datasets") is None:
-        raise ValueError(
-            "HFDataset needs the package 'datasets', which is not installed: pip install 'x2vlm[datasets]'"
-        )
-    import datasets
-    from pyarrow import ArrowException
+def _files_of(path: Any, split: str | None) -> list[Path]:
+    """The arrow or parquet files that are meant, in order.
 
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If a folder is no saved data set, or has no such split.
+    """
     folder = Path(path).expanduser() if isinstance(path, str | PathLike) else None
+    if folder is None or not folder.is_dir():
+        if split is not None:
+            raise ValueError(f"split={split!r} is for folders with several splits; {path} names files")
+        return existing_files(path, "path")
+    if (folder / "dataset_dict.json").is_file():
+        splits = _state(folder / "dataset_dict.json").get("splits") or []
+        if split not in splits:
+            raise ValueError(f"split: {path} has the splits {', '.join(map(str, splits))}; name one, not {split!r}")
+        folder = folder / split
+    if not (folder / "state.json").is_file():
+        raise ValueError(f"path: {folder} was not saved by the library 'datasets': it has no state.json")
+    state = _state(folder / "state.json")
+    if state.get("_indices_data_files"):
+        raise ValueError(
+            f"path: {folder} was saved with a choice of rows beside it: call flatten_indices() and save again"
+        )
+    names = [one.get("filename") for one in state.get("_data_files") or [] if isinstance(one, dict)]
+    return existing_files([path_inside(folder, name, "state.json") for name in names], "path")
+
+
+def _state(path: Path) -> dict[str, Any]:
     try:
-        if folder is not None and folder.is_dir():
-            found = datasets.load_from_disk(str(folder))
-            name = folder.name
-        else:
-            files = existing_files(path, "path")
-            read = datasets.Dataset.from_file if files[0].suffix == ".arrow" else datasets.Dataset.from_parquet
-            found, name = datasets.concatenate_datasets([read(str(file)) for file in files]), files[0].name
-    except (ArrowException, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and folder is not None and not folder.is_dir():
-            raise
-        raise ValueError(f"path: {path} cannot be read by the library 'datasets': {error}") from error
-    if isinstance(found, datasets.DatasetDict):
-        if split not in found:
-            raise ValueError(f"split: {path} has the splits {', '.join(found)}; name one of them, not {split!r}")
-        found = found[split]
-    kinds = tuple(getattr(datasets, kind) for kind in ("Image", "Video") if hasattr(datasets, kind))
-    for column, feature in found.features.items():
-        if isinstance(feature, kinds):
-            found = found.cast_column(column, type(feature)(decode=False))
-    return found, name
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"path: {path} is broken: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+class _Rows:
+    """The rows of several files, numbered through."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.tables = [ParquetRows(file) if file.suffix == ".parquet" else ArrowRows(file) for file in files]
+        self._ends = np.cumsum([len(table) for table in self.tables])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, row: int) -> tuple[dict[str, Any], str]:
+        """The cells of a row, and its place."""
+        table = int(np.searchsorted(self._ends, row, side="right"))
+        row -= int(self._ends[table - 1]) if table else 0
+        return self.tables[table].read(row), f"{self.tables[table].path.name}[{row}]"

@@ -9,8 +9,8 @@ import numpy as np
 
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
+from x2vlm.data.io.formats.parquet_rows import ParquetRows
 from x2vlm.data.io.limits import Limits
-from x2vlm.data.io.parquet_rows import ParquetRows
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError

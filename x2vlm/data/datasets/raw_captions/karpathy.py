@@ -10,7 +10,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import list_field, text_field
-from x2vlm.data.io.json_entries import JsonEntries, member
+from x2vlm.data.io.formats.json_entries import JsonEntries, member
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError

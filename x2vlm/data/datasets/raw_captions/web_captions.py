@@ -13,7 +13,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import url_parts
-from x2vlm.data.io.json_entries import member
+from x2vlm.data.io.formats.json_entries import member
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.line_index import LineIndex
 from x2vlm.data.io.paths import FileNames, existing_files, path_inside

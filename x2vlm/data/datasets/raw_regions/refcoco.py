@@ -9,9 +9,9 @@ from x2vlm.building import suggestion
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, list_field, number_field, text_field
+from x2vlm.data.io.formats.plain_pickle import read_plain_pickle
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_file, existing_folder, path_inside
-from x2vlm.data.io.plain_pickle import read_plain_pickle
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 

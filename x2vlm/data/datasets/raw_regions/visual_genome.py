@@ -17,7 +17,7 @@ from x2vlm.data.io.entry_fields import (
     texts_of,
     url_parts,
 )
-from x2vlm.data.io.json_entries import JsonEntries
+from x2vlm.data.io.formats.json_entries import JsonEntries
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import enclosing_box

@@ -9,7 +9,7 @@ from typing import Any
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import text_field
-from x2vlm.data.io.json_entries import JsonEntries
+from x2vlm.data.io.formats.json_entries import JsonEntries
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import FileNames, existing_file, existing_folder, path_inside, read_lines
 from x2vlm.data.record import Record, RecordError

@@ -8,7 +8,7 @@ from typing import Any
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, list_field, number_field, text_field, texts_of
-from x2vlm.data.io.json_entries import JsonEntries, member
+from x2vlm.data.io.formats.json_entries import JsonEntries, member
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
