@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.box_rules import Box, conventions_that_fit, proposed, xywh_inside
+from x2vlm.data.io.box_rules import Box, conventions_that_fit, proposed_convention, xywh_inside
 from x2vlm.data.io.coco_file import image_size, load_coco
 from x2vlm.data.io.limits import Limits
 from x2vlm.data.io.paths import existing_folder, path_inside
@@ -174,7 +174,7 @@ def _check_convention(wrong: list[tuple[Box, tuple[float, float]]], kept: int, p
     """
     if len(wrong) < max(_FEW_WRONG, _MANY_WRONG * (len(wrong) + kept)):
         return
-    hint = proposed([conventions_that_fit(box, *size) for box, size in wrong if np.isfinite(size).all()])
+    hint = proposed_convention([conventions_that_fit(box, *size) for box, size in wrong if np.isfinite(size).all()])
     if hint:
         raise ValueError(f"instances_file: {path}: {len(wrong)} of its {len(wrong) + kept} boxes are none{hint}")
 

@@ -100,10 +100,10 @@ def conventions_that_fit(box: Any, width: float, height: float) -> set[str]:
 
 def fitting_convention(boxes: Sequence[Any], width: float, height: float) -> str:
     """A sentence that names the convention by which nearly all boxes of an image would fit; empty if none does."""
-    return proposed([conventions_that_fit(box, width, height) for box in boxes])
+    return proposed_convention([conventions_that_fit(box, width, height) for box in boxes])
 
 
-def proposed(fits: Sequence[set[str]]) -> str:
+def proposed_convention(fits: Sequence[set[str]]) -> str:
     """The same, from what :func:`conventions_that_fit` gave for each box."""
     for name in CONVENTIONS:
         count = sum(name in one for one in fits)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from x2vlm.data.io.box_rules import Box, fitting_convention, read_box, xywh_inside
 from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.transforms.geometry import frame_size
@@ -74,18 +72,18 @@ def box_inside(elem: dict, width: int, height: int) -> Box:
     return x, y, x + w, y + h
 
 
-def on_real_size(results: Record, frame: np.ndarray, rescale: bool) -> Record:
+def on_real_size(results: Record, size: tuple[int, int], rescale: bool) -> Record:
     """The record with its boxes on the image that is there, whatever size its annotation states.
 
     Args:
         results: The record; ``stated_size`` is the (width, height) that its boxes were annotated on, if it says so.
-        frame: ``[H, W, 3]``, the image.
+        size: Height and width of the image in pixels.
         rescale: Whether boxes follow an image of another size and the same aspect.
 
     Raises:
         RecordError: If the sizes differ, and they may not or cannot.
     """
-    stated, (height, width) = results.get("stated_size"), frame.shape[:2]
+    stated, (height, width) = results.get("stated_size"), size
     if results.get("boxes_are_shares"):
         elems = [_rescaled(elem, width, height) for elem in results["elems"]]
         return results | {"elems": elems, "boxes_are_shares": False}

@@ -85,7 +85,7 @@ class LoadImage(BaseTransform):
         limits = (self.max_pixels, self.max_bytes, at_least, self.exif)
         frames = [decode_image(one, results["where"], *limits) for one in sources]
         if results.get("elems"):
-            results = on_real_size(results, frames[0], self.rescale_boxes)
+            results = on_real_size(results, frames[0].shape[:2], self.rescale_boxes)
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
 
