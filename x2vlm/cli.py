@@ -18,6 +18,7 @@ COMMANDS = {
     "components": ("x2vlm.commands.components", "list every part a config can name"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
+    "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
     "benchmark": ("x2vlm.commands.benchmark", "time and memory against the published way of computing"),
     "flops": ("x2vlm.commands.flops", "parameters and multiply-adds of a config's model, part by part"),
