@@ -1,7 +1,7 @@
 """``verify-dataset``: read and decode a whole data set, and print statistics and every record that cannot be used.
 
-Exit status: 0 if all is well; 1 if more than --max-bad of the records cannot be used, or boxes follow another convention;
-2 if nothing could be read. Of public data sets it says where the copy differs from the published counts.
+Exit status: 0 if all is well; 1 if more than --max-bad of the records cannot be used, or boxes follow another
+convention; 2 if nothing could be read. Of public data sets it says where the copy differs from the published counts.
 """
 
 import argparse

@@ -6,11 +6,12 @@ from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.concat import Concat
-from x2vlm.data.datasets.hf_dataset import HFDataset
+from x2vlm.data.datasets.generic.hf_dataset import HFDataset
+from x2vlm.data.datasets.generic.image_table import ImageTable
+from x2vlm.data.datasets.generic.parallel_table import ParallelTable
 from x2vlm.data.datasets.image_folder import ImageFolder
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
-from x2vlm.data.datasets.parallel_table import ParallelTable
 from x2vlm.data.datasets.plain_text import ParallelText, PlainText
 from x2vlm.data.datasets.raw_captions.img2dataset import Img2Dataset
 from x2vlm.data.datasets.raw_captions.karpathy import KarpathySplit

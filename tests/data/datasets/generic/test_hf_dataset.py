@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from tests.data.datasets.published_layouts import image
-from x2vlm.data.datasets.hf_dataset import HFDataset
+from x2vlm.data.datasets.generic.hf_dataset import HFDataset
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.image import LoadImage
 
