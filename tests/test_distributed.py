@@ -63,13 +63,15 @@ def work(number, port, queue):
     gathered = all_gather_rows(rows)
     weights = torch.arange(1.0, 6.0)[:, None] * (number + 1)
     (gathered * weights).sum().backward()
-    found = dict(gathered=gathered.detach(), grad=rows.grad, offset=row_offset(rows), ranks=all_gather_objects(rank()))
+    results = dict(
+        gathered=gathered.detach(), grad=rows.grad, offset=row_offset(rows), ranks=all_gather_objects(rank())
+    )
     mine = slice(2 * number, 2 * number + 2)
     for grad in ("exact", "official"):
         loss, gradients = loss_and_gradients(mine, ITC(grad=grad))
-        found[grad] = (averaged(loss), [averaged(g) for g in gradients])
+        results[grad] = (averaged(loss), [averaged(g) for g in gradients])
     plain = BytesIO()
-    torch.save(found, plain)  # tensors in a queue stay with the process that put them, which may have ended
+    torch.save(results, plain)  # tensors in a queue stay with the process that put them, which may have ended
     queue.put((number, plain.getvalue()))
     dist.barrier()
     dist.destroy_process_group()
@@ -94,9 +96,9 @@ def processes():
 
 @pytest.mark.slow
 def test_rows_of_all_processes_are_gathered_in_order_of_rank(processes):
-    for found in processes.values():
-        assert found["gathered"][:, 0].tolist() == [0, 0, 0, 1, 1]
-        assert found["ranks"] == [0, 1]
+    for results in processes.values():
+        assert results["gathered"][:, 0].tolist() == [0, 0, 0, 1, 1]
+        assert results["ranks"] == [0, 1]
     assert [processes[n]["offset"] for n in (0, 1)] == [0, 3]
 
 
@@ -109,9 +111,9 @@ def test_the_gradient_of_a_gathered_row_is_summed_over_processes(processes):
 @pytest.mark.slow
 def test_two_processes_have_the_loss_and_gradient_of_one_with_the_whole_batch(processes):
     loss, gradients = loss_and_gradients(slice(None), ITC())
-    for found in processes.values():
-        torch.testing.assert_close(found["exact"][0], loss, atol=1e-6, rtol=0)
-        for ours, whole in zip(found["exact"][1], gradients, strict=True):
+    for results in processes.values():
+        torch.testing.assert_close(results["exact"][0], loss, atol=1e-6, rtol=0)
+        for ours, whole in zip(results["exact"][1], gradients, strict=True):
             torch.testing.assert_close(ours, whole, atol=1e-6, rtol=1e-5)
 
 

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference"]
 GROUND = ["registry", "boxes", "constants", "distributed", "building", "signatures", "weights"]
 INSIDE = {  # rooms within a room, in the order in which they may import
-    "data": ["io", "transforms", "datasets", "toy", "tools"],
+    "data": ["io", "transforms", "datasets", "collate", "toy", "tools"],
+    "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }
 MOST_FILES = 16  # of a folder, without __init__.py

@@ -91,7 +91,7 @@ def test_a_stream_without_what_an_objective_needs_is_refused_with_its_name(guide
         model(image_batch())
 
 
-def test_an_objective_of_the_former_kind_is_told_what_to_write():
+def test_an_objective_of_the_former_kind_is_refused_with_what_to_write():
     class Former(nn.Module):
         requires = ("text.embeds",)
 

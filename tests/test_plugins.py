@@ -35,7 +35,7 @@ def world(monkeypatch, tmp_path):
     load_plugins()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(x2vlm.plugins, "_known", {})
+    monkeypatch.setattr(x2vlm.plugins, "_loaded", {})
     before = dict(VISION_ENCODERS.module_dict)
     yield tmp_path
     VISION_ENCODERS.module_dict.clear()
@@ -130,7 +130,7 @@ def test_a_broken_plugin_offers_nothing_even_what_it_had_registered(world):
     assert bad in [found.name for found in broken_plugins()]
 
 
-def test_a_broken_plugin_is_told_once(world, caplog):
+def test_a_broken_plugin_is_reported_once(world, caplog):
     plugin(world, PART, rest="1 / 0\n")
     load_plugins()
     caplog.clear()

@@ -1,4 +1,4 @@
-"""Time and memory against the plain path: ``python tools/benchmark.py train-step --size tiny``."""
+"""Time and memory against the reference path: ``python tools/benchmark.py train-step --size tiny``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Tell every problem of configs without training: ``python tools/check_config.py CONFIG... [--cfg-options ...]``."""
+"""Report every problem of configs without training: ``python tools/check_config.py CONFIG... [--cfg-options ...]``."""
 
 import sys
 

@@ -1,9 +1,9 @@
 """Everything that needs a GPU, in six minutes: ``python tools/gpu_check.py [--minutes 6] [--out FOLDER]``.
 
 Tests, parity, benchmarks beside their targets, and the demo in bf16, fp16, with NCCL and sharded; each section in a
-process of its own. What one section does leaves the others alone. The table is written to FOLDER/gpu_check.md and
-FOLDER/gpu_check.json, what the sections said into a folder each. Exit status: 1 if a section failed, 0 if all passed or
-were skipped; a target that is missed is told in the table, and fails nothing.
+process of its own. Sections do not affect one another. The table is written to FOLDER/gpu_check.md and
+FOLDER/gpu_check.json, the output of each section into a folder of its own. Exit status: 1 if a section failed, 0 if all
+passed or were skipped; a missed target is listed in the table, and fails nothing.
 """
 
 import argparse
@@ -11,35 +11,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from x2vlm.benchmark.gpu_check.gpu_report import FAILED, machine, run_all, table, write
-from x2vlm.benchmark.gpu_check.gpu_sections import chosen, limits, why_not
+from x2vlm.benchmark.gpu_check.gpu_report import FAILED, format_table, probe_machine, run_all, write_report
+from x2vlm.benchmark.gpu_check.gpu_sections import limits, select_sections, skip_reason
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, or tell what would run; returns the exit status."""
+    """Run the sections, or list them; returns the exit status."""
     args = _parse(argv)
-    found = machine()
+    machine = probe_machine()
     if args.plan:
-        _plan(args, found)
+        _plan(args, machine)
         return 0
-    results = run_all(args.only, 60 * args.minutes, (ROOT, args.out), found, _say)
-    write(results, found, args.out)
-    _say("\n" + table(results, found) + f"\nWritten to {args.out / 'gpu_check.md'} and .json.")
+    results = run_all(args.only, 60 * args.minutes, (ROOT, args.out), machine, _write)
+    write_report(results, machine, args.out)
+    _write("\n" + format_table(results, machine) + f"\nWritten to {args.out / 'gpu_check.md'} and .json.")
     return int(any(result.outcome == FAILED for result in results))
 
 
-def _plan(args: argparse.Namespace, found: dict) -> None:
+def _plan(args: argparse.Namespace, machine: dict) -> None:
     shares = [section.share for section in args.only]
     for section, seconds in zip(args.only, limits(shares, 60 * args.minutes), strict=True):
-        reason = why_not(section, found)
-        _say(f"{section.name:>14} {seconds:4.0f} s  {section.what}{f' (skipped: {reason})' if reason else ''}")
+        reason = skip_reason(section, machine)
+        _write(f"{section.name:>14} {seconds:4.0f} s  {section.what}{f' (skipped: {reason})' if reason else ''}")
         for name, target in section.targets.items():
-            _say(f"{'':>21}  {name} {target}")
+            _write(f"{'':>21}  {name} {target}")
 
 
-def _say(line: str) -> None:
+def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -51,12 +51,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=6.0, metavar="N", help="for everything (default: 6)")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/gpu_check"), metavar="FOLDER", help="for results")
     parser.add_argument("--only", metavar="A,B", help="only these sections, with all of the time")
-    parser.add_argument("--plan", action="store_true", help="tell sections, their seconds and targets; run nothing")
+    parser.add_argument("--plan", action="store_true", help="list sections, their seconds and targets; run nothing")
     args = parser.parse_args(argv)
     if args.minutes <= 0:
         parser.error(f"--minutes is {args.minutes:g}; expected more than 0")
     try:
-        args.only = chosen(args.only.split(",") if args.only else None)
+        args.only = select_sections(args.only.split(",") if args.only else None)
     except ValueError as error:
         parser.error(str(error))
     return args

@@ -1,4 +1,4 @@
-"""Tell what is in a data set and what is wrong with it: ``python tools/verify_dataset.py CONFIG [--json]``."""
+"""Report the contents of a data set and its broken records: ``python tools/verify_dataset.py CONFIG [--json]``."""
 
 import sys
 

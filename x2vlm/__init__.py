@@ -12,7 +12,7 @@ _LAZY = {
     "X2VLM": "x2vlm.models.x2vlm",
     "build": "x2vlm.building",
     "load_config": "x2vlm.config",
-    "build_runner": "x2vlm.engine.runner",
+    "build_runner": "x2vlm.engine.runner_builder",
 }
 __all__ = ["X2VLM", "__version__", "build", "build_runner", "load_config"]
 

@@ -31,7 +31,7 @@ def paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
 def paired_giou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     """GIoU (arXiv:1902.09630) of each box with its partner, ``[B, 4]`` and ``[B, 4]`` -> ``[B]`` in -1..1.
 
-    The numbers of torchvision's ``generalized_box_iou_loss``, which picks boxes by a mask: a GPU is waited for there.
+    The numbers of torchvision's ``generalized_box_iou_loss``, which selects boxes by a mask and so waits for the GPU.
     """
     inner = torch.minimum(first_xyxy[:, 2:], second_xyxy[:, 2:]) - torch.maximum(first_xyxy[:, :2], second_xyxy[:, :2])
     outer = torch.maximum(first_xyxy[:, 2:], second_xyxy[:, 2:]) - torch.minimum(first_xyxy[:, :2], second_xyxy[:, :2])

@@ -9,9 +9,9 @@ from mmengine.registry import Registry
 
 from x2vlm.signatures import argument_problems, arguments, suggestion
 
-LAZY = (LazyObject, LazyAttr)  # what MMEngine makes of an import in a config
+LAZY = (LazyObject, LazyAttr)  # MMEngine's objects for imports in a config
 
-# Where the parts of MMEngine's own families register themselves, by the family's name there: it imports nothing itself.
+# Modules that register the parts of MMEngine's own registries, by registry name: MMEngine does not import them.
 MMENGINE_HOMES = {
     "hook": "mmengine.hooks",
     "loop": "mmengine.runner",
@@ -36,7 +36,7 @@ MMENGINE_HOMES = {
 
 
 class ConfigError(ValueError):
-    """A config that cannot work, in a sentence for the person who wrote it.
+    """An error of a config, as a sentence for its author.
 
     Args:
         message: What was given, what is accepted, what to do.
@@ -69,18 +69,18 @@ def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
             raise ConfigError(f"expected dict(type=...) or a built {registry.name}, not {cfg!r}.", path)
         return cfg
     try:
-        given = {key: imported(value) if isinstance(value, LAZY) else value for key, value in _raw_items(cfg)}
-        if "type" not in given:
+        kwargs = {key: imported(value) if isinstance(value, LAZY) else value for key, value in _raw_items(cfg)}
+        if "type" not in kwargs:
             raise ConfigError(f"no 'type' says which {registry.name} it is. {_registered(registry)}")
-        type_ = given.pop("type")
+        type_ = kwargs.pop("type")
         constructor = resolve(registry, type_)
     except ConfigError as error:
         raise ConfigError(error.message, path) from error
     named = arguments(constructor)[0]
-    given |= {key: value for key, value in defaults.items() if key in named and key not in given}
-    if problems := argument_problems(constructor, given, title=called(type_)):
+    kwargs |= {key: value for key, value in defaults.items() if key in named and key not in kwargs}
+    if problems := argument_problems(constructor, kwargs, title=called(type_)):
         raise ConfigError(" ".join(problems), path)
-    return _call(constructor, given, path, called(type_))
+    return _call(constructor, kwargs, path, called(type_))
 
 
 def resolve(registry: Registry, type_: Any) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def resolve(registry: Registry, type_: Any) -> Callable[..., Any]:
 
 
 def imported(lazy: LazyObject | LazyAttr) -> Any:
-    """What an import in a config stands for, imported now.
+    """Import the object that an import in a config names.
 
     Raises:
         ConfigError: If it cannot be imported, with the file, the line and the nearest name.
@@ -123,10 +123,10 @@ def imported(lazy: LazyObject | LazyAttr) -> Any:
             )
             raise ConfigError(where + reason) from error
         try:
-            offered = dir(import_module(lazy.module))
+            names = dir(import_module(lazy.module))
         except Exception as cause:  # as above
             raise ConfigError(f"{where}{lazy.module} cannot be imported: {type(cause).__name__}: {cause}.") from cause
-        raise ConfigError(f"{where}{lazy.module} has no '{lazy}'.{suggestion(str(lazy), offered)}") from error
+        raise ConfigError(f"{where}{lazy.module} has no '{lazy}'.{suggestion(str(lazy), names)}") from error
 
 
 def names(registry: Registry) -> list[str]:
@@ -156,7 +156,7 @@ def import_locations(registry: Registry) -> None:
 
 
 def called(type_: Any) -> str:
-    """What a message calls a type: as the config does."""
+    """The name of a type in messages, as in the config."""
     name = str(type_) if isinstance(type_, (str, *LAZY)) else getattr(type_, "__name__", str(type_))
     return name.rpartition(".")[2]
 
@@ -193,13 +193,13 @@ def _search(registry: Registry, name: str) -> Any:
         return None
     try:
         found = registry.get(name)  # "scope.Name" or "package.module.Name"
-    except Exception:  # MMEngine tries to import what it may be; the next line tells what went wrong
+    except Exception:  # MMEngine tries to import what it may be; the next line reports the error
         found = None
     return found if found is not None else _import_dotted(name)
 
 
 def _import_dotted(name: str) -> Any:
-    """The object at a dotted path; None if there is none. An error inside the module is told, not hidden."""
+    """The object at a dotted path; None if there is none. An error inside the module is reported."""
     module_name, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module_name), attribute, None)

@@ -14,13 +14,16 @@ COMMANDS = {
     "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
-    "check-config": ("x2vlm.commands.check_config", "tell every problem of configs, without training"),
+    "check-config": ("x2vlm.commands.check_config", "report every problem of configs, without training"),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
-    "benchmark": ("x2vlm.commands.benchmark", "time and memory against the published way of computing"),
+    "benchmark": (
+        "x2vlm.commands.benchmark",
+        "time and memory against the reference path, which computes as published",
+    ),
     "flops": ("x2vlm.commands.flops", "parameters and multiply-adds of a config's model, part by part"),
     "plan": ("x2vlm.commands.plan", "memory, traffic and reading rates of a run, from formulas"),
     "convert-checkpoint": (
@@ -43,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"x2vlm {__version__}\n")
         return 0
     if words[0] not in COMMANDS:
-        known = f"Commands: {', '.join(COMMANDS)}."
-        sys.stderr.write(f"x2vlm: there is no command '{words[0]}'.{suggestion(words[0], COMMANDS)} {known}\n")
+        commands = f"Commands: {', '.join(COMMANDS)}."
+        sys.stderr.write(f"x2vlm: there is no command '{words[0]}'.{suggestion(words[0], COMMANDS)} {commands}\n")
         return 2
     return run(words[0], words[1:])
 
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Run one command; the scripts in ``tools/`` call this.
 
-    What a user can mend (a config, a missing file) is told in a sentence; any other error keeps its traceback.
+    Errors that a user can correct (a config, a missing file) are printed as a sentence; others keep their traceback.
 
     Args:
         command: A key of ``COMMANDS``.
@@ -72,7 +75,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """What ``x2vlm --help`` shows."""
+    """The text of ``x2vlm --help``."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {does}" for name, (_, does) in COMMANDS.items()]
     return "\n".join(["usage: x2vlm COMMAND ...", "", *lines, "", "x2vlm COMMAND --help says more.", ""])

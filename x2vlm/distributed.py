@@ -1,4 +1,4 @@
-"""Rank, world size, and gathers that are the identity in one process and keep gradients."""
+"""Rank, world size, all-gather with gradients, and sharded tensors (``DTensor``); no-ops in a single process."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def is_distributed() -> bool:
-    """True when a process group of more than one process is up."""
+    """Whether a process group of more than one process is initialised."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def rank() -> int:
-    """This process's number, 0 in a single process."""
+    """Rank of this process, 0 in a single process."""
     return dist.get_rank() if is_distributed() else 0
 
 
@@ -23,7 +23,7 @@ def world_size() -> int:
 
 
 def all_gather_objects(item: Any) -> list[Any]:
-    """One picklable item of every process, in order of rank."""
+    """All-gather one picklable object from every process, ordered by rank."""
     if not is_distributed():
         return [item]
     items: list[Any] = [None] * world_size()
@@ -31,11 +31,16 @@ def all_gather_objects(item: Any) -> list[Any]:
     return items
 
 
-def all_gather_rows(rows: Tensor) -> Tensor:
-    """Rows of every process one after the other, ``[b_r, ...]`` -> ``[sum b_r, ...]``, with gradients.
+def all_gather_lists(items: list[Any]) -> list[Any]:
+    """The picklable lists of every process, concatenated in order of rank."""
+    return [item for process in all_gather_objects(items) for item in process]
 
-    The backward pass sums the gradient over all processes, so that a loss that is averaged over processes has the
-    gradient of the same loss in one process. Processes may hold different numbers of rows.
+
+def all_gather_rows(rows: Tensor) -> Tensor:
+    """All-gather along the first dimension, ``[b_r, ...]`` -> ``[sum b_r, ...]``, differentiable.
+
+    The backward pass sums the gradient over all processes, so that a loss averaged over processes has the gradient of
+    the same loss in one process. ``b_r`` may differ between processes.
     """
     if not is_distributed():
         return rows
@@ -46,7 +51,7 @@ def all_gather_rows(rows: Tensor) -> Tensor:
 
 
 def row_offset(rows: Tensor) -> int:
-    """Where this process's rows begin in ``all_gather_rows(rows)``."""
+    """Index of this process's first row in ``all_gather_rows(rows)``."""
     return sum(_row_counts(rows)[: rank()]) if is_distributed() else 0
 
 
@@ -58,16 +63,16 @@ def _row_counts(rows: Tensor) -> list[int]:
 
 
 def exchange_device(device: torch.device) -> torch.device:
-    """Where processes exchange numbers that Python needs: in main memory, if they can, so that no GPU is waited for.
+    """The device for collectives whose result Python reads: the CPU where its backend is up, which spares a GPU wait.
 
     Args:
-        device: Where they are exchanged else.
+        device: The fallback, where only the GPU backend is up.
     """
     return torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
 
 
 def _pad_to(rows: Tensor, length: int) -> Tensor:
-    # gloo aborts the process when sizes differ, so every process sends the longest.
+    # gloo aborts the process when sizes differ: every process pads to the largest.
     if len(rows) == length:
         return rows.contiguous()
     return torch.cat([rows, rows.new_zeros(length - len(rows), *rows.shape[1:])])
@@ -87,27 +92,27 @@ class _GatherPadded(torch.autograd.Function):
         return total[rank()]
 
 
-def is_spread(tensor: Any) -> bool:
-    """Whether a tensor is in parts, one in each process (torch's ``DTensor``)."""
+def is_sharded(tensor: Any) -> bool:
+    """Whether a tensor is sharded over processes (torch's ``DTensor``)."""
     return hasattr(tensor, "to_local")
 
 
-def local(tensor: Tensor) -> Tensor:
-    """The part of a spread tensor that is here, sharing its memory; any other tensor as it is."""
-    return tensor.to_local() if is_spread(tensor) else tensor
+def local_shard(tensor: Tensor) -> Tensor:
+    """This process's shard of a sharded tensor, sharing its memory; any other tensor unchanged."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a spread tensor; every process has to ask for it. Any other tensor as it is."""
-    return tensor.full_tensor() if is_spread(tensor) else tensor
+def full_tensor(tensor: Tensor) -> Tensor:
+    """All-gather a sharded tensor, which every process has to call; any other tensor unchanged."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def spread_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, which every process has, in parts as ``like`` is; nothing is sent.
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Shard a full tensor, which every process holds, in the layout of ``like``; nothing is sent.
 
-    It stays as it is where ``like`` is whole, has another shape, or where it is in parts already.
+    Returned unchanged where ``like`` is not sharded or has another shape, or where ``tensor`` is sharded already.
     """
-    if not is_spread(like) or is_spread(tensor) or tensor.shape != like.shape:
+    if not is_sharded(like) or is_sharded(tensor) or tensor.shape != like.shape:
         return tensor
     from torch.distributed.tensor import distribute_tensor  # takes a while to import
 

@@ -28,7 +28,7 @@ class Plugin:
 
     Attributes:
         name: The folder's name, or the name of the entry point.
-        module: What is imported, e.g. ``"plugins.sigmoid_itc"``.
+        module: Dotted name of the module, e.g. ``"plugins.sigmoid_itc"``.
         origin: The folder, or the entry point of the installed package.
         error: Why it could not be imported; empty if it could.
     """
@@ -40,7 +40,7 @@ class Plugin:
 
     @property
     def package(self) -> str:
-        """What all modules of the plugin begin with."""
+        """The package of all modules of the plugin."""
         parts = self.module.split(".")
         return ".".join(parts[:2]) if parts[0] == "plugins" else parts[0]
 
@@ -48,20 +48,20 @@ class Plugin:
         return f"plugin '{self.name}' ({self.origin}) could not be loaded: {self.error}" if self.error else self.name
 
 
-_known: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is tried once in a process
+_loaded: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is loaded once in a process
 
 
 def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path] = ()) -> list[Plugin]:
     """Import every plugin that can be found, so that its parts are registered.
 
-    A plugin that cannot be imported is left out, with a warning that names it: it only matters to those who use it.
+    A plugin that cannot be imported is left out, with a warning that names it: only configs that use it are affected.
 
     Args:
         config: A config file: the nearest ``plugins/`` folder beside or above it counts too.
         folders: More ``plugins/`` folders.
 
     Returns:
-        What was found, broken plugins included.
+        The plugins, broken ones included.
     """
     found = []
     for folder in put_on_path(plugin_folders(config, folders)):
@@ -75,13 +75,13 @@ def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path]
 
 def broken_plugins() -> list[Plugin]:
     """The plugins that could not be imported so far."""
-    return [plugin for plugin in _known.values() if plugin.error]
+    return [plugin for plugin in _loaded.values() if plugin.error]
 
 
 def plugin_of(part: Any) -> str | None:
     """The name of the plugin that brought a class or function; None for the core and for the packages it stands on."""
     home = getattr(part, "__module__", "") or ""
-    return next((plugin.name for plugin in _known.values() if _inside(home, plugin.package)), None)
+    return next((plugin.name for plugin in _loaded.values() if _is_inside(home, plugin.package)), None)
 
 
 def plugin_folders(config: str | Path | None = None, folders: Iterable[str | Path] = ()) -> list[Path]:
@@ -113,25 +113,25 @@ def put_on_path(folders: list[Path]) -> list[Path]:
 
 
 def _load(name: str, module: str, origin: str, importer: Callable[[], Any]) -> Plugin:
-    if module not in _known:
+    if module not in _loaded:
         try:
             importer()
-            _known[module] = Plugin(name, module, origin)
-        except Exception as error:  # a plugin is foreign code: whatever it raises must not stop those who do not use it
-            _known[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
-            _unregister(_known[module].package)
-            logging.getLogger("x2vlm").warning("%s. It is left out.", _known[module])
-    return _known[module]
+            _loaded[module] = Plugin(name, module, origin)
+        except Exception as error:  # a plugin is foreign code: no error of it may stop configs that do not use it
+            _loaded[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
+            _unregister(_loaded[module].package)
+            logging.getLogger("x2vlm").warning("%s. It is left out.", _loaded[module])
+    return _loaded[module]
 
 
 def _unregister(package: str) -> None:
-    """Take the parts of a half-imported plugin back: a broken plugin offers nothing."""
+    """Unregister the parts of a half-imported plugin: a broken plugin offers nothing."""
     for registry in (value for value in vars(families).values() if isinstance(value, Registry)):
         for name in [
-            n for n, part in registry.module_dict.items() if _inside(getattr(part, "__module__", ""), package)
+            n for n, part in registry.module_dict.items() if _is_inside(getattr(part, "__module__", ""), package)
         ]:
             registry.module_dict.pop(name)
 
 
-def _inside(home: str, package: str) -> bool:
+def _is_inside(home: str, package: str) -> bool:
     return home == package or home.startswith(f"{package}.")

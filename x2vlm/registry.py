@@ -1,4 +1,4 @@
-"""Every extension point on one screen, and ``build`` with errors that help.
+"""All registries: the extension points of the library.
 
 A family of parts is a registry. The families of this library stand on their own; those that MMEngine's runner looks up
 are children of MMEngine's registries, so that everything registered there is found too. ``locations`` name the modules
@@ -19,7 +19,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope=_SCOPE, locations=list(locations))
 
 
-# What a researcher swaps.
+# Extension points for research.
 VISION_ENCODERS = _own("vision encoder", "x2vlm.models.vision")
 TEXT_ENCODERS = _own("text encoder", "x2vlm.models.text")
 FUSION_ENCODERS = _own("fusion encoder", "x2vlm.models.fusion.encoder")

@@ -1,4 +1,4 @@
-"""What a constructor accepts by name, and which name was meant."""
+"""Arguments that a constructor accepts by name, and suggestions for misspelt names."""
 
 import ast
 import difflib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def arguments(constructor: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What may be given to a constructor by name.
+    """The arguments that a constructor accepts by name.
 
     ``**kwargs`` that a class only hands to ``super().__init__`` stand for the arguments of its base class.
 
@@ -27,7 +27,7 @@ def arguments(constructor: Callable[..., Any]) -> tuple[dict[str, inspect.Parame
     if not catch_all:
         return named, False
     owner = next((c for c in getattr(constructor, "__mro__", ()) if "__init__" in vars(c)), None)
-    if owner is None or not _only_hands_up(vars(owner)["__init__"], catch_all[0]):
+    if owner is None or not _only_passes_up(vars(owner)["__init__"], catch_all[0]):
         return named, True
     parent = constructor.__mro__[constructor.__mro__.index(owner) + 1]
     inherited, is_open = arguments(parent)
@@ -44,7 +44,7 @@ def argument_problems(
     extra: Iterable[str] = (),
     title: str = "",
 ) -> list[str]:
-    """What is wrong with calling a constructor with these argument names, one sentence each.
+    """Problems of calling a constructor with these argument names, one sentence each.
 
     Args:
         constructor: A class or function.
@@ -52,7 +52,7 @@ def argument_problems(
         derived: Names that are filled in where they are not given.
         hidden: Names that only the code fills in.
         extra: Names that are accepted and taken out before the call.
-        title: What to call the constructor; its own name if empty.
+        title: Name of the constructor in messages; its own name if empty.
     """
     named, is_open = arguments(constructor)
     hidden, extra, known = set(hidden), set(extra), {*given, *derived}
@@ -61,7 +61,7 @@ def argument_problems(
     accepted = f"Accepted: {', '.join(offered)}." if offered else "It takes none."
     problems = []
     for name in given:
-        # A constructor that accepts anything is still told of what is all but one of its own names.
+        # For a constructor that accepts any name, near misses of its own names are reported.
         near = suggestion(name, offered, likeness=0.9 if is_open else 0.6)
         if name not in offered and (name in hidden or near or not is_open):
             problems.append(f"{title} has no argument '{name}'.{near} {accepted}")
@@ -76,7 +76,7 @@ def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
 
     Args:
         name: What was given.
-        known: What it could have been.
+        known: The accepted names.
         likeness: How near it must be, from 0 to 1.
     """
     by_lower: dict[str, list[str]] = {}
@@ -97,7 +97,7 @@ def _super_calls(init: Callable[..., Any]) -> tuple[ast.AST | None, list[ast.Cal
     return tree, [call for call in calls if ast.unparse(call.func) == "super().__init__"]
 
 
-def _only_hands_up(init: Callable[..., Any], catch_all: str) -> bool:
+def _only_passes_up(init: Callable[..., Any], catch_all: str) -> bool:
     """Whether the only use of ``**catch_all`` is in a call of ``super().__init__``."""
     tree, calls = _super_calls(init)
     handed = sum(k.arg is None and ast.unparse(k.value) == catch_all for call in calls for k in call.keywords)

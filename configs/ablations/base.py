@@ -15,4 +15,4 @@ default_hooks.checkpoint.interval = 1000
 streams.pop("video")
 evaluations.pop("video_retrieval")
 streams.region.dataset.objects = (2, 4)
-streams.region.max_images = 24
+streams.region.max_images = 24  # records (images); batch_size counts pairs

@@ -37,7 +37,7 @@ streams = dict(
             max_tokens=40,
             masking=dict(prob=0.6, max_masks=18, whole_word=True, span_prob=0.2, max_span=3),
         ),
-        batch_size=16,
+        batch_size=16,  # records, of which all pairs are kept
         objectives=("caption",),
         num_workers=4,
     ),

@@ -14,7 +14,7 @@ streams = dict(
     text=dict(
         dataset=dict(type="Table", ann_file="MNLI/train.tsv", columns=columns, pipeline=pipeline),
         collate=dict(type="PairCollate", max_tokens=128, masking=None),
-        batch_size=32,
+        batch_size=32,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=2,
     ),

@@ -18,7 +18,7 @@ streams = dict(
                 dict(type="PackSample"),
             ],
         ),
-        batch_size=64,
+        batch_size=64,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

@@ -31,7 +31,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
-        batch_size=16,
+        batch_size=16,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),

@@ -19,7 +19,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=dict(prob=0.3, max_masks=10)),
-        batch_size=32,
+        batch_size=32,  # records, of which all pairs are kept
         objectives=("itc", "itm", "mlm"),
     ),
     region=dict(
@@ -36,8 +36,8 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=dict(prob=0.3, max_masks=10)),
-        batch_size=32,
-        max_images=12,
+        batch_size=32,  # pairs: so many of the regions of these images are kept, at random
+        max_images=12,  # records (images) read for a batch
         objectives=("itc", "itm", "mlm", "bbox"),
     ),
 )

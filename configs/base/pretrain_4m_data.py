@@ -23,7 +23,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=masking),
-        batch_size=128,
+        batch_size=128,  # records, of which all pairs are kept
         objectives=("itc", "itm", "mlm"),
         num_workers=4,
     ),
@@ -42,8 +42,8 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=masking, fill="copy"),
-        batch_size=128,
-        max_images=50,
+        batch_size=128,  # pairs: so many of the regions of these images are kept, at random
+        max_images=50,  # records (images) read for a batch
         objectives=("itc", "itm", "mlm", "bbox"),
         num_workers=4,
     ),

@@ -15,9 +15,9 @@ for stream in (streams.image, streams.region):
     stream.collate.max_tokens = 30
     stream.collate.masking = masking
     stream.dataset.pipeline[1].max_words = 30
-    stream.batch_size = 60
+    stream.batch_size = 60  # image: records; region: pairs of max_images records
 streams.region.dataset.pipeline[2].careful = True
-streams.region.max_images = 26
+streams.region.max_images = 26  # records (images); batch_size counts pairs
 
 streams.parallel = dict(
     dataset=dict(

@@ -20,7 +20,7 @@ streams = dict(
             max_tokens=128,
             masking=dict(prob=0.15, max_masks=20, whole_word=False, span_prob=0.2, max_span=3),
         ),
-        batch_size=256,
+        batch_size=256,  # records, of which all pairs are kept
         objectives=("text_mlm",),
         num_workers=4,
     ),
@@ -39,8 +39,8 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=30, masking=masking, fill="copy"),
-        batch_size=96,
-        max_images=80,
+        batch_size=96,  # pairs: so many of the regions of these images are kept, at random
+        max_images=80,  # records (images) read for a batch
         objectives=("itc", "itm", "mlm", "bbox"),
         num_workers=4,
     ),
@@ -57,7 +57,7 @@ streams = dict(
                 dict(type="PackSample"),
             ],
         ),
-        batch_size=96,
+        batch_size=96,  # records, of which all pairs are kept
         objectives=("mim",),
         num_workers=4,
     ),
@@ -77,7 +77,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=30, masking=masking),
-        batch_size=96,
+        batch_size=96,  # records, of which all pairs are kept
         objectives=("itc", "itm", "mlm", "mim"),
         num_workers=4,
     ),

@@ -30,7 +30,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
-        batch_size=20,
+        batch_size=20,  # records, of which all pairs are kept
         objectives=("bbox",),
         num_workers=4,
     ),

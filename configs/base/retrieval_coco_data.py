@@ -26,7 +26,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=None, masking=None),
-        batch_size=64,
+        batch_size=64,  # records, of which all pairs are kept
         objectives=("itc", "itm"),
         num_workers=4,
     ),

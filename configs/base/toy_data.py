@@ -21,7 +21,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=48, masking=dict(prob=0.3, max_masks=10)),
-        batch_size=24,
+        batch_size=24,  # records, of which all pairs are kept
         objectives=("itc", "itm", "mlm"),
     ),
     region=dict(
@@ -39,8 +39,8 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=48, masking=dict(prob=0.3, max_masks=10)),
-        batch_size=64,
-        max_images=16,
+        batch_size=64,  # pairs: so many of the regions of these images are kept, at random
+        max_images=16,  # records (images) read for a batch
         objectives=("itc", "itm", "mlm", "bbox"),
     ),
     video=dict(
@@ -56,7 +56,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=48, masking=dict(prob=0.3, max_masks=10)),
-        batch_size=4,
+        batch_size=4,  # records, of which all pairs are kept
         objectives=("itc", "itm", "mlm"),
     ),
 )

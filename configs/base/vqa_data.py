@@ -45,7 +45,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
-        batch_size=8,
+        batch_size=8,  # records, of which all pairs are kept
         objectives=("answer",),
         num_workers=4,
     ),

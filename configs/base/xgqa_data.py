@@ -30,7 +30,7 @@ streams = dict(
             ],
         ),
         collate=dict(type="PairCollate", max_tokens=64, masking=None),
-        batch_size=16,
+        batch_size=16,  # records, of which all pairs are kept
         objectives=("answer",),
         num_workers=4,
     ),

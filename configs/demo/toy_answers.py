@@ -20,7 +20,7 @@ region = streams.region
 region.objectives = ("itc", "itm", "bbox")
 region.collate.masking = None
 region.batch_size = 32
-region.max_images = 8
+region.max_images = 8  # records (images); batch_size counts pairs
 
 world = dict(num_scenes=1_000_000, scale=1.3, max_overlap=0.05, objects=(2, 4))
 streams = dict(

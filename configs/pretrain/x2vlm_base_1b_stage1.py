@@ -10,7 +10,7 @@ with read_base():
 
 model.objectives.itc.world = 24
 streams.region.batch_size = 64
-streams.region.max_images = 26
+streams.region.max_images = 26  # records (images); batch_size counts pairs
 train_cfg = dict(
     type="MixedTrainLoop",
     max_epochs=3,

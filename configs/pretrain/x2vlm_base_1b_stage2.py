@@ -16,7 +16,7 @@ loading = dict(allow_missing=("frame_positions",))
 model.num_frames = 3
 model.objectives.itc.world = 16
 streams.image.batch_size = streams.region.batch_size = 64
-streams.region.max_images = 26
+streams.region.max_images = 26  # records (images); batch_size counts pairs
 train_cfg = dict(
     type="MixedTrainLoop",
     max_epochs=81,

@@ -12,5 +12,5 @@ with read_base():
 model.objectives.itc.world = 48
 streams.image.batch_size = streams.image_clean.batch_size = 64
 streams.region.batch_size = 32
-streams.region.max_images = 14
+streams.region.max_images = 14  # records (images); batch_size counts pairs
 optim_wrapper.optimizer.lr = 5e-5

@@ -9,6 +9,6 @@ with read_base():
 model.num_frames = 3
 model.objectives.itc.world = 32
 streams.image.batch_size = streams.region.batch_size = 32
-streams.region.max_images = 14
+streams.region.max_images = 14  # records (images); batch_size counts pairs
 streams.video.batch_size = streams.video_clean.batch_size = 20
 optim_wrapper.optimizer.lr = 3e-5

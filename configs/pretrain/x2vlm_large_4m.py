@@ -11,7 +11,7 @@ with read_base():
 
 model.objectives.itc.world = 16
 streams.image.batch_size = streams.region.batch_size = 64
-streams.region.max_images = 25
+streams.region.max_images = 25  # records (images); batch_size counts pairs
 optim_wrapper.optimizer.lr = 5e-5
 default_hooks.checkpoint.interval = 10_000
 default_hooks.checkpoint.max_keep_ckpts = 30

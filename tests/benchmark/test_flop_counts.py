@@ -18,7 +18,7 @@ def by_formula(fusion_depth=2, vision_depth=2, text_depth=1):
     block = 3 * VISION**2 * n + attention(n, n, VISION) + VISION**2 * n + 2 * 4 * VISION**2 * n
     layer = 4 * TEXT**2 * L + attention(L, L, TEXT) + 2 * TEXT * MLP * L
     self_attention = 4 * TEXT**2 * L + attention(L, L, TEXT)
-    # Keys and values of the patches and of their mean once for each picture.
+    # Keys and values of the patches and of their mean once for each image.
     cross = 2 * TEXT**2 * L + attention(L, n, TEXT)
     fused = B * (self_attention + cross + 2 * 4 * TEXT**2 * L) + U * n * 2 * VISION * TEXT
     head = 2 * TEXT**2
@@ -43,7 +43,7 @@ def test_counting_leaves_the_mode_of_a_module_as_it_was():
     assert module.training
 
 
-def test_a_vision_encoder_that_does_not_tell_its_size_is_named():
+def test_a_vision_encoder_without_an_image_size_is_named():
     model = tiny_model()
     del model.vision_encoder.image_size
     with pytest.raises(ConfigError, match="BEiT2 does not say its image_size"):

@@ -4,15 +4,16 @@ import sys
 import pytest
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.ablate import RECORD, Plan, Run, last_line, main, perform, unique_names, write_report
+from x2vlm.commands.ablate import main, unique_names, write_report
+from x2vlm.commands.ablation_run import RECORD, AblationConfig, AblationRun, last_line, perform
 
 FINISHED = {"status": "finished", "metrics": {"r1": 1.0, "iou": 0.5}}
 
 
 @pytest.fixture
 def run(tmp_path):
-    plan = Plan(tmp_path / "c.py", ("train_cfg.max_iters=4",), max_iters=4, fingerprint="abc")
-    return Run(plan, seed=2, folder=tmp_path / "c" / "seed2")
+    plan = AblationConfig(tmp_path / "c.py", ("train_cfg.max_iters=4",), max_iters=4, fingerprint="abc")
+    return AblationRun(plan, seed=2, folder=tmp_path / "c" / "seed2")
 
 
 def write_metrics(run, **iterations):
@@ -38,20 +39,20 @@ def test_a_run_that_did_not_reach_its_end_has_no_metrics(run):
     assert run.metrics() is None
 
 
-def test_nothing_is_recorded_of_a_run_that_was_not_begun(run):
+def test_a_run_that_was_not_started_has_no_record(run):
     assert run.recorded() == {}
 
 
-def test_a_finished_run_is_not_done_again(run):
+def test_a_finished_run_is_not_repeated(run):
     run.folder.mkdir(parents=True)
     record = json.loads(json.dumps(run.write(**FINISHED)))
-    assert perform(run) == record
+    assert perform(run, print) == record
 
 
 def test_a_folder_with_a_run_of_another_config_is_refused(run):
     run.folder.mkdir(parents=True)
     run.write(**FINISHED)
-    other = Run(Plan(run.plan.config, (), 4, fingerprint="xyz"), run.seed, run.folder)
+    other = AblationRun(AblationConfig(run.plan.config, (), 4, fingerprint="xyz"), run.seed, run.folder)
     with pytest.raises(ConfigError, match=r"seed2 holds a run of another version of .*c\.py.*Give another --work-dir"):
         other.recorded()
 
@@ -62,14 +63,14 @@ def test_a_folder_with_anything_else_is_refused(run):
         run.recorded()
 
 
-def test_a_failed_run_is_recorded_with_the_last_thing_it_said(run):
-    record = perform(run)  # its config does not exist
+def test_a_failed_run_is_recorded_with_the_last_line_of_its_log(run):
+    record = perform(run, print)  # its config does not exist
     assert record["status"] == "failed"
     assert "c.py" in record["reason"]
     assert run.recorded()["status"] == "failed"
 
 
-def test_the_report_holds_the_good_runs_and_names_the_failed_ones(tmp_path):
+def test_the_report_holds_the_finished_runs_and_names_the_failed_ones(tmp_path):
     records = {"base": {0: FINISHED}, "other": {0: FINISHED, 1: {"status": "failed", "reason": "no luck"}}}
     assert write_report(records, "base", tmp_path) == ["r1", "iou"]
     assert "- **failed**: other, seed 1: no luck" in (tmp_path / "table.md").read_text()
@@ -77,8 +78,8 @@ def test_the_report_holds_the_good_runs_and_names_the_failed_ones(tmp_path):
     assert json.loads((tmp_path / "runs.json").read_text())["other"]["1"]["reason"] == "no luck"
 
 
-def test_the_table_shows_the_metrics_that_were_asked_for_and_the_csv_all(tmp_path):
-    write_report({"base": {0: FINISHED}}, "base", tmp_path, shown=["iou"])
+def test_the_table_shows_the_selected_metrics_and_the_csv_all(tmp_path):
+    write_report({"base": {0: FINISHED}}, "base", tmp_path, metrics=["iou"])
     assert "r1" not in (tmp_path / "table.md").read_text()
     assert "r1" in (tmp_path / "table.csv").read_text()
 
@@ -92,7 +93,7 @@ def test_two_configs_of_one_name_are_refused(tmp_path):
         unique_names([tmp_path / "x" / "a.py", tmp_path / "y" / "a.py"])
 
 
-def test_the_last_line_of_a_log_that_says_something(tmp_path):
+def test_the_last_line_of_a_log_that_is_not_blank(tmp_path):
     (tmp_path / "log").write_text("Traceback\n  line\nValueError: no\n\n  \n")
     assert last_line(tmp_path / "log") == "ValueError: no"
 
@@ -108,14 +109,14 @@ def test_a_config_that_counts_epochs_is_refused(tmp_path):
     epochs.write_text(
         "streams = dict(image=dict(dataset=dict(type='ToyWorld'), batch_size=2))\n"
         "metric = dict(type='RetrievalMetric')\n"
-        "evaluations = dict(one=dict(dataset=dict(type='ToyWorld'), batch_size=2, metric=metric))\n"
+        "evaluations = dict(retrieval=dict(dataset=dict(type='ToyWorld'), batch_size=2, metric=metric))\n"
         "train_cfg = dict(type='MixedTrainLoop', max_epochs=3)\n"
     )
     with pytest.raises(ConfigError, match=r"epochs\.py counts epochs; .*train_cfg\.max_iters"):
         main([str(epochs), "--work-dir", str(tmp_path / "out")])
 
 
-def test_no_seed_at_all_is_refused(tmp_path, capsys):
+def test_zero_seeds_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path / "a.py"), "--seeds", "0"])
     assert "--seeds must be at least 1" in capsys.readouterr().err
@@ -123,7 +124,7 @@ def test_no_seed_at_all_is_refused(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def toy_ablation(root, tmp_path_factory):
-    """A real ablation at toy size: two configs, two seeds, two steps each; and the arguments it was run with."""
+    """An ablation at toy size: two configs, two seeds, two steps each; and its arguments."""
     folder = tmp_path_factory.mktemp("ablation")
     configs = [str(root / "configs" / "ablations" / f"{name}.py") for name in ("base", "no_regions")]
     sizes = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "param_scheduler.warmup=0"]
@@ -153,7 +154,7 @@ def test_an_ablation_leaves_a_table_and_a_plot(toy_ablation):
 
 
 @pytest.mark.slow
-def test_an_ablation_that_is_done_is_not_done_again(toy_ablation, capsys):
+def test_a_finished_ablation_is_not_repeated(toy_ablation, capsys):
     folder, arguments, _ = toy_ablation
     before = (folder / "base" / "seed0" / "metrics.jsonl").read_text()
     assert main(arguments) == 0

@@ -21,7 +21,7 @@ def test_a_cell_holds_mean_and_sample_deviation():
     assert cell("base", "r1").deviation == pytest.approx(math.sqrt(50))
 
 
-def test_the_base_differs_from_itself_by_nothing():
+def test_the_difference_of_the_base_to_itself_is_zero():
     assert (cell("base", "iou").difference, cell("base", "iou").difference_deviation) == (0, 0)
 
 
@@ -30,13 +30,13 @@ def test_differences_are_taken_seed_by_seed():
     assert cell("no_bbox", "r1").difference_deviation == pytest.approx(math.sqrt(2))
 
 
-def test_a_seed_that_the_base_lost_counts_for_the_mean_but_not_for_the_difference():
+def test_a_seed_missing_in_the_base_counts_for_the_mean_but_not_for_the_difference():
     result = {"base": {0: {"r1": 60.0}}, "other": {0: {"r1": 61.0}, 1: {"r1": 99.0}}}
     assert cell("other", "r1", result).mean == 80
     assert cell("other", "r1", result).difference == 1
 
 
-def test_a_config_without_any_run_has_no_numbers_and_keeps_its_column():
+def test_a_config_without_runs_has_no_values_and_keeps_its_column():
     assert cell("broken", "r1").seeds == 0
     assert math.isnan(cell("broken", "r1").mean)
     assert "| metric | base | no_bbox | broken |" in to_markdown(summarise(RESULT, "base"), "base")
@@ -47,7 +47,7 @@ def test_one_seed_has_a_mean_and_no_deviation():
     assert "| r1 | 60 |" in markdown
 
 
-def test_a_metric_that_only_some_runs_measured_is_a_row_all_the_same():
+def test_a_metric_of_some_runs_only_has_a_row():
     assert metric_names({"a": {0: {"x": 1.0}}, "b": {0: {"y": 1.0, "x": 2.0}}}) == ["x", "y"]
 
 
@@ -57,7 +57,7 @@ def test_a_row_shows_the_base_and_the_difference_of_the_others_to_it():
     assert "Finished runs: base 2, no_bbox 2, broken 0." in markdown
 
 
-def test_what_is_equal_in_all_runs_does_not_tell_them_apart():
+def test_metrics_that_are_equal_in_all_runs_do_not_vary():
     result = {"a": {0: {"r1": 1.0, "chance": 0.5}}, "b": {0: {"r1": 2.0, "chance": 0.5, "extra": 1.0}}}
     assert varying(result) == ["r1", "extra"]
 
@@ -84,7 +84,7 @@ def test_a_base_that_was_not_run_is_refused():
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
-def test_the_plot_is_a_picture_even_where_a_config_has_no_run(tmp_path, suffix, start):
+def test_the_plot_is_an_image_even_where_a_config_has_no_run(tmp_path, suffix, start):
     pytest.importorskip("matplotlib", reason="needs matplotlib")
     plot(summarise(RESULT, "base"), RESULT, "base", tmp_path / f"plot{suffix}")
     assert (tmp_path / f"plot{suffix}").read_bytes().startswith(start)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from x2vlm.benchmark.timing import comparison
+from x2vlm.benchmark.comparison import compare
 from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
@@ -10,19 +10,21 @@ from x2vlm.commands.benchmark import NAMES, main
 LEARNING_AXES = ("batch", "regions", "text", "resolution")
 
 
-def test_every_work_has_a_name_on_the_command_line():
-    from x2vlm.benchmark.works.all_works import WORKS
+def test_every_workload_has_a_name_on_the_command_line():
+    from x2vlm.benchmark.workloads.workload_cases import WORKLOADS
 
-    assert tuple(WORKS) == NAMES
+    assert tuple(WORKLOADS) == NAMES
 
 
 @pytest.mark.slow
-def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_path, monkeypatch):
-    of_a_process = comparison.memory_of  # of every row it would be two dozen processes
-    monkeypatch.setattr(comparison, "memory_of", lambda told: of_a_process(told) if "encode" in told[0] else 2**30)
-    picture = tmp_path / "new" / "table.png"
-    told = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(picture)]
-    assert main(["all", *told]) == 0
+def test_the_whole_table_ends_in_an_object_with_a_row_of_every_workload(capsys, tmp_path, monkeypatch):
+    in_process = compare.workload_peak_memory  # of every row it would be two dozen processes
+    monkeypatch.setattr(
+        compare, "workload_peak_memory", lambda case, *_: in_process(case, *_) if case.workload == "encode" else 2**30
+    )
+    plot = tmp_path / "new" / "table.png"
+    argv = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(plot)]
+    assert main(["all", *argv]) == 0
     shown = capsys.readouterr().out.splitlines()
     report = json.loads(shown[-1])
     rows = report["rows"]
@@ -34,28 +36,28 @@ def test_the_whole_table_ends_in_an_object_with_a_row_of_every_work(capsys, tmp_
     assert all(one["ratio_least"] <= one["ratio"] <= one["ratio_greatest"] for one in rows)
     for one in rows:
         assert any(line.endswith(one["name"]) for line in shown)
-        for side in ("library", "plain"):
+        for side in ("library", "reference"):
             parts = one[side].get("parts")
             assert (parts is not None) == one["work"].endswith("step")
             assert parts is None or sum(parts.values()) == pytest.approx(1)
     assert [one["library"]["precision"] for one in rows].count("bf16") == 1
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_work_in_bf16_is_told_by_name_beside_the_rates_of_both_precisions(capsys, monkeypatch):
+def test_one_workload_in_bf16_is_listed_by_name_beside_the_rates_of_both_precisions(capsys, monkeypatch):
     # The slow test starts the two processes that measure it.
-    monkeypatch.setattr("x2vlm.benchmark.timing.comparison.memory_of", lambda case: 2**30)
+    monkeypatch.setattr("x2vlm.benchmark.comparison.compare.workload_peak_memory", lambda *_: 2**30)
     assert main(["train-step", "--size", "tiny", "--repeats", "1", "--precision", "bf16", "--json"]) == 0
     *shown, last = capsys.readouterr().out.splitlines()
     (only,) = json.loads(last)["rows"]
     assert only["name"].endswith("bf16")
-    assert (only["library"]["precision"], only["plain"]["precision"]) == ("bf16", "bf16")
+    assert (only["library"]["precision"], only["reference"]["precision"]) == ("bf16", "bf16")
     assert any("GFLOP/s in fp32 and" in line and "GFLOP/s in bf16" in line for line in shown)
 
 
-def test_growth_tells_points_and_slopes_and_draws_a_plot_for_each_axis(capsys, tmp_path):
-    told = ["--works", ",".join(LEARNING_AXES), "--repeats", "1", "--json", "--picture", str(tmp_path / "new")]
-    assert main(["growth", "--size", "tiny", *told]) == 0
+def test_growth_reports_points_and_slopes_and_draws_a_plot_for_each_axis(capsys, tmp_path):
+    argv = ["--works", ",".join(LEARNING_AXES), "--repeats", "1", "--json", "--picture", str(tmp_path / "new")]
+    assert main(["growth", "--size", "tiny", *argv]) == 0
     axes = json.loads(capsys.readouterr().out.splitlines()[-1])["axes"]
     assert tuple(axes) == LEARNING_AXES
     for name, axis in axes.items():
@@ -64,9 +66,9 @@ def test_growth_tells_points_and_slopes_and_draws_a_plot_for_each_axis(capsys, t
         assert axis["slopes"].keys() == axis["points"][0]["seconds"].keys()
     assert axes["resolution"]["slopes"].keys() == {
         "library, step",
-        "plain, step",
+        "reference, step",
         "library, encoding",
-        "plain, encoding",
+        "reference, encoding",
     }
 
 
@@ -79,7 +81,7 @@ def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("argv", "complaint"),
     [
         (["encode", "--repeats", "0"], "0 is no count from 1"),
         (["data", "--precision", "bf16"], "--precision is for train-step, training, video-step, rerank"),
@@ -92,13 +94,13 @@ def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
         (["growth", "--works", "speed"], "--works: growth has no 'speed'. It has: batch, regions"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(told, complaint, capsys):
+def test_what_does_not_fit_is_refused_in_a_sentence(argv, complaint, capsys):
     with pytest.raises(SystemExit):
-        main(told)
+        main(argv)
     assert complaint in capsys.readouterr().err
 
 
-def test_a_picture_without_matplotlib_is_refused_before_anything_is_measured(monkeypatch):
+def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     monkeypatch.setattr(benchmark, "measure", None)
     with pytest.raises(ConfigError, match="pip install matplotlib"):

@@ -60,9 +60,9 @@ def test_into_the_model_of_a_config_tables_are_resized_and_the_report_is_printed
     target = tmp_path / "large.safetensors"
     argv = ["convert-checkpoint", str(published[0]), str(target), "--config", config(tmp_path, size=96)]
     assert main(argv) == 0
-    told = capsys.readouterr().out
-    assert "loaded 197 of 197 tensors" in told
-    assert "resized 3: vision_encoder.net.blocks.0.attn.relative_position_bias_table 52x4 -> 124x4" in told
+    output = capsys.readouterr().out
+    assert "loaded 197 of 197 tensors" in output
+    assert "resized 3: vision_encoder.net.blocks.0.attn.relative_position_bias_table 52x4 -> 124x4" in output
     assert read_tensors(target)["vision_encoder.net.blocks.2.attn.relative_position_bias_table"].shape == (124, 4)
 
 
@@ -75,7 +75,7 @@ def test_into_a_folder_that_from_pretrained_reads(published, tmp_path, capsys):
     assert json.loads((folder / "config.json").read_text())["model"]["vision_encoder"]["image_size"] == 64
 
 
-def test_what_does_not_fit_is_told_and_nothing_is_written(published, tmp_path, capsys):
+def test_what_does_not_fit_is_reported_and_nothing_is_written(published, tmp_path, capsys):
     objectives = 'classification=dict(type="Classification", num_classes=3)'
     target = tmp_path / "x.pth"
     argv = ["convert-checkpoint", str(published[0]), str(target), "--config", config(tmp_path, objectives=objectives)]
@@ -89,7 +89,7 @@ def test_a_folder_needs_a_config(published, tmp_path, capsys):
     assert "give it with --config CONFIG" in capsys.readouterr().err
 
 
-def test_a_file_of_something_else_is_told(tmp_path, capsys):
+def test_a_file_of_something_else_is_reported(tmp_path, capsys):
     torch.save({"foo.bar": torch.zeros(1)}, tmp_path / "x.th")
     assert main(["convert-checkpoint", str(tmp_path / "x.th"), str(tmp_path / "y.th")]) == 2
     assert "the names are of no published class: foo.bar" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from x2vlm.commands.flops import main
 CONFIG = "configs/demo/toy_pretrain.py"
 
 
-def test_parts_are_told_with_parameters_and_multiply_adds(root, capsys):
+def test_parts_are_reported_with_parameters_and_multiply_adds(root, capsys):
     assert main([str(root / CONFIG), "--pairs", "4", "--images", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"vision_encoder", "text_encoder", "fusion_encoder", "objectives.mlm"} <= report["multiply_adds"].keys()
@@ -13,5 +13,5 @@ def test_parts_are_told_with_parameters_and_multiply_adds(root, capsys):
     assert report["amount"] == {"pairs": 4, "images": 2, "tokens": 12, "masks": 6}
     assert main([str(root / CONFIG)]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert "1 texts of 12 tokens with 1 pictures" in table[0]
+    assert "1 texts of 12 tokens with 1 images" in table[0]
     assert table[-1].strip().startswith("all")

@@ -48,7 +48,7 @@ def test_all_that_can_be_used_is_packed_and_the_rest_named(source, tmp_path, cap
         *("shard-00002.jsonl", "shard-00002.tar", "shard.bad", "shard.json"),
     ]
     bad = [json.loads(line) for line in (out / "shard.bad").read_text().splitlines()]
-    assert [one["where"] for one in bad] == ["train.jsonl:3", "train.jsonl:8"]
+    assert [entry["where"] for entry in bad] == ["train.jsonl:3", "train.jsonl:8"]
     assert "8 records in 3 shards" in capsys.readouterr().out
 
 
@@ -126,9 +126,9 @@ def test_parts_together_are_the_whole(source, tmp_path):
 
 def test_too_many_bad_records_stop_it_with_their_names(source, tmp_path, capsys):
     assert main([str(source), str(tmp_path / "out"), "--max-bad", "0.1"]) == 1
-    told = capsys.readouterr().err
-    assert "2 of the 10 records read cannot be used" in told
-    assert "train.jsonl:8: broken JSON" in told
+    reported = capsys.readouterr().err
+    assert "2 of the 10 records read cannot be used" in reported
+    assert "train.jsonl:8: broken JSON" in reported
     assert not list((tmp_path / "out").glob("shard-*"))
 
 

@@ -8,7 +8,7 @@ from x2vlm.building import ConfigError
 from x2vlm.cli import main
 from x2vlm.commands.parameters import empty_model, parameters_by_part
 from x2vlm.config import load_config
-from x2vlm.weights.published_names import from_published
+from x2vlm.weights.published_state import from_published
 
 PRETRAINING = {
     "x2vlm_base_4m": "XVLM_base_4m_pretraining",
@@ -89,12 +89,12 @@ def test_x_fm_has_the_published_parameters_but_for_those_nothing_reads(root, pub
     assert named == shapes_of(published, "XFM_base_4m_pretraining")
 
 
-def test_the_command_tells_totals_and_parts(capsys, root):
+def test_the_command_prints_totals_and_parts(capsys, root):
     assert main(["parameters", str(root / "configs" / "pretrain" / "x2vlm_base_4m.py")]) == 0
-    told = capsys.readouterr().out
-    assert "x2vlm_base_4m.py: 254,758,401 (" in told
-    assert "vision_encoder 85,761,984" in told
-    assert "objectives.itm 1,187,330" in told
+    output = capsys.readouterr().out
+    assert "x2vlm_base_4m.py: 254,758,401 (" in output
+    assert "vision_encoder 85,761,984" in output
+    assert "objectives.itm 1,187,330" in output
 
 
 def test_the_command_lists_names(capsys, root):
@@ -102,6 +102,6 @@ def test_the_command_lists_names(capsys, root):
     assert "temperature a number\n" in capsys.readouterr().out
 
 
-def test_a_text_encoder_of_unknown_size_is_told():
+def test_a_text_encoder_of_unknown_size_is_reported():
     with pytest.raises(ConfigError, match=r"model\.text_encoder\.path: 'nowhere' is neither a folder nor one of"):
         empty_model(dict(model=dict(type="X2VLM", text_encoder=dict(type="HFTextEncoder", path="nowhere"))))

@@ -1,4 +1,4 @@
-"""The soak test tells any difference, and a killed toy training ends like an undisturbed one."""
+"""The soak test detects any difference, and a killed toy training ends like an undisturbed one."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tests.engine.tiny_parts import tiny_config
 from x2vlm.commands.soak import differences, main
 
 
-def test_any_bit_that_differs_is_named_with_its_place():
+def test_any_bit_that_differs_is_named_with_its_path():
     ours = {"state_dict": {"w": torch.tensor([1.0, 2.0])}, "groups": [{"lr": 0.1}, {"lr": 0.2}], "draws": 3}
     same = {"state_dict": {"w": torch.tensor([1.0, 2.0])}, "groups": [{"lr": 0.1}, {"lr": 0.2}], "draws": 3}
     assert list(differences(ours, same)) == []

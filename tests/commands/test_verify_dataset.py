@@ -79,7 +79,7 @@ def test_a_share_of_bad_records_can_be_in_order(folder, share, status):
         (["{folder}/train.jsonl", "--stream", "image"], "is no config"),
     ],
 )
-def test_what_names_no_data_is_told_and_ends_with_2(words, sentence, config, folder, capsys):
+def test_what_names_no_data_is_reported_and_ends_with_2(words, sentence, config, folder, capsys):
     (folder / "empty").mkdir()
     assert run("verify-dataset", [word.format(config=config, folder=folder) for word in words]) == 2
     assert sentence in capsys.readouterr().err

@@ -44,15 +44,15 @@ Case = Callable[[Path, random.Random, int, Stock], Callable[[], Adapter]]
 """Writes so many records into a folder; gives what opens them."""
 
 
-def images(*picks: Any, region: bool = False) -> list[Any]:
+def images(*steps: Any, region: bool = False) -> list[Any]:
     """A pipeline for images."""
     cut = [] if region else [RandomResizedCrop(16)]
-    return [LoadImage(max_pixels=2**22), *picks, *cut, Resize(16), Flip(), PackSample()]
+    return [LoadImage(max_pixels=2**22), *steps, *cut, Resize(16), Flip(), PackSample()]
 
 
-def frames(*picks: Any) -> list[Any]:
+def frames(*steps: Any) -> list[Any]:
     """A pipeline for clips."""
-    return [SampleFrames(2), *picks, Resize(16), PackSample()]
+    return [SampleFrames(2), *steps, Resize(16), PackSample()]
 
 
 def folder_of_images(folder: Path, rng: random.Random, count: int, stock: Stock, good: float = 0.5) -> list[str]:
@@ -99,8 +99,8 @@ def captions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Call
     names = folder_of_images(folder, rng, max(1, count // 4), stock)
     shown = [{"image": name} for name in names]
     shown += [{"binary": base64.b64encode(hostile.image(rng, stock.images)).decode()} for _ in names]
-    said = ("a red cat", ["a dog", "two dogs"], {"en": "a cat", "de": ["eine Katze"]})
-    trees = [{**rng.choice(shown), "caption": rng.choice(said), "image_id": i} for i in range(count)]
+    captions = ("a red cat", ["a dog", "two dogs"], {"en": "a cat", "de": ["eine Katze"]})
+    trees = [{**rng.choice(shown), "caption": rng.choice(captions), "image_id": i} for i in range(count)]
     file = lines(folder / "a.jsonl", rng, trees)
     return lambda: JsonLines(file, folder / "images", pipeline=images(PickCaption()))
 
@@ -110,8 +110,8 @@ def regions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Calla
     names = folder_of_images(folder, rng, 4, stock, good=1)
     trees = [{"image": rng.choice(names), "caption": "a cat", "elems": elements(rng)} for _ in range(count)]
     file = lines(folder / "a.jsonl", rng, trees, bytes_too=0.1)
-    picks = rng.choice((PickRegions(), PickPhrases()))
-    return lambda: JsonLines(file, folder / "images", pipeline=images(picks, region=True))
+    steps = rng.choice((PickRegions(), PickPhrases()))
+    return lambda: JsonLines(file, folder / "images", pipeline=images(steps, region=True))
 
 
 def questions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
@@ -125,8 +125,8 @@ def questions(folder: Path, rng: random.Random, count: int, stock: Stock) -> Cal
     file = lines(folder / "a.jsonl", rng, trees)
     if rng.random() < 0.3:
         file.write_bytes(b"[" + b",".join(file.read_bytes().split(b"\n")) + b"]")
-    picks = [PickQuestion(), PickAnswers(), PickLabel(("False", "True"))]
-    return lambda: JsonLines(file, folder / "images", pipeline=images(*picks))
+    steps = [PickQuestion(), PickAnswers(), PickLabel(("False", "True"))]
+    return lambda: JsonLines(file, folder / "images", pipeline=images(*steps))
 
 
 def videos(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
@@ -167,10 +167,11 @@ def coco(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
     boxes = [
         {"id": n, "image_id": n % count, "category_id": 1, "bbox": [2, 2, 9, 9], "iscrowd": 0} for n in range(2 * count)
     ]
-    said = [{"id": n, "image_id": n % count, "caption": "a red cat"} for n in range(count)]
+    captions = [{"id": n, "image_id": n % count, "caption": "a red cat"} for n in range(count)]
     kinds = [{"id": 1, "name": "cat"}]
     harmed = [
-        [hostile.mutated(one, rng) if rng.random() < 0.15 else one for one in few] for few in (shown, boxes, said)
+        [hostile.mutated(item, rng) if rng.random() < 0.15 else item for item in few]
+        for few in (shown, boxes, captions)
     ]
     files = {
         "instances.json": {"images": harmed[0], "annotations": harmed[1], "categories": kinds},
@@ -181,9 +182,9 @@ def coco(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
         tree = hostile.mutated(tree, rng) if spoilt < 0.1 else tree
         data = hostile.as_line(tree)
         (folder / name).write_bytes(hostile.damaged(data, rng) if 0.1 < spoilt < 0.2 else data)
-    picks = images(PickCaption()) if rng.random() < 0.5 else images(PickRegions(), region=True)
+    steps = images(PickCaption()) if rng.random() < 0.5 else images(PickRegions(), region=True)
     files = dict(captions_file=folder / "captions.json", instances_file=folder / "instances.json")
-    return lambda: Coco(folder / "images", **files, pipeline=picks)
+    return lambda: Coco(folder / "images", **files, pipeline=steps)
 
 
 def image_folder(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
@@ -215,15 +216,15 @@ def nlvr(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable
 def shards(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """TarShards: an index with captions, phrases and boxes beside a tar file."""
     shown = [hostile.image(rng, stock.images) if rng.random() < 0.4 else rng.choice(stock.images) for _ in range(count)]
-    members = [(f"{i}.jpg", one) for i, one in enumerate(shown)]
+    members = [(f"{i}.jpg", item) for i, item in enumerate(shown)]
     entities = {"1": {"boxes": [[2, 3, 6, 7], [9, 9, 5, 5]], "types": ["people"]}}
-    said = {"captions": ["a child"], "phrases": [{"text": "A child", "ent": "1"}], "entities": entities}
-    trees = [{"key": str(i), "shard": "a.tar", "member": name, **said} for i, (name, _) in enumerate(members)]
+    captions = {"captions": ["a child"], "phrases": [{"text": "A child", "ent": "1"}], "entities": entities}
+    trees = [{"key": str(i), "shard": "a.tar", "member": name, **captions} for i, (name, _) in enumerate(members)]
     (folder / "a.tar").write_bytes(hostile.tar(members, rng))
     file = lines(folder / "a.jsonl", rng, trees, harm=0.5)
-    picks = images(PickCaption()) if rng.random() < 0.5 else images(PickPhrases(), region=True)
+    steps = images(PickCaption()) if rng.random() < 0.5 else images(PickPhrases(), region=True)
     multi = rng.choice(("union", "each", "first", "skip"))
-    return lambda: TarShards(file, multi_box=multi, unique_phrases=rng.random() < 0.5, pipeline=picks)
+    return lambda: TarShards(file, multi_box=multi, unique_phrases=rng.random() < 0.5, pipeline=steps)
 
 
 def packed(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
@@ -263,15 +264,15 @@ def webdataset(folder: Path, rng: random.Random, count: int, stock: Stock) -> Ca
     for i in range(count):
         shown = rng.choice(stock.images) if rng.random() < 0.6 else hostile.image(rng, stock.images)
         members.append((f"{i}.jpg", shown))
-        said = rng.choice((b"a cat", b"\xff\xfe", "\ud800".encode("utf-8", "surrogatepass"), b"", b"a\0b"))
-        members.append((f"{i}.txt", said if rng.random() < 0.4 else b"a cat"))
+        text = rng.choice((b"a cat", b"\xff\xfe", "\ud800".encode("utf-8", "surrogatepass"), b"", b"a\0b"))
+        members.append((f"{i}.txt", text if rng.random() < 0.4 else b"a cat"))
         tree = {"elems": elements(rng)}
         tree = hostile.as_line(hostile.mutated(tree, rng) if rng.random() < 0.6 else tree)
         members.append((f"{i}.json", hostile.damaged(tree, rng) if rng.random() < 0.3 else tree))
     (folder / "a.tar").write_bytes(hostile.tar(members, rng))
     elems = "json.elems" if rng.random() < 0.5 else None
-    picks = images(PickRegions(), region=True) if elems else images(PickCaption())
-    return lambda: WebDataset(folder / "a.tar", elems=elems, pipeline=picks)
+    steps = images(PickRegions(), region=True) if elems else images(PickCaption())
+    return lambda: WebDataset(folder / "a.tar", elems=elems, pipeline=steps)
 
 
 def video_folder(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
@@ -290,7 +291,7 @@ def video_folder(folder: Path, rng: random.Random, count: int, stock: Stock) -> 
     if kind == "jsonl":
         lines(folder / "c.jsonl", rng, trees, harm=0.3)
     elif kind == "json":
-        tree = {one["file"]: one["caption"] for one in trees}
+        tree = {item["file"]: item["caption"] for item in trees}
         (folder / "c.json").write_bytes(hostile.as_line(hostile.mutated(tree, rng)))
     else:
         rows = [f"{name},{str(hostile.value(rng))[:100_000]!r}" for name in names]
@@ -330,7 +331,7 @@ def concat(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callab
     for name, case in (("one", captions), ("two", regions)):
         (folder / name).mkdir()
         opened.append(case(folder / name, rng, count // 2, stock))
-    return lambda: Concat([one() for one in opened], times=(1, 2))
+    return lambda: Concat([item() for item in opened], times=(1, 2))
 
 
 def toy_world(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:

@@ -141,8 +141,8 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
         elif act == 5:
             work[start:stop] = rng.choice((b"\0", b"\xff")) * (stop - start)
         else:
-            for place in range(start, stop, rng.choice((1, 3))):
-                work[place] ^= 1 << rng.randrange(8)
+            for position in range(start, stop, rng.choice((1, 3))):
+                work[position] ^= 1 << rng.randrange(8)
     return bytes(work)
 
 
@@ -175,7 +175,7 @@ def images() -> list[bytes]:
         _saved("RGB", "JPEG", progressive=True),
         _saved("P", "PNG", transparency=b"\x00\x80"),
         _saved("P", "GIF", save_all=True, append_images=more),
-        _saved("RGB", "WEBP", save_all=True, append_images=[one.convert("RGB") for one in more]),
+        _saved("RGB", "WEBP", save_all=True, append_images=[entry.convert("RGB") for entry in more]),
         _saved("RGB", "TIFF", compression="tiff_lzw"),
         _saved("CMYK", "TIFF"),
     ]
@@ -244,7 +244,7 @@ def tar(members: list[tuple[str, bytes]], rng: random.Random) -> bytes:
             info, evil = tarfile.TarInfo(name), rng.random() < 0.2
             info.size = len(data)
             if evil and act == 0:
-                info.name = rng.choice([one for one in NAMES if one.isprintable() and "\ud800" not in one])
+                info.name = rng.choice([entry for entry in NAMES if entry.isprintable() and "\ud800" not in entry])
             elif evil and act == 1:
                 info.type, info.linkname, info.size = rng.choice(_KINDS), rng.choice(("/etc/hostname", name)), 0
             elif evil and act == 2 and out.format == tarfile.PAX_FORMAT:

@@ -43,13 +43,13 @@ def test_the_share_is_judged_per_stream():
 
 
 def test_the_log_names_few_bad_records_one_by_one(monkeypatch):
-    said = []
-    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda text, **_: said.append(text))
+    messages = []
+    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda text, **_: messages.append(text))
     log = BadRecordLog(max_fraction=1.0)
     bad = [BadRecord(f"a:{n}", "torn") for n in range(100)]
     log.note("image", Batch(torch.zeros(1, 1), torch.ones(1, 1), bad=bad, drawn=100))
-    assert len(said) == 5 + 4  # the first five, then 8, 16, 32, 64
-    assert "stream 'image': bad record 64: a:63: torn" in said[-1]
+    assert len(messages) == 5 + 4  # the first five, then 8, 16, 32, 64
+    assert "stream 'image': bad record 64: a:63: torn" in messages[-1]
 
 
 def test_a_bad_record_log_goes_on_where_it_was(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
-from x2vlm.data import streams as streams_module
+from x2vlm.data import loader as loader_module
 from x2vlm.data.loader import EvaluationLoader, make_loader
 from x2vlm.data.sampler import StreamSampler
 
@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def first(sampler: StreamSampler, count: int) -> list[tuple[int, int]]:
-    places = iter(sampler)
-    return [next(places) for _ in range(count)]
+    positions = iter(sampler)
+    return [next(positions) for _ in range(count)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -33,13 +33,13 @@ def test_an_evaluation_reads_every_record_once_in_order_and_counts_bad_ones(work
 
 
 def test_an_evaluation_is_shared_by_the_processes(monkeypatch):
-    seen = []
+    results = []
     for rank in range(3):
-        monkeypatch.setattr(streams_module, "rank", lambda rank=rank: rank)
-        monkeypatch.setattr(streams_module, "world_size", lambda: 3)
+        monkeypatch.setattr(loader_module, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(loader_module, "world_size", lambda: 3)
         loader = EvaluationLoader("held_out", TinyTexts(4), TinyCollate(), 2)
-        seen.append([where for batch in loader for where in batch.where])
-    assert seen == [["tiny.jsonl:0", "tiny.jsonl:3"], ["tiny.jsonl:1"], ["tiny.jsonl:2"]]
+        results.append([where for batch in loader for where in batch.where])
+    assert results == [["tiny.jsonl:0", "tiny.jsonl:3"], ["tiny.jsonl:1"], ["tiny.jsonl:2"]]
 
 
 class Threads(Dataset):
@@ -80,7 +80,7 @@ class Processes(TinyTexts):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_workers_of_an_evaluation_are_kept_if_asked_to(kept):
+def test_the_workers_of_an_evaluation_are_kept_if_requested(kept):
     loader = EvaluationLoader(
         "held_out", Processes(4), TinyCollate(), 2, num_workers=1, persistent_workers=kept, seed=5
     )

@@ -63,16 +63,16 @@ def test_retrieval_for_training(made):
         {"image": "a.png", "caption": "A dog.", "image_id": "coco_9"},
         {"image": "a.png", "caption": "red", "image_id": "coco_9"},
     ]
-    found = batch(
+    actual = batch(
         made("coco_train.json", rows, pipeline=[LOAD, dict(type="PickCaption", max_words=30), PACK]), max_tokens=None
     )
-    assert found.texts == ["a dog", "red"] and found.ids[0] == found.ids[1]
+    assert actual.texts == ["a dog", "red"] and actual.ids[0] == actual.ids[1]
 
 
 def test_retrieval_for_evaluation(made):
     rows = [{"image": name, "caption": ["a", "red", "dog"]} for name in ("a.png", "b.png")]
-    found = batch(made("coco_test.json", rows, pipeline=[LOAD, dict(type="AllCaptions"), PACK]))
-    assert found.owner.tolist() == [0, 0, 0, 1, 1, 1] and len(set(found.ids.tolist())) == 2
+    actual = batch(made("coco_test.json", rows, pipeline=[LOAD, dict(type="AllCaptions"), PACK]))
+    assert actual.owner.tolist() == [0, 0, 0, 1, 1, 1] and len(set(actual.ids.tolist())) == 2
 
 
 def test_retrieval_in_several_languages(made):
@@ -105,11 +105,11 @@ def test_vqa_joins_its_own_questions_with_those_of_visual_genome(made, root):
         dict(type="JsonLines", ann_file=name, image_root=".", keys=dict(extras=("question_id",)), pipeline=steps)
         for name, steps in parts
     ]
-    found = batch(build(DATASETS, with_data_root(dict(type="Concat", datasets=sets), str(root))))
-    assert found.texts == ["what s it", "who"]
-    assert found.answer_owner.tolist() == [0, 0, 1]
-    torch.testing.assert_close(found.answer_weights, torch.tensor([0.9, 0.1, 0.5]))
-    assert [one["question_id"] for one in found.extras] == [5, 6] and len(found.extras[0]["answers"]) == 10
+    actual = batch(build(DATASETS, with_data_root(dict(type="Concat", datasets=sets), str(root))))
+    assert actual.texts == ["what s it", "who"]
+    assert actual.answer_owner.tolist() == [0, 0, 1]
+    torch.testing.assert_close(actual.answer_weights, torch.tensor([0.9, 0.1, 0.5]))
+    assert [entry["question_id"] for entry in actual.extras] == [5, 6] and len(actual.extras[0]["answers"]) == 10
 
 
 def test_vqa_for_the_server_has_no_answers(made):
@@ -153,9 +153,9 @@ def test_vqa_as_classification(made, root):
 )
 def test_a_sentence_about_two_images(made, row, keys):
     steps = [LOAD, CAPTION, dict(type="PickLabel", classes=["False", "True"]), SMALL, PACK]
-    found = batch(made("nlvr2.json", [row], keys=keys, pipeline=steps))
-    assert found.pixels.shape == (2, 3, 4, 4) and found.text_owner.tolist() == [0, 0]
-    assert found.labels.tolist() == [1] and found.texts == ["a dog"]
+    actual = batch(made("nlvr2.json", [row], keys=keys, pipeline=steps))
+    assert actual.pixels.shape == (2, 3, 4, 4) and actual.text_owner.tolist() == [0, 0]
+    assert actual.labels.tolist() == [1] and actual.texts == ["a dog"]
 
 
 def test_captions_in_the_karpathy_split(made):
@@ -167,11 +167,11 @@ def test_captions_in_the_karpathy_split(made):
 def test_expressions_with_one_box_each(made):
     rows = [{"image": "a.png", "text": "left dog", "bbox": [2, 1, 4, 4], "ref_id": 77, "height": 8, "width": 10}]
     keys = dict(caption="text", bb="bbox", extras=("ref_id", "height", "width"))
-    found = batch(
+    actual = batch(
         made("refcoco+_val.json", rows, keys=keys, kind="region", pipeline=[LOAD, dict(type="PickPhrases"), PACK])
     )
-    assert found.texts == ["left dog"] and found.has_box.tolist() == [True] and found.extras[0]["ref_id"] == 77
-    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.2, 0.125, 0.6, 0.625]]))
+    assert actual.texts == ["left dog"] and actual.has_box.tolist() == [True] and actual.extras[0]["ref_id"] == 77
+    torch.testing.assert_close(actual.boxes_xyxy, torch.tensor([[0.2, 0.125, 0.6, 0.625]]))
     data = made(
         "t.json",
         rows,
@@ -192,8 +192,8 @@ FRAMES = dict(type="SampleFrames", num_frames=2, training=False)
 @pytest.mark.usefixtures("clip")
 def test_videos_with_captions(made):
     rows = [{"video": "video7.mp4", "caption": ["a dog", "red"]}]
-    found = batch(made("msrvtt_test.jsonl", lines(*rows), pipeline=[FRAMES, dict(type="AllCaptions"), PACK]))
-    assert found.pixels.shape[:2] == (1, 2) and found.owner.tolist() == [0, 0]
+    actual = batch(made("msrvtt_test.jsonl", lines(*rows), pipeline=[FRAMES, dict(type="AllCaptions"), PACK]))
+    assert actual.pixels.shape[:2] == (1, 2) and actual.owner.tolist() == [0, 0]
 
 
 @pytest.mark.usefixtures("clip")
@@ -222,8 +222,8 @@ def test_videos_with_captions(made):
 def test_videos_with_questions(made, root, name, content, cfg):
     (root / "map.json").write_text('{"7": "video7"}')
     steps = [FRAMES, dict(type="PickQuestion"), dict(type="AnswerLabel", classes=["cat", "dog"]), PACK]
-    found = batch(made(name, content, pipeline=steps, **cfg))
-    assert found.labels.tolist() == [1] and found.texts == ["who"] and found.pixels.shape[:2] == (1, 2)
+    actual = batch(made(name, content, pipeline=steps, **cfg))
+    assert actual.labels.tolist() == [1] and actual.texts == ["who"] and actual.pixels.shape[:2] == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_videos_with_questions(made, root, name, content, cfg):
 )
 def test_entailment_by_an_image(made, row, options):
     steps = [LOAD, CAPTION, dict(type="PickLabel", classes=["entailment", "neutral", "contradiction"]), PACK]
-    found = batch(made("ve.jsonl", lines(row), pipeline=steps, **options))
-    assert found.labels.tolist() == [1] and found.texts == ["a dog"]
+    actual = batch(made("ve.jsonl", lines(row), pipeline=steps, **options))
+    assert actual.labels.tolist() == [1] and actual.texts == ["a dog"]
 
 
 @pytest.mark.parametrize(
@@ -269,8 +269,8 @@ def test_entailment_by_an_image(made, row, options):
 def test_glue(made, name, content, columns, steps, text, label):
     steps = [dict(type="PickText", clean=False), dict(type="PickLabel", **steps), PACK]
     options = dict(type="Table", columns=columns, header=name != "CoLA.tsv", pipeline=steps)
-    found = batch(made(name, content, **options))
-    assert found.texts == [text] and found.labels.tolist() == [label] and found.pixels is None
+    actual = batch(made(name, content, **options))
+    assert actual.texts == [text] and actual.labels.tolist() == [label] and actual.pixels is None
 
 
 def test_winoground(made):
@@ -291,9 +291,9 @@ def test_winoground(made):
     data = made(
         "examples.jsonl", lines(row, row), image_root="images", file_pattern="{}.png", keys=keys, pipeline=steps
     )
-    found = batch(data)
-    assert found.texts == ["a dog", "dog a"] * 2
-    assert found.text_owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and found.owner.tolist() == [0, 1, 0, 1, 2, 3, 2, 3]
+    actual = batch(data)
+    assert actual.texts == ["a dog", "dog a"] * 2
+    assert actual.text_owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and actual.owner.tolist() == [0, 1, 0, 1, 2, 3, 2, 3]
 
 
 def test_attributes_of_boxes(made):
@@ -304,12 +304,12 @@ def test_attributes_of_boxes(made):
         "annotations": [{"id": 1, "image_id": 4, "category_id": 1, "bbox": [0, 0, 5, 4], "att_vec": [1, -1]}],
     }
     steps = [LOAD, dict(type="PickPhrases"), PACK]
-    found = batch(made("ovad2000.json", content, option="instances_file", type="Coco", pipeline=steps))
-    assert found.texts == ["dog"] and found.extras[0]["attributes"] == [[1, -1]]
-    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0, 0, 0.5, 0.5]]))
+    actual = batch(made("ovad2000.json", content, option="instances_file", type="Coco", pipeline=steps))
+    assert actual.texts == ["dog"] and actual.extras[0]["attributes"] == [[1, -1]]
+    torch.testing.assert_close(actual.boxes_xyxy, torch.tensor([[0, 0, 0.5, 0.5]]))
 
 
 def test_a_class_of_an_image_in_a_file(made):
     data = made("cls.json", [{"image": "a.png", "label": 3}], pipeline=[LOAD, dict(type="PickLabel"), PACK])
-    found = batch(data)
-    assert found.text_ids is None and found.labels.tolist() == [3] and found.pixels.shape == (1, 3, 8, 10)
+    actual = batch(data)
+    assert actual.text_ids is None and actual.labels.tolist() == [3] and actual.pixels.shape == (1, 3, 8, 10)

@@ -11,8 +11,8 @@ from x2vlm.data.sampler import StreamSampler, derive_seed, seeded, shuffled
 
 
 def first(sampler: StreamSampler, count: int) -> list[tuple[int, int]]:
-    places = iter(sampler)
-    return [next(places) for _ in range(count)]
+    positions = iter(sampler)
+    return [next(positions) for _ in range(count)]
 
 
 @given(size=st.integers(1, 300), key=st.integers(0, 2**63 - 1))
@@ -43,7 +43,7 @@ def test_a_stream_can_start_anywhere_at_once(start):
 
 def test_processes_take_turns():
     parts = [first(StreamSampler(9, 0, "s", rank=rank, world_size=3), 4) for rank in range(3)]
-    together = [place for turn in zip(*parts, strict=True) for place in turn]
+    together = [draw for turn in zip(*parts, strict=True) for draw in turn]
     assert together == first(StreamSampler(9, 0, "s"), 12)
 
 

@@ -63,7 +63,7 @@ def test_another_record_takes_the_place_of_a_bad_one_always_the_same():
     assert len({dataset[4, draw].sample.where for draw in range(20)}) > 3  # not the neighbour each time
 
 
-def test_a_batch_tells_of_the_bad_records_on_its_way():
+def test_a_batch_has_the_bad_records_that_were_met_for_it():
     batches = take(tiny_stream(bad=[0, 1, 2]), 5)  # one pass: each record is drawn once
     met = {record.where for batch in batches for record in batch.bad}
     assert met == {"tiny.jsonl:0", "tiny.jsonl:1", "tiny.jsonl:2"}
@@ -111,29 +111,29 @@ def test_nothing_of_a_stream_of_weight_0_is_built():
         ),
     ],
 )
-def test_a_mistake_in_a_stream_is_told_with_its_place(change, message):
+def test_a_mistake_in_a_stream_is_reported_with_its_place(change, message):
     cfg = dict(dataset=dict(type="TinyTexts"), collate=dict(type="TinyCollate"), batch_size=2)
     with pytest.raises(ConfigError, match=message):
         build_streams(dict(image=cfg | change))
 
 
-def test_a_mistake_in_an_evaluation_is_told_with_its_place():
+def test_a_mistake_in_an_evaluation_is_reported_with_its_place():
     cfg = dict(dataset=dict(type="TinyTexts"), collate=dict(type="TinyCollate"), batch_size=2, wieght=1)
     with pytest.raises(ConfigError, match=r"evaluations\.held_out: .*'wieght'"):
         build_evaluation_loader("held_out", cfg)
 
 
 class Waiting(TinyTexts):
-    """Texts that nobody gets before they are let go; counts those that were asked for."""
+    """Texts that are not returned before they are released; counts those that were requested."""
 
     def __init__(self, size):
         super().__init__(size)
-        self.let_go, self.asked = multiprocessing.Event(), multiprocessing.Value("i", 0)
+        self.released, self.requests = multiprocessing.Event(), multiprocessing.Value("i", 0)
 
     def __getitem__(self, index):
-        with self.asked.get_lock():
-            self.asked.value += 1
-        assert self.let_go.wait(60)
+        with self.requests.get_lock():
+            self.requests.value += 1
+        assert self.released.wait(60)
         return super().__getitem__(index)
 
 
@@ -141,15 +141,15 @@ def test_a_slow_stream_holds_up_no_other_and_both_are_read_ahead_of_the_model():
     texts, ready = Waiting(10), Waiting(10)
     slow = Stream("slow", texts, TinyCollate(), 2, num_workers=2)
     quick = Stream("quick", ready, TinyCollate(), 1, num_workers=2)
-    ready.let_go.set()
+    ready.released.set()
     for stream in (slow, quick):
         stream.start(seed=0)
     for _ in range(3):
         next(quick)  # while no record of the other comes
-    texts.let_go.set()
+    texts.released.set()
     next(slow)
     end = time.monotonic() + 60
-    while texts.asked.value < 4 or ready.asked.value < 4:  # more than the batches that were taken
+    while texts.requests.value < 4 or ready.requests.value < 4:  # more than the batches that were taken
         assert time.monotonic() < end, "nothing is read ahead"
         time.sleep(0.01)
     for stream in (slow, quick):
@@ -170,7 +170,7 @@ class Counted(TinyTexts):
 
 
 @pytest.mark.parametrize("factor", [1, 5])
-def test_a_worker_has_as_many_batches_ready_as_it_is_told(factor):
+def test_a_worker_has_as_many_batches_ready_as_configured(factor):
     dataset = Counted(100)
     stream = Stream("tiny", dataset, TinyCollate(), 2, num_workers=1, prefetch_factor=factor)
     stream.start(0)
@@ -185,7 +185,7 @@ def test_a_worker_has_as_many_batches_ready_as_it_is_told(factor):
 
 def test_a_stream_is_the_same_whatever_is_ready():
     batches = [take(tiny_stream(num_workers=2, prefetch_factor=factor), 6) for factor in (1, 4)]
-    assert all(torch.equal(one.text_ids, other.text_ids) for one, other in zip(*batches, strict=True))
+    assert all(torch.equal(entry.text_ids, other.text_ids) for entry, other in zip(*batches, strict=True))
 
 
 def test_no_batch_ready_is_refused():

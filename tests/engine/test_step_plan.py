@@ -1,4 +1,4 @@
-"""Steps that differ from each other: turns, objectives that are given up, several updates."""
+"""Steps that differ from each other: turns, objectives that end early, several updates."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_turns_come_as_often_as_their_shares_say():
     assert clean == pytest.approx(0.15, abs=0.02)
 
 
-def test_turns_follow_from_the_seed_and_the_iteration_alone():
+def test_turns_follow_from_the_seed_and_the_iteration_only():
     first, second = StepPlan(STREAMS, turns=TURNS), StepPlan(STREAMS, turns=TURNS)
     drawn = [first.turn(0, n) for n in range(100)]
     assert [second.turn(0, n) for n in reversed(range(100))] == drawn[::-1]
@@ -65,12 +65,12 @@ def test_weights_of_objectives_stay_with_them():
 
 
 def test_streams_that_are_switched_off_may_be_named():
-    without_regions = {name: known for name, known in STREAMS.items() if name != "region"}
+    without_regions = {name: objectives for name, objectives in STREAMS.items() if name != "region"}
     plan = StepPlan(
         without_regions,
         turns=TURNS,
         updates=(("region",), ("image", "image_clean")),
-        absent=("region",),
+        switched_off=("region",),
     )
     assert all("region" not in update for n in range(20) for update in plan.at(0, n))
 

@@ -1,8 +1,6 @@
 """The mixed step: one update from all streams; and evaluations by name."""
 
 import copy
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,39 +8,14 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from tests.engine.recorder import json_lines, trained
 from tests.engine.tiny_parts import TinyModel
 from x2vlm.building import ConfigError
-from x2vlm.data.batch import Batch
 from x2vlm.engine import build_runner
-from x2vlm.engine.total_loss import NotFiniteError, bad_losses, sum_of_losses
+from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.total_loss import sum_of_losses
 from x2vlm.engine.train_loop import in_order_of_backward
 from x2vlm.registry import MODELS
-
-
-class Recorder(Hook):
-    """Keeps what each step gave."""
-
-    def __init__(self):
-        self.steps, self.events = [], []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.steps.append((data_batch, outputs))
-        self.events.append("step")
-
-    def after_val_epoch(self, runner, metrics=None):
-        self.events.append("val")
-
-
-def trained(cfg):
-    runner = build_runner(cfg)
-    recorder = Recorder()
-    runner.register_hook(recorder)
-    runner.train()
-    return runner, recorder
-
-
-def json_lines(cfg, name):
-    return [json.loads(line) for line in Path(cfg["work_dir"], name).read_text().splitlines()]
 
 
 def test_a_step_is_one_update_of_the_weighted_sum_of_all_streams(config):
@@ -250,35 +223,6 @@ def test_mixed_precision_trains(config, precision):
     assert not torch.equal(runner.model.vision_proj.weight, TinyModel().vision_proj.weight)
 
 
-def test_evaluations_run_at_their_interval_and_at_the_end(config):
-    _, recorder = trained(config(max_iters=5, train_cfg=dict(type="MixedTrainLoop", max_iters=5, val_interval=2)))
-    assert recorder.events == ["step", "step", "val", "step", "step", "val", "step", "val"]
-
-
-def test_without_an_interval_there_is_one_evaluation_at_the_end(config):
-    _, recorder = trained(config(max_iters=3))
-    assert recorder.events == ["step", "step", "step", "val"]
-
-
-def test_an_evaluation_is_quiet_and_training_goes_on_as_training(config):
-    cfg = config(max_iters=2, train_cfg=dict(type="MixedTrainLoop", max_iters=2, val_interval=1))
-    runner, _ = trained(cfg)
-    metrics = json_lines(cfg, "metrics.jsonl")
-    assert [line["iter"] for line in metrics] == [1, 2]
-    assert metrics[0]["metrics"]["held_out/quiet"] == 1.0
-    assert metrics[0]["metrics"]["held_out/batches"] == 3
-    # 2 streams, 3 batches of evaluation, 2 streams, 3 batches
-    assert [training for _, training in runner.model.calls] == [True] * 2 + [False] * 3 + [True] * 2 + [False] * 3
-
-
-def test_evaluating_does_not_change_what_training_does(config, tmp_path):
-    often = dict(type="MixedTrainLoop", max_iters=4, val_interval=1)
-    first, _ = trained(config(train_cfg=often, work_dir=tmp_path / "often"))
-    second, _ = trained(config(work_dir=tmp_path / "seldom"))
-    for ours, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 def test_a_loss_that_is_no_number_stops_the_run_and_names_stream_objective_and_records(config):
     cfg = config(max_iters=10)
     cfg["model"]["broken_after"] = 4  # calls: the fifth is the image stream of the third step
@@ -293,19 +237,6 @@ def test_the_weights_are_those_from_before_when_a_loss_is_no_number(config):
     with pytest.raises(NotFiniteError):
         runner.train()
     assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
-
-
-def test_a_long_list_of_records_is_cut(config):
-    batch = Batch(torch.zeros(20, 1), torch.ones(20, 1), where=[f"a:{n}" for n in range(20)])
-    scalars = {"loss": torch.tensor(torch.inf), "image.loss_itc": torch.tensor(torch.inf)}
-    (line,) = bad_losses(scalars, {"image": batch, "text": replace(batch, where=["b:0"])})
-    assert line == f"  image.loss_itc is inf. Records: {', '.join(f'a:{n}' for n in range(8))}, and 12 more"
-
-
-def test_only_what_is_called_a_loss_is_summed():
-    assert sum_of_losses({"loss_a": torch.tensor(2.0), "loss_b": torch.tensor(3.0), "hits": torch.tensor(9.0)}) == 5
-    with pytest.raises(ValueError, match="the objectives gave no loss, only: hits"):
-        sum_of_losses({"hits": torch.tensor(1.0)})
 
 
 def test_bad_records_are_counted_in_the_run_and_listed(config):
@@ -340,7 +271,7 @@ def test_too_many_bad_records_stop_the_run(config):
         ("bad_records", dict(max_fracton=0.1), r"bad_records: .*'max_fracton'.*Did you mean 'max_fraction'"),
     ],
 )
-def test_a_mistake_is_told_before_the_first_step(config, path, value, message):
+def test_a_mistake_is_reported_before_the_first_step(config, path, value, message):
     cfg = Config(copy.deepcopy(config()))
     cfg.merge_from_dict({path: value})
     with pytest.raises(ConfigError, match=message):
@@ -353,16 +284,8 @@ def test_pairs_are_what_the_loader_facade_counts(config):
     assert (len(loader), loader.batch_size, loader.dataset.metainfo) == (3, 5, {})
 
 
-def test_a_config_without_evaluations_trains_but_cannot_be_tested(config):
-    cfg = config(2, evaluations={})
-    _, recorder = trained(cfg)
-    assert recorder.events == ["step", "step"]
-    with pytest.raises(ConfigError, match="evaluations: there is nothing to test"):
-        build_runner(cfg, mode="test")
-
-
 @pytest.mark.parametrize("key", ["streams", "train_cfg", "optim_wrapper"])
-def test_what_training_needs_is_told(config, key):
+def test_what_training_needs_and_lacks_is_named(config, key):
     cfg = config(2)
     del cfg[key]
     with pytest.raises(ConfigError, match=f"{key}: is missing, and training needs it"):

@@ -52,8 +52,8 @@ class TinyModel(BaseModel):
         self.calls.append((len(batch), self.training))
         if self.broken_after is not None and len(self.calls) > self.broken_after:
             losses["b"] = losses["b"] * float("nan")
-        wanted = objectives if isinstance(objectives, Mapping) else dict.fromkeys(objectives or losses, 1.0)
-        return {f"loss_{name}": factor * losses[name] for name, factor in wanted.items()} | {
+        factors = objectives if isinstance(objectives, Mapping) else dict.fromkeys(objectives or losses, 1.0)
+        return {f"loss_{name}": factor * losses[name] for name, factor in factors.items()} | {
             "size": torch.tensor(float(len(batch)))
         }
 
@@ -97,14 +97,14 @@ class TinyCollate:
 
 @METRICS.register_module(force=True)
 class TinyMetric:
-    """How much was seen, and whether the model was in evaluation mode without gradients."""
+    """Number of batches, and whether the model was in evaluation mode without gradients."""
 
     def evaluate(self, model: nn.Module, loader: Iterable[Batch]) -> dict[str, float]:
         losses = [model(batch, objectives=["a"])["loss_a"] for batch in loader]
         return {
             "batches": len(losses),
             "loss_free": float(torch.stack(losses).mean()),
-            "quiet": float(not model.training and not losses[0].requires_grad),
+            "eval_mode": float(not model.training and not losses[0].requires_grad),
         }
 
 

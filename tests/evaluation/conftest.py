@@ -1,4 +1,4 @@
-"""A real model of a few numbers, and batches of pictures made of noise."""
+"""A tiny model, and batches of random images."""
 
 from types import SimpleNamespace
 
@@ -36,14 +36,14 @@ def model(seed):
         embed_dim=4,
         num_frames=2,
     )
-    with torch.no_grad():  # BERT's start is so small that all scores would be nearly equal
+    with torch.no_grad():  # BERT's initial weights are so small that all scores would be nearly equal
         for parameter in net.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return net.eval()
 
 
 def make_batch(owner, ids, pixels=None, boxes=None, seed=0, first=0):
-    """Pairs with sentences of their own, of two to five words; pictures are numbered from ``first``."""
+    """Pairs with different texts of two to five tokens; images are numbered from ``first``."""
     rng = torch.Generator().manual_seed(1000 * seed + first)
     owner, pairs = torch.tensor(owner), len(owner)
     lengths = torch.randint(2, 6, (pairs,), generator=rng)

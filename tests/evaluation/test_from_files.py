@@ -1,4 +1,4 @@
-"""From annotation files to figures: the batches that metrics expect are those that the data rooms make."""
+"""From annotation files to metrics: the batches that metrics expect are those that the data sets give."""
 
 import json
 
@@ -16,7 +16,7 @@ from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.evaluation import AttributeMetric, ClassificationMetric, WinogroundMetric
 
 WORDS = ["a", "dog", "chases", "cat", "red", "blue", "is", "left", "right"]
-PICTURE = [dict(type="LoadImage"), dict(type="Resize", size=16)]
+IMAGE = [dict(type="LoadImage"), dict(type="Resize", size=16)]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tokenizer():
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def image_folder(tmp_path):
     rng = torch.Generator().manual_seed(0)
     for number in range(4):
         pixels = torch.randint(0, 256, (20, 24, 3), generator=rng, dtype=torch.uint8)
@@ -35,11 +35,11 @@ def pictures(tmp_path):
 
 def loader(folder, lines, tokenizer, keys, pipeline):
     (folder / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    dataset = JsonLines(folder / "lines.jsonl", keys=keys, pipeline=[*PICTURE, *pipeline])
+    dataset = JsonLines(folder / "lines.jsonl", keys=keys, pipeline=[*IMAGE, *pipeline])
     return EvaluationLoader("test", dataset, PairCollate(tokenizer, masking=None), batch_size=2)
 
 
-def test_winoground_from_a_file_with_two_images_and_two_captions_a_line(pictures, tokenizer):
+def test_winoground_from_a_file_with_two_images_and_two_captions_a_line(image_folder, tokenizer):
     lines = [
         {
             "id": 5,
@@ -56,17 +56,17 @@ def test_winoground_from_a_file_with_two_images_and_two_captions_a_line(pictures
         caption=dict(first="caption_0", second="caption_1"),
         extras=("tag",),
     )
-    data = loader(pictures, lines, tokenizer, keys, [dict(type="AllCaptions"), dict(type="PackSample")])
+    data = loader(image_folder, lines, tokenizer, keys, [dict(type="AllCaptions"), dict(type="PackSample")])
     results = WinogroundMetric().evaluate(tiny_model(), data)
     shares = [results[f"itm_{kind}"] for kind in ("text", "image", "group")]
     assert all(share in (0, pytest.approx(100 / 3), pytest.approx(200 / 3), 100) for share in shares)
     assert {"itc_text_object", "itc+itm_group_relation"} <= results.keys()
 
 
-def test_attributes_from_the_benchmarks_annotation_file(pictures, tokenizer):
+def test_attributes_from_the_benchmarks_annotation_file(image_folder, tokenizer):
     names = [dict(id=0, name="color:red", freq_set="head"), dict(id=1, name="color:blue", freq_set="tail")]
     boxes = [(0, 1, (2, 3, 10, 8), [1, -1]), (0, 2, (5, 5, 9, 9), [0, 1]), (1, 1, (0, 0, 24, 20), [0, 0])]
-    path = pictures / "ovad.json"
+    path = image_folder / "ovad.json"
     path.write_text(
         json.dumps(
             dict(
@@ -74,22 +74,22 @@ def test_attributes_from_the_benchmarks_annotation_file(pictures, tokenizer):
                 categories=[dict(id=1, name="dog"), dict(id=2, name="cat")],
                 images=[dict(id=i, file_name=f"{i}.png", width=24, height=20) for i in range(4)],
                 annotations=[
-                    dict(id=n, image_id=i, category_id=c, bbox=box, area=1, iscrowd=0, att_vec=known)
-                    for n, (i, c, box, known) in enumerate(boxes)
+                    dict(id=n, image_id=i, category_id=c, bbox=box, area=1, iscrowd=0, att_vec=labels)
+                    for n, (i, c, box, labels) in enumerate(boxes)
                 ],
             )
         )
     )
     steps = [dict(type="LoadImage"), dict(type="PickPhrases"), dict(type="Resize", size=16), dict(type="PackSample")]
-    dataset = Coco(pictures, instances_file=path, pipeline=steps)
+    dataset = Coco(image_folder, instances_file=path, pipeline=steps)
     data = EvaluationLoader("test", dataset, PairCollate(tokenizer, masking=None), batch_size=2)
     results = AttributeMetric(path, tokenizer).evaluate(tiny_model(), data)
     assert results["chance_map_head"] == pytest.approx(100 / 3)
     assert results["chance_map_tail"] == pytest.approx(100 / 2)
-    assert results["map_head"] in [pytest.approx(100 / place) for place in (1, 2, 3)]  # one of three boxes is red
+    assert results["map_head"] in [pytest.approx(100 / rank) for rank in (1, 2, 3)]  # one of three boxes is red
 
 
-def test_a_text_about_two_images_is_classified_from_a_file(pictures, tokenizer):
+def test_a_text_about_two_images_is_classified_from_a_file(image_folder, tokenizer):
     lines = [
         {"images": ["0.png", "1.png"], "sentence": "left is a dog", "label": "True", "identifier": "dev-1-0-0"},
         {"images": ["2.png", "3.png"], "sentence": "left is a dog", "label": "False", "identifier": "dev-1-1-0"},
@@ -97,7 +97,7 @@ def test_a_text_about_two_images_is_classified_from_a_file(pictures, tokenizer):
     ]
     keys = dict(caption="sentence", extras=("identifier",))
     label = dict(type=PickLabel, classes=("False", "True"))
-    data = loader(pictures, lines, tokenizer, keys, [dict(type="PickCaption"), label, dict(type="PackSample")])
+    data = loader(image_folder, lines, tokenizer, keys, [dict(type="PickCaption"), label, dict(type="PackSample")])
     model = tiny_model(
         objectives=dict(classification=dict(type="Classification", num_classes=2, contexts=2)), embed_dim=None
     )

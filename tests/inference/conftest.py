@@ -1,4 +1,4 @@
-"""A whole config of a few numbers over the toy world, and a checkpoint of its untrained model."""
+"""A config of a tiny model over the toy world, and a checkpoint of the untrained model."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ SIDE = 16
 
 @pytest.fixture
 def cfg():
-    """Pictures, regions and clips of 16 pixels, and the smallest model for them."""
+    """Images, regions and clips of 16 pixels, and a tiny model for them."""
     load = [dict(type="LoadImage")]
     pack = [dict(type="Resize", size=SIDE), dict(type="PackSample")]
     collate = dict(type="PairCollate", masking=None)
@@ -60,7 +60,7 @@ def cfg():
 
 @pytest.fixture
 def checkpoint(cfg, tmp_path, seed):
-    """The untrained model's weights, made larger so that answers differ."""
+    """The weights of the untrained model, enlarged so that predictions differ."""
     from x2vlm.building import build
     from x2vlm.registry import MODELS, TOKENIZERS
 

@@ -1,4 +1,4 @@
-"""Questions about a picture: the answers are those of the objective, whatever they are chosen from."""
+"""Answers to questions about an image are those of the objective, ranked or generated."""
 
 import numpy as np
 import pytest
@@ -40,49 +40,49 @@ def inferencer(cfg, seed, tmp_path):
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 
-def test_the_answer_is_the_likeliest_of_those_given(inferencer, picture):
-    answers = inferencer.answer(picture, QUESTIONS, CANDIDATES, best=5)
-    assert [one.question for one in answers] == QUESTIONS
-    for one in answers:
-        ranked = [(one.text, one.probability), *one.others]
+def test_the_answer_is_the_likeliest_candidate(inferencer, image):
+    answers = inferencer.answer(image, QUESTIONS, CANDIDATES, best=5)
+    assert [answer.question for answer in answers] == QUESTIONS
+    for answer in answers:
+        ranked = [(answer.text, answer.probability), *answer.others]
         assert sorted(text for text, _ in ranked) == sorted(CANDIDATES)
         assert [p for _, p in ranked] == sorted((p for _, p in ranked), reverse=True)
         assert sum(p for _, p in ranked) == pytest.approx(1)
 
 
-def test_the_answers_are_those_of_the_evaluations_own_batch(cfg, inferencer):
+def test_answers_are_those_of_the_batch_of_the_evaluation(cfg, inferencer):
     dataset, model = build(DATASETS, cfg.evaluations.vqa.dataset), inferencer.model
     record, batch = dataset.record(0), inferencer.collate([dataset[0]])
     ids, mask = padded_tokens(tokenize(inferencer.collate.tokenizer, CANDIDATES, None), 0)
     objective = model.objectives["answer"]
-    made = objective.rank(model.read(objective.requests(model.encode(batch))), ids, mask)
+    ranked = objective.rank(model.read(objective.requests(model.encode(batch))), ids, mask)
     (answer,) = inferencer.answer(record["image"], record["question"], CANDIDATES)
-    assert answer.text == CANDIDATES[made.ids[0, 0]]
-    assert answer.probability == pytest.approx(made.probabilities[0, 0].item(), abs=1e-5)
+    assert answer.text == CANDIDATES[ranked.ids[0, 0]]
+    assert answer.probability == pytest.approx(ranked.probabilities[0, 0].item(), abs=1e-5)
     assert answer.others == ()
 
 
-def test_without_candidates_the_model_writes(inferencer, picture):
-    written = inferencer.answer(picture, QUESTIONS, best=3, max_tokens=4)
-    for one in written:
-        assert 0 < one.others[1][1] <= one.others[0][1] <= one.probability < 1
-        assert len(one.text.split()) <= 4
-    alone = inferencer.answer(picture, QUESTIONS[1], best=3, max_tokens=4)[0]
-    assert alone.text == written[1].text
-    assert alone.probability == pytest.approx(written[1].probability, abs=1e-5)
+def test_without_candidates_answers_are_generated(inferencer, image):
+    generated = inferencer.answer(image, QUESTIONS, best=3, max_tokens=4)
+    for answer in generated:
+        assert 0 < answer.others[1][1] <= answer.others[0][1] <= answer.probability < 1
+        assert len(answer.text.split()) <= 4
+    single = inferencer.answer(image, QUESTIONS[1], best=3, max_tokens=4)[0]
+    assert single.text == generated[1].text
+    assert single.probability == pytest.approx(generated[1].probability, abs=1e-5)
 
 
-def test_what_cannot_be_answered_is_told(inferencer, picture):
+def test_errors_say_what_is_wrong(inferencer, image):
     with pytest.raises(ValueError, match=r"candidates: expected one answer or more .* 'red'"):
-        inferencer.answer(picture, QUESTIONS, "red")
+        inferencer.answer(image, QUESTIONS, "red")
     with pytest.raises(ValueError, match="expected one text or more"):
-        inferencer.answer(picture, [])
+        inferencer.answer(image, [])
     with pytest.raises(ValueError, match="best is 0"):
-        inferencer.answer(picture, QUESTIONS, best=0)
+        inferencer.answer(image, QUESTIONS, best=0)
     del inferencer.model.objectives["answer"]
     with pytest.raises(ValueError, match=r"objective 'answer', but this model's objectives are: itc, itm"):
-        inferencer.answer(picture, QUESTIONS, CANDIDATES)
+        inferencer.answer(image, QUESTIONS, CANDIDATES)

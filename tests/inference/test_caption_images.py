@@ -1,4 +1,4 @@
-"""A caption of a picture: the one that the evaluation would give it."""
+"""The caption of an image is that of the evaluation."""
 
 import numpy as np
 import pytest
@@ -32,22 +32,22 @@ def test_the_caption_is_the_one_of_the_evaluation(cfg, inferencer, tmp_path):
     metric = CaptioningMetric(inferencer.collate.tokenizer, save_to=tmp_path / "all.json")
     metric.evaluate(inferencer.model, [inferencer.collate([dataset[i] for i in range(3)])])
     saved = json.loads((tmp_path / "all.json").read_text())
-    for i, one in enumerate(saved):
-        said = inferencer.caption(dataset.record(i)["image"])
-        assert said.text == one["caption"]
-        assert said.score == pytest.approx(one["score"], abs=1e-3)
-    assert len({one["caption"] for one in saved}) > 1
+    for i, entry in enumerate(saved):
+        caption = inferencer.caption(dataset.record(i)["image"])
+        assert caption.text == entry["caption"]
+        assert caption.score == pytest.approx(entry["score"], abs=1e-3)
+    assert len({entry["caption"] for entry in saved}) > 1
 
 
 def test_a_caption_is_sampled_on_request_and_keeps_to_its_length(inferencer):
-    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     sampling = dict(type="Sampling", min_length=2, max_length=6, seed=1)
-    assert inferencer.caption(picture, sampling) == inferencer.caption(picture, sampling)
-    assert inferencer.caption(picture, sampling) != inferencer.caption(picture, sampling | {"seed": 2})
-    assert len(inferencer.caption(picture, dict(max_length=6)).text.split()) <= 6
+    assert inferencer.caption(image, sampling) == inferencer.caption(image, sampling)
+    assert inferencer.caption(image, sampling) != inferencer.caption(image, sampling | {"seed": 2})
+    assert len(inferencer.caption(image, dict(max_length=6)).text.split()) <= 6
 
 
-def test_a_model_without_captions_is_told_apart(inferencer):
+def test_a_model_without_the_objective_is_refused(inferencer):
     del inferencer.model.objectives["caption"]
     with pytest.raises(ValueError, match="caption needs objective 'caption'"):
         inferencer.caption(np.zeros((8, 8, 3), dtype=np.uint8))

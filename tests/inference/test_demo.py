@@ -11,7 +11,7 @@ from x2vlm.commands import demo
 
 @pytest.fixture
 def config(cfg, tmp_path):
-    """A file with a whole training of two iterations."""
+    """A config file of a training of two iterations."""
     load, pack = [dict(type="LoadImage")], [dict(type="Resize", size=16), dict(type="PackSample")]
 
     def stream(kind, steps, objectives, **more):
@@ -43,24 +43,24 @@ def config(cfg, tmp_path):
 def test_one_command_trains_tests_and_writes_the_page(config, tmp_path, capsys):
     folder = tmp_path / "demo"
     assert run("demo", ["--config", str(config), "--work-dir", str(folder)]) == 0
-    page, said = (folder / "report.html").read_text(), capsys.readouterr().out
-    assert str(folder / "report.html") in said
-    assert "x2vlm train CONFIG" in said
+    page, output = (folder / "report.html").read_text(), capsys.readouterr().out
+    assert str(folder / "report.html") in output
+    assert "x2vlm train CONFIG" in output
     for text in (
         "What tiny_toy learned",
-        "Gallery: pictures",
-        "Gallery: video retrieval",
+        "Examples: images",
+        "Examples: video retrieval",
         "ITC:",
         "Box: L1",
         "peak memory",
     ):
         assert text in page
-    assert "max_iters" in page  # the exact config
+    assert "max_iters" in page  # the full config
     assert page.count('class="main"') >= 3 * 3 + 2  # a curve per stream and objective
 
 
 @pytest.mark.slow
-def test_a_second_run_leaves_the_first_alone(config, tmp_path):
+def test_a_second_run_does_not_touch_the_first(config, tmp_path):
     folder = tmp_path / "demo"
     folder.mkdir()
     (folder / "report.html").write_text("mine")
@@ -72,13 +72,13 @@ def test_a_second_run_leaves_the_first_alone(config, tmp_path):
 
 
 def test_a_folder_is_free_if_nothing_is_in_it(tmp_path):
-    wanted = tmp_path / "demo"
-    assert demo.free_folder(wanted) == wanted
-    wanted.mkdir()
-    assert demo.free_folder(wanted) == wanted
-    (wanted / "x").write_text("")
+    path = tmp_path / "demo"
+    assert demo.unused_folder(path) == path
+    path.mkdir()
+    assert demo.unused_folder(path) == path
+    (path / "x").write_text("")
     (tmp_path / "demo_2").write_text("a file")
-    assert demo.free_folder(wanted) == tmp_path / "demo_3"
+    assert demo.unused_folder(path) == tmp_path / "demo_3"
 
 
 def test_without_the_configs_a_sentence_says_where_they_are(capsys):

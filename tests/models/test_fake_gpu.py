@@ -14,7 +14,7 @@ from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.evaluation.tasks.grounding import match_confidence
 from x2vlm.gallery.matching import matching_logits
 from x2vlm.models.encode import TextIds, encode_text
-from x2vlm.models.fusion import tokens
+from x2vlm.models.fusion import packed_texts
 from x2vlm.models.generation.answers import AnswerReader
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers import attention
@@ -35,8 +35,8 @@ OBJECTIVES = {
 @pytest.fixture
 def fake_gpu(monkeypatch):
     """Inside, ``cuda:0`` is there, without numbers; what is drawn on it is always the first."""
-    monkeypatch.setattr(attention, "_chosen", lambda *_: "sdpa")
-    monkeypatch.setattr(tokens, "fetch", lambda tensors: [np.zeros(len(one), np.int64) for one in tensors])
+    monkeypatch.setattr(attention, "_cached_choice", lambda *_: "sdpa")
+    monkeypatch.setattr(packed_texts, "fetch", lambda tensors: [np.zeros(len(one), np.int64) for one in tensors])
 
     @contextmanager
     def mode():

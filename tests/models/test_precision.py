@@ -1,4 +1,4 @@
-"""bf16 autocast: the same losses and gradients, as exactly as bf16 can tell."""
+"""bf16 autocast: the same losses and gradients, to the precision of bf16."""
 
 import pytest
 import torch

@@ -7,12 +7,12 @@ import torch
 
 from tests.models.conftest import VOCAB, encoded_for, image_batch, region_batch, tiny_model
 from x2vlm.benchmark.timing.operator_counts import OperatorCounts
-from x2vlm.benchmark.works.model_sizes import SIZES, make_model
-from x2vlm.benchmark.works.training_works import mixed
+from x2vlm.benchmark.workloads.model_sizes import SIZES, make_model
+from x2vlm.benchmark.workloads.training_workloads import mixed
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.gallery.matching import matching_logits
-from x2vlm.models.fusion import tokens
+from x2vlm.models.fusion import packed_texts
 from x2vlm.models.generation.answers import write_answers
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.layers.shape_rounding import ROUNDED, round_up
@@ -24,7 +24,7 @@ VISION = dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=2, num_
 @pytest.fixture
 def fetched(monkeypatch):
     """How often a pass fetches something from the device for its plan; on a CPU nothing is there to be fetched."""
-    calls, plan = [], tokens.indices_on_host
+    calls, plan = [], packed_texts.indices_on_host
 
     def indices_on_host(requests):
         # Drawn negatives are known to the device alone; everything else was planned in main memory.
@@ -66,7 +66,7 @@ def test_a_tiny_step_is_made_of_so_many_operators(dropout, operators, kernels):
         outputs = model(batches, objectives=used)
         sum(value for own in outputs.values() for value in own.values()).backward()
     views = sum(counts.by_name[f"aten::{name}"] for name in VIEWS)
-    assert counts.total <= operators  # 2782 and 3167 when every objective asked for itself
+    assert counts.total <= operators  # 2782 and 3167 when every objective had a pass of its own
     assert counts.total - views <= kernels  # 1555 and 1737
 
 
@@ -106,9 +106,9 @@ def test_a_word_of_an_answer_waits_at_most_once():
         .objectives["answer"]
         .decoder
     )
-    states, sees = torch.randn(3, 5, 8), torch.ones(3, 5, dtype=torch.bool)
+    states, key_mask = torch.randn(3, 5, 8), torch.ones(3, 5, dtype=torch.bool)
     with torch.no_grad(), OperatorCounts() as counts:
-        write_answers(decoder, states, sees, start=2, end=VOCAB - 1, num_beams=2, max_tokens=6)
+        write_answers(decoder, states, key_mask, start=2, end=VOCAB - 1, num_beams=2, max_tokens=6)
     assert sum(counts.waits.values()) <= 6
 
 

@@ -4,7 +4,7 @@ import torch
 from tests.models.conftest import image_batch, random_texts, region_batch, tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
-from x2vlm.models.contexts import mean_of_parts
+from x2vlm.models.contexts import mean_of_masked_patches
 from x2vlm.models.fusion.requests import FusionRequest
 from x2vlm.models.needs import Needs
 
@@ -29,7 +29,7 @@ def test_the_mean_of_a_part_is_the_mean_of_its_patches(model):
 def test_parts_are_averaged_over_the_right_image():
     tokens = torch.arange(12.0).view(2, 3, 2)
     mask = torch.tensor([[True, False, True], [True, False, True]])
-    assert mean_of_parts(tokens, torch.tensor([0, 1]), mask).tolist() == [[2.0, 3.0], [8.0, 9.0]]
+    assert mean_of_masked_patches(tokens, torch.tensor([0, 1]), mask).tolist() == [[2.0, 3.0], [8.0, 9.0]]
 
 
 def test_a_still_clip_without_frame_positions_is_its_frame(model):
@@ -42,7 +42,7 @@ def test_a_still_clip_without_frame_positions_is_its_frame(model):
     )
 
 
-def test_frame_positions_tell_the_order_of_frames(model):
+def test_frame_positions_encode_the_order_of_frames(model):
     clip = torch.randn(1, 3, 3, 16, 16)
     torch.nn.init.normal_(model.frame_positions)
     tokens, _ = model.encode_pixels(clip)
@@ -74,9 +74,9 @@ def test_an_unknown_objective_is_named_with_those_there_are(model):
 @pytest.mark.parametrize("name", ["itc", "mlm", "bbox"])
 def test_the_weight_of_an_objective_is_a_factor_of_its_losses(name):
     kinds = dict(itc="ITC", mlm="MLM", bbox="BBox")
-    plain, half = (tiny_model(objectives={name: dict(type=kinds[name], weight=weight)}) for weight in (1.0, 0.5))
-    half.load_state_dict(plain.state_dict())
-    whole, halved = plain(region_batch()), half(region_batch())
+    full, half = (tiny_model(objectives={name: dict(type=kinds[name], weight=weight)}) for weight in (1.0, 0.5))
+    half.load_state_dict(full.state_dict())
+    whole, halved = full(region_batch()), half(region_batch())
     assert whole.keys() == halved.keys()
     for key in whole:
         torch.testing.assert_close(halved[key], whole[key] / 2)
@@ -140,7 +140,7 @@ def test_a_model_without_a_shared_space_has_no_projections_and_still_fuses():
     assert model(image_batch())["loss_mlm"].isfinite()
 
 
-def test_pictures_alone_need_no_text_encoder():
+def test_images_alone_need_no_text_encoder():
     model = tiny_model(text_encoder=None, fusion_encoder=None, objectives={}, embed_dim=None)
     batch = image_batch()
     encoded = model.encode(Batch(None, None, pixels=batch.pixels, owner=batch.owner))
@@ -148,7 +148,7 @@ def test_pictures_alone_need_no_text_encoder():
     torch.testing.assert_close(encoded.context.tokens, tiny_model().encode(batch).context.tokens)
 
 
-def test_a_text_of_two_pictures_is_encoded_once_and_paired_with_both(model):
+def test_a_text_of_two_images_is_encoded_once_and_paired_with_both(model):
     batch = image_batch(4)
     pairs = Batch(
         batch.text_ids[:2],
@@ -164,7 +164,7 @@ def test_a_text_of_two_pictures_is_encoded_once_and_paired_with_both(model):
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
-def test_with_a_causal_mask_no_token_sees_a_later_one(backend):
+def test_with_a_causal_mask_no_token_attends_to_a_later_one(backend):
     model = tiny_model(attention=backend)
     batch = image_batch(2)
     causal = torch.ones(6, 6, dtype=torch.bool).tril().expand(2, 6, 6)

@@ -63,7 +63,7 @@ def learning(model, batch, *objectives):
     }
 
 
-def test_the_language_encoder_learns_from_plain_words_and_contrast_only(model):
+def test_the_language_encoder_learns_from_masked_words_and_contrast_only(model):
     plain = Batch(**random_texts(3, seed=4))
     assert learning(model, plain, "text_mlm") == {"text_encoder", "objectives.text_mlm"}
     assert {"vision_encoder", "text_encoder"} < learning(model, pairs(), "itc")
@@ -94,7 +94,7 @@ def test_detaching_changes_no_loss(model):
 
 
 @torch.no_grad()
-def test_plain_words_are_guessed_from_the_text_encoder_alone(model):
+def test_masked_words_of_plain_text_are_predicted_from_the_text_encoder_alone(model):
     batch, head, scores = Batch(**random_texts(3, seed=4)), model.objectives["text_mlm"], []
     assert head.decoder is None
     for ids, mask, position in zip(batch.masked_ids, batch.text_mask, batch.mlm_positions[:, 0], strict=True):
@@ -119,10 +119,10 @@ def test_fused_words_go_through_the_text_encoder_and_words_of_the_head(model):
 
 def test_a_factor_for_each_objective_multiplies_its_losses_and_no_other(model):
     factors = dict(itc=0.5, mlm=0.25, bbox=1.0)
-    plain, weighted = model(pairs(), objectives=tuple(factors)), model(pairs(), objectives=factors)
+    unweighted, weighted = model(pairs(), objectives=tuple(factors)), model(pairs(), objectives=factors)
     for key, factor in dict(loss_itc=0.5, loss_mlm=0.25, loss_bbox=1.0, loss_giou=1.0).items():
-        torch.testing.assert_close(weighted[key], factor * plain[key])
-    assert weighted.keys() == plain.keys()
+        torch.testing.assert_close(weighted[key], factor * unweighted[key])
+    assert weighted.keys() == unweighted.keys()
 
 
 def test_a_factor_stands_beside_the_weight_of_the_objective(model):

@@ -94,12 +94,12 @@ def test_ranking_reads_the_fused_question():
     assert not torch.allclose(before.scores, after.scores, atol=1e-3)
 
 
-def test_a_decoder_that_cannot_be_built_is_told_with_its_place():
+def test_a_decoder_that_cannot_be_built_is_reported_with_its_place():
     with pytest.raises(ConfigError, match=r"model\.objectives\.answer\.decoder: .*'dept'.*'depth'"):
         tiny_model(objectives=dict(answer=dict(type="AnswerGeneration", decoder=dict(dept=2))))
 
 
-def test_several_pictures_together_and_missing_answers_are_told():
+def test_several_images_together_and_missing_answers_are_reported():
     model, batch = answering(), image_batch(4)
     with pytest.raises(ValueError, match=r"'answer' needs batch\.answer_ids"):
         model(batch)
@@ -129,4 +129,4 @@ def test_in_a_checkpoint_without_one_the_decoder_begins_as_all_or_every_second_f
     assert torch.equal(decoder.embeddings.position_embeddings.weight, embeddings.position_embeddings.weight)
     assert torch.equal(decoder.dense.weight, source.objectives["mlm"].dense.weight)
     assert torch.equal(decoder.bias, source.objectives["mlm"].bias)
-    assert torch.equal(decoder.layer[0].crossattention.key.weight, new)  # there it reads pictures, which are wider
+    assert torch.equal(decoder.layer[0].crossattention.key.weight, new)  # there it reads patches, which are wider

@@ -52,7 +52,7 @@ def batch(seed):
     return batch_of()
 
 
-def pictures(count):
+def image_batch(count):
     return Batch(None, None, pixels=batch_of(["cat"] * count).pixels, owner=torch.arange(count))
 
 
@@ -152,7 +152,7 @@ def test_what_is_remembered_changes_no_caption(seed, model_type, length_from):
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    encoded, search = net.encode(pictures(5)), BeamSearch(min_length=4, max_length=12, length_from=length_from)
+    encoded, search = net.encode(image_batch(5)), BeamSearch(min_length=4, max_length=12, length_from=length_from)
     head = net.objectives["caption"]
     with torch.no_grad():
         anew, again = (head.generate(net, encoded, search, cached=cached) for cached in (False, True))
@@ -176,22 +176,22 @@ def test_however_captions_are_searched_they_are_those_that_are_read_anew(seed, s
     net = model_of(prompt=prompt)
     with torch.no_grad():
         net.objectives["caption"].bias[SEP] += 2.0  # captions of several lengths
-        encoded, head = net.encode(pictures(4)), net.objectives["caption"]
+        encoded, head = net.encode(image_batch(4)), net.objectives["caption"]
         anew, again = (head.generate(net, encoded, search, cached=cached) for cached in (False, True))
     assert [one.ids for one in anew] == [one.ids for one in again]
     assert [one.score for one in anew] == pytest.approx([one.score for one in again], abs=1e-5, rel=1e-5)
 
 
-def parts_of_pictures():
-    """Five parts of two pictures, in no order."""
-    batch = pictures(2)
+def regions_of_images():
+    """Five regions of two images, in no order."""
+    batch = image_batch(2)
     batch.owner, batch.ids = torch.tensor([1, 0, 0, 1, 0]), None
     batch.patch_mask = torch.rand(5, 4, generator=torch.Generator().manual_seed(3)) < 0.5
     batch.patch_mask[:, 1] = True
     return batch
 
 
-@pytest.mark.parametrize("given", [parts_of_pictures(), pictures(3)], ids=["parts", "pictures"])
+@pytest.mark.parametrize("given", [regions_of_images(), image_batch(3)], ids=["parts", "images"])
 def test_every_step_reads_what_reading_anew_does(net, given):
     encoded, head = net.encode(given), net.objectives["caption"]
     count, generator = len(given.owner), torch.Generator().manual_seed(0)
@@ -213,17 +213,22 @@ def test_every_step_reads_what_reading_anew_does(net, given):
     torch.testing.assert_close(remembered, anew, atol=1e-5, rtol=1e-5)
 
 
-def test_a_picture_is_projected_once_and_the_last_layer_computes_the_mask_alone(net):
-    encoded, projected, asked, computed = net.encode(pictures(2)), [], [], []
+def test_an_image_is_projected_once_and_the_last_layer_computes_the_mask_alone(net):
+    encoded, projected, queries, computed = net.encode(image_batch(2)), [], [], []
     first = net.fusion_encoder.layer[0].crossattention
-    first.register_forward_pre_hook(lambda _, given: asked.append((given[0].shape[:2], given[1][0].shape[0])))
+    first.register_forward_pre_hook(lambda _, given: queries.append((given[0].shape[:2], given[1][0].shape[0])))
     for layer in net.fusion_encoder.layer:
         layer.crossattention.key.register_forward_pre_hook(lambda _, given: projected.append(given[0].shape[:2]))
     net.fusion_encoder.layer[-1].ffn.register_forward_pre_hook(lambda _, given: computed.append(given[0].shape[:2]))
     with torch.no_grad():
         net.objectives["caption"].generate(net, encoded, BeamSearch(min_length=4, max_length=4))
-    assert projected == [(2, 5), (2, 5)]  # two layers; summary and four patches of both pictures
-    assert asked == [((2, 5), 2), ((2, 6), 2), ((2, 6), 2), ((2, 6), 2)]  # three beams of a picture ask it together
+    assert projected == [(2, 5), (2, 5)]  # two layers; summary and four patches of both images
+    assert queries == [
+        ((2, 5), 2),
+        ((2, 6), 2),
+        ((2, 6), 2),
+        ((2, 6), 2),
+    ]  # three beams of an image attend to it together
     assert computed == [(2, 1), (6, 1), (6, 1), (6, 1)]
 
 
@@ -245,14 +250,14 @@ def test_a_fusion_encoder_of_another_kind_writes_the_same_captions(net):
     head = net.objectives["caption"]
     search = BeamSearch(min_length=2, max_length=8)
     with torch.no_grad():
-        expected = head.generate(net, net.encode(pictures(3)), search)
+        expected = head.generate(net, net.encode(image_batch(3)), search)
         net.fusion_encoder = Wrapped(net.fusion_encoder)
-        made = head.generate(net, net.encode(pictures(3)), search)
+        made = head.generate(net, net.encode(image_batch(3)), search)
     assert [one.ids for one in made] == [one.ids for one in expected]
 
 
 def test_a_memory_reads_only_what_is_new(net):
-    encoded, read = net.encode(pictures(2)), []
+    encoded, read = net.encode(image_batch(2)), []
     net.text_encoder.register_forward_pre_hook(lambda _, given: read.append(given[0].shape[1]))
     with torch.no_grad():
         net.objectives["caption"].generate(net, encoded, BeamSearch(min_length=5, max_length=5))
@@ -273,7 +278,7 @@ def test_a_tower_that_remembers_nothing_is_read_anew(net):
         ),
         attention="native",
     ).eval()
-    encoded, head = net.encode(pictures(2)), net.objectives["caption"]
+    encoded, head = net.encode(image_batch(2)), net.objectives["caption"]
     reader = CaptionReader(head, net, encoded, KVCache())
     start = torch.tensor([head.start_ids] * 2)
     with torch.no_grad():
@@ -283,10 +288,10 @@ def test_a_tower_that_remembers_nothing_is_read_anew(net):
     assert both[0] == both[1]
 
 
-def test_captions_begin_with_the_prompt_and_depend_on_the_picture(net):
+def test_captions_begin_with_the_prompt_and_depend_on_the_image(net):
     head = net.objectives["caption"]
     assert head.start_ids == TOKENIZER.convert_tokens_to_ids(["[CLS]", "a", "picture", "of"])
-    encoded = net.encode(pictures(3))
+    encoded = net.encode(image_batch(3))
     reader = CaptionReader(head, net, encoded, None)
     with torch.no_grad():
         scores = reader(torch.tensor([head.start_ids] * 3), torch.arange(3))
@@ -324,5 +329,5 @@ def test_captions_are_learned_by_heart(seed):
         optimizer.step()
     with torch.no_grad():
         for search in (BeamSearch(min_length=1, max_length=12), BeamSearch(beams=1, min_length=1, max_length=12)):
-            written = net.objectives["caption"].generate(net, net.encode(pictures(4)), search)
+            written = net.objectives["caption"].generate(net, net.encode(image_batch(4)), search)
             assert [TOKENIZER.decode(one.ids) for one in written] == texts

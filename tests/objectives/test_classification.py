@@ -1,4 +1,4 @@
-"""Classes of fused texts, of texts alone and of pictures alone."""
+"""Classes of fused texts, of texts alone and of images alone."""
 
 import json
 
@@ -18,7 +18,7 @@ def classifier(**options):
 
 
 def two_pictures(count=3):
-    """Each text reads pictures 2b and 2b + 1."""
+    """Each text reads images 2b and 2b + 1."""
     pixels = torch.randn(2 * count, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     return Batch(
         **random_texts(count),
@@ -38,7 +38,7 @@ def naive_head(head, x):
     return head[3](F.gelu(F.layer_norm(head[0](x), (head[0].out_features,), head[1].weight, head[1].bias, 1e-5)))
 
 
-def test_one_picture_is_read_at_position_0_of_the_fused_text():
+def test_one_image_is_read_at_position_0_of_the_fused_text():
     model, batch = classifier(num_classes=5), image_batch()
     batch.labels = torch.tensor([4, 0, 2, 2])
     objective, encoded = model.objectives["classification"], model.encode(batch)
@@ -49,29 +49,29 @@ def test_one_picture_is_read_at_position_0_of_the_fused_text():
     torch.testing.assert_close(model(batch)["loss_classification"], expected)
 
 
-def test_two_pictures_are_fused_one_by_one_and_concatenated_in_order():
+def test_two_images_are_fused_one_by_one_and_concatenated_in_order():
     model, batch = classifier(num_classes=2, contexts=2), two_pictures()
     tokens, summary = model.encode_pixels(batch.pixels)
     text = model.encode_text(batch.text_ids, batch.text_mask)
     passes = []
     for which in (0, 1):  # two forward passes, as published
         chosen = torch.arange(which, 6, 2)
-        sees = torch.ones(3, 4, dtype=torch.bool)
-        passes.append(model.fusion_encoder(text, Context(tokens, chosen, sees, summary[chosen]))[:, 0])
+        key_mask = torch.ones(3, 4, dtype=torch.bool)
+        passes.append(model.fusion_encoder(text, Context(tokens, chosen, key_mask, summary[chosen]))[:, 0])
     objective = model.objectives["classification"]
     logits = naive_head(objective.head, torch.cat(passes, dim=-1))
     torch.testing.assert_close(logits_of(model, model.encode(batch)), logits)
     torch.testing.assert_close(model(batch)["loss_classification"], F.cross_entropy(logits, batch.labels))
 
 
-def test_the_order_of_the_two_pictures_matters():
+def test_the_order_of_the_two_images_matters():
     model, batch = classifier(num_classes=2, contexts=2), two_pictures()
     before = logits_of(model, model.encode(batch))
     batch.owner = batch.owner.view(3, 2).flip(1).flatten()
     assert not torch.allclose(logits_of(model, model.encode(batch)), before, atol=1e-3)
 
 
-def test_texts_and_pictures_are_encoded_once_however_many_pictures_a_text_reads(monkeypatch):
+def test_texts_and_images_are_encoded_once_however_many_images_a_text_reads(monkeypatch):
     model, batch, calls = classifier(num_classes=2, contexts=2), two_pictures(), []
     encode = model.text_encoder.forward
     monkeypatch.setattr(model.text_encoder, "forward", lambda ids, mask: calls.append(len(ids)) or encode(ids, mask))
@@ -79,7 +79,7 @@ def test_texts_and_pictures_are_encoded_once_however_many_pictures_a_text_reads(
     assert calls == [3]
 
 
-def test_a_clip_is_classified_like_a_picture():
+def test_a_clip_is_classified_like_an_image():
     model, batch = classifier(num_classes=3), image_batch()
     batch.pixels = batch.pixels[:, None].repeat(1, 3, 1, 1, 1)
     batch.labels = torch.tensor([0, 1, 2, 0])
@@ -107,7 +107,7 @@ def test_texts_alone_need_neither_vision_nor_fusion():
 
 
 @pytest.mark.parametrize("head", ["two_layer", "linear"])
-def test_pictures_alone_are_read_at_the_mean_of_their_patches(head):
+def test_images_alone_are_read_at_the_mean_of_their_patches(head):
     towers = dict(text_encoder=None, fusion_encoder=None, num_frames=0)
     model = classifier(num_classes=3, reads="context", head=head, towers=towers)
     pixels = image_batch().pixels
@@ -183,7 +183,7 @@ def test_the_head_has_the_published_names_and_shapes(shared, published, options)
         (dict(reads="fussed"), r"'fussed'.*fused"),
         (dict(head="mlp"), "Accepted: two_layer, linear"),
         (dict(contexts=0), "counts from 1"),
-        (dict(reads="text", text_width=4, contexts=2), "looks at no context"),
+        (dict(reads="text", text_width=4, contexts=2), "reads no context"),
         (dict(reads="context"), "no such encoder"),
     ],
 )
@@ -192,13 +192,13 @@ def test_options_that_mean_nothing_are_refused(options, message):
         Classification(**{"num_classes": 2, "width": 4, **options})
 
 
-def test_a_batch_that_shows_another_number_of_pictures_is_told():
+def test_a_batch_that_shows_another_number_of_images_is_reported():
     model, batch = classifier(num_classes=2), two_pictures()
     with pytest.raises(ValueError, match=r"6 pairs .* for 3 texts, but contexts=1"):
         model(batch)
 
 
-def test_missing_and_misfitting_labels_are_told():
+def test_missing_and_misfitting_labels_are_reported():
     objective = Classification(num_classes=2, width=4)
     with pytest.raises(ValueError, match=r"Batch\.labels or Batch\.label_weights, but has neither"):
         objective.loss(torch.zeros(1, 2))

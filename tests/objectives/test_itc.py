@@ -88,8 +88,8 @@ def test_rows_compared_a_part_at_a_time_give_the_same_loss_and_gradients(monkeyp
     loss = contrast(*wanted, keys[:5], keys)
     torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-6)
     grads = (torch.autograd.grad(value, wanted) for value in (loss, expected))
-    for ours, plain in zip(*grads, strict=True):
-        torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-5)
+    for ours, reference in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, reference, atol=1e-6, rtol=1e-5)
 
 
 def test_only_a_part_of_the_similarities_is_kept_for_the_backward_pass(monkeypatch):
@@ -101,7 +101,7 @@ def test_only_a_part_of_the_similarities_is_kept_for_the_backward_pass(monkeypat
     assert max(size.numel() for size in sizes) < 40 * 40
 
 
-class Asked(TorchDispatchMode):
+class RecordedOperators(TorchDispatchMode):
     """Notes whatever makes a program wait for a number of the device."""
 
     def __init__(self):
@@ -119,7 +119,7 @@ class Asked(TorchDispatchMode):
 def test_nothing_waits_for_a_number_of_the_device():
     encoded = tiny_model().encode(image_batch())
     itm = tiny_model().objectives["itm"]
-    with Asked() as asked:
+    with RecordedOperators() as recorded:
         ITC(positives="ids_and_texts").losses(encoded, ())
         draw(itm.sampling_weights(encoded)[0])
-    assert asked.names == []
+    assert recorded.names == []

@@ -34,7 +34,7 @@ def test_rows_without_a_candidate_draw_nothing():
     assert draw(torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist() == [-1, 0]
 
 
-def test_a_batch_of_one_asks_only_whether_the_pair_matches():
+def test_a_batch_of_one_trains_on_the_true_pair_only():
     model = tiny_model()
     encoded = model.encode(image_batch(1))
     loss = losses_of(model, "itm", encoded)["loss_itm"]

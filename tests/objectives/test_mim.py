@@ -15,14 +15,14 @@ def model(**changes):
     return built
 
 
-def pictures():
-    """Two pictures without texts, as of ImageNet."""
+def images():
+    """Two images without texts, as of ImageNet."""
     batch = image_batch(2)
     return Batch(None, None, pixels=batch.pixels, owner=torch.arange(2), masked_patches=HIDDEN)
 
 
 def test_the_loss_is_that_of_hidden_patches_and_of_the_mean_of_all():
-    built, batch = model(), pictures()
+    built, batch = model(), images()
     whole = built.vision_encoder(batch.pixels)[0]
     guess = built.vision_encoder(batch.pixels, batch.masked_patches)[0]
     expected = mse_loss(guess[HIDDEN], whole[HIDDEN]) + mse_loss(guess.mean(1), whole.mean(1))
@@ -30,13 +30,13 @@ def test_the_loss_is_that_of_hidden_patches_and_of_the_mean_of_all():
 
 
 def test_the_patches_alone_are_an_option():
-    built, batch = model(mean_weight=0.0), pictures()
+    built, batch = model(mean_weight=0.0), images()
     whole, guess = built.vision_encoder(batch.pixels)[0], built.vision_encoder(batch.pixels, HIDDEN)[0]
     torch.testing.assert_close(built(batch, objectives=("mim",))["loss_mim"], mse_loss(guess[HIDDEN], whole[HIDDEN]))
 
 
 def test_the_encoder_learns_from_its_guess_and_not_from_what_is_to_be_hit():
-    built, batch = model(), pictures()
+    built, batch = model(), images()
     built(batch, objectives=("mim",))["loss_mim"].backward()
     ours = {name: p.grad.clone() for name, p in built.vision_encoder.named_parameters() if p.grad is not None}
     built.zero_grad()
@@ -69,13 +69,13 @@ def test_images_with_several_texts_count_once():
 
 
 def test_a_batch_without_hidden_patches_costs_only_the_mean():
-    built, batch = model(), pictures()
+    built, batch = model(), images()
     batch.masked_patches = torch.zeros_like(HIDDEN)
     assert built(batch, objectives=("mim",))["loss_mim"].item() == pytest.approx(0.0, abs=1e-10)
 
 
 def test_a_batch_that_hides_nothing_is_refused_by_name():
-    batch = pictures()
+    batch = images()
     batch.masked_patches, batch.where = None, ["a.jpg", "b.jpg"]
     with pytest.raises(ValueError, match=r"objective 'mim' needs batch\.masked_patches, but a\.jpg, b\.jpg"):
         model()(batch, objectives=("mim",))

@@ -65,7 +65,7 @@ def from_folder(folder, **mlm):
     return tiny_model(text_encoder=text, objectives=objectives)
 
 
-def test_heads_begin_as_the_word_head_of_the_text_encoders_weights_and_do_not_count_as_new(tmp_path):
+def test_heads_are_initialised_from_the_word_head_of_the_text_encoders_weights_and_do_not_count_as_new(tmp_path):
     bert = saved(BertForMaskedLM(BertConfig(**SIZES)), tmp_path).cls.predictions
     model = from_folder(tmp_path)
     for name in ("mlm", "text_mlm"):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.conftest import image_batch, tiny_model
-from x2vlm.objectives.positives import check_rule, pair_keys, same_thing, text_keys
+from x2vlm.objectives.positives import check_rule, keys_match, pair_keys, text_keys
 
 
 def keys(rule, ids=None):
@@ -21,14 +21,14 @@ def keys(rule, ids=None):
 )
 def test_a_rule_says_which_other_pairs_are_true(rule, others):
     found = keys(rule, ids=torch.tensor([7, 8, 9, 7]))
-    true = same_thing(found, found)
+    true = keys_match(found, found)
     assert true.diagonal().all()
     assert {(int(i), int(j)) for i, j in true.triu(1).nonzero()} == others
 
 
 def test_without_identities_only_the_pair_itself_is_true():
     found = keys("ids")
-    assert torch.equal(same_thing(found, found), torch.eye(4, dtype=torch.bool))
+    assert torch.equal(keys_match(found, found), torch.eye(4, dtype=torch.bool))
 
 
 @given(st.lists(st.integers(0, 30000), min_size=1, max_size=12), st.integers(1, 5))

@@ -12,7 +12,8 @@ from tests.models.conftest import losses_of as losses_of_one
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy
 from x2vlm.data.batch import Batch
 from x2vlm.models.x2vlm import X2VLM
-from x2vlm.weights.published_names import from_published, our_name
+from x2vlm.weights.published_names import our_name
+from x2vlm.weights.published_state import from_published
 
 TEXT_LAYERS = 4
 WEIGHTS = {"image": 1.0, "region": 0.5, "text": 0.7, "video": 0.8}

@@ -4,7 +4,7 @@ import torch
 
 from x2vlm.data.batch import Batch
 from x2vlm.models.x2vlm import X2VLM
-from x2vlm.planning.model_shapes import FusionShape, Load, ModelShape, TextShape, VisionShape
+from x2vlm.planning.model_shapes import BatchShape, FusionShape, ModelShape, TextShape, VisionShape
 
 ALL = ("itc", "itm", "mlm", "bbox")
 
@@ -51,23 +51,23 @@ def model(width=96, fusion=True, objectives=ALL, num_frames=0, tied=True, checkp
     )
 
 
-def batch(load: Load) -> Batch:
-    """A batch of ``load``; where there are boxes, every second pair is about a part of its picture."""
+def batch(size: BatchShape) -> Batch:
+    """A batch of ``size``; where there are boxes, every second pair is about a region of its image."""
     rng = torch.Generator().manual_seed(0)
-    pairs, frames = load.pairs, (load.frames,) if load.frames > 1 else ()
-    ids = torch.randint(5, 211, (pairs, load.tokens), generator=rng)
+    pairs, frames = size.pairs, (size.frames,) if size.frames > 1 else ()
+    ids = torch.randint(5, 211, (pairs, size.tokens), generator=rng)
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5]]).repeat(pairs, 1)[:pairs]
     return Batch(
         text_ids=ids,
         text_mask=torch.ones_like(ids, dtype=torch.bool),
-        pixels=torch.randn(load.contexts, *frames, 3, 64, 48, generator=rng),
-        owner=torch.arange(pairs) % load.contexts,
-        boxes_xyxy=boxes if "bbox" in load.objectives else None,
-        has_box=boxes[:, 2] < 1 if "bbox" in load.objectives else None,
+        pixels=torch.randn(size.contexts, *frames, 3, 64, 48, generator=rng),
+        owner=torch.arange(pairs) % size.contexts,
+        boxes_xyxy=boxes if "bbox" in size.objectives else None,
+        has_box=boxes[:, 2] < 1 if "bbox" in size.objectives else None,
         ids=torch.arange(pairs),
         masked_ids=ids.clone(),
-        mlm_positions=torch.randint(1, load.tokens, (pairs, load.masks), generator=rng),
-        mlm_labels=ids[:, : load.masks].clone(),
+        mlm_positions=torch.randint(1, size.tokens, (pairs, size.masks), generator=rng),
+        mlm_labels=ids[:, : size.masks].clone(),
         where=["here"] * pairs,
         texts=["a text"] * pairs,
     )

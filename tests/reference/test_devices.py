@@ -1,4 +1,4 @@
-"""The plain path makes its helper tensors where the model is: run with tensors of a GPU that have no numbers."""
+"""The reference path makes its helper tensors where the model is: run with tensors of a GPU that have no numbers."""
 
 from dataclasses import replace
 
@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
-from x2vlm.benchmark.works.model_sizes import MASKS, OBJECTIVES, SIZES, image_batch, make_model, pixels, region_batch
+from x2vlm.benchmark.workloads.model_sizes import (
+    MASKS,
+    OBJECTIVES,
+    SIZES,
+    image_batch,
+    make_model,
+    pixels,
+    region_batch,
+)
 from x2vlm.data.batch import HostBatch
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.reference import reference_tasks
@@ -34,7 +42,7 @@ def moved(module, device):
     return module.eval()
 
 
-def plain_on(device, objectives=None):
+def reference_on(device, objectives=None):
     with unset_fake_temporarily():  # weights are initialised by numbers
         model = make_model(SIZE, SIZE.image, objectives)
     return ReferenceModel(moved(model, device), 40, MASKS)
@@ -46,26 +54,28 @@ def tokens(count, length, device):
 
 
 @pytest.mark.parametrize("stream", ["image", "region"])
-def test_losses_of_the_plain_path(device, stream):
-    plain = plain_on(device)
+def test_losses_of_the_reference_path(device, stream):
+    reference = reference_on(device)
     batch = image_batch(SIZE, 4) if stream == "image" else region_batch(SIZE, 4, 2)
-    batch = replace(batch, host=HostBatch()).to(device)  # nothing is planned with by the plain path
+    batch = replace(batch, host=HostBatch()).to(device)  # nothing is planned with by the reference path
     names = [name for name in OBJECTIVES if name != "bbox"]  # boxes are checked by their numbers, and have none here
-    losses = plain.losses(batch, names, ([1, 2, 3, 0], [1, 2, 3, 0]))
+    losses = reference.losses(batch, names, ([1, 2, 3, 0], [1, 2, 3, 0]))
     assert {loss.device.type for loss in losses.values()} == {"cuda"}
 
 
-def test_re_ranking_of_the_plain_path(device):
-    plain, texts = plain_on(device), tokens(3, 40, device)
+def test_re_ranking_of_the_reference_path(device):
+    reference, texts = reference_on(device), tokens(3, 40, device)
     images = torch.randn(3, 17, SIZE.width, device=device)
-    of_an_image = reference_tasks.texts_of_an_image(plain, images[0], texts)
-    of_a_text = reference_tasks.images_of_a_text(plain, images, Tokens(texts.embeds[:1], texts.mask[:1]))
+    of_an_image = reference_tasks.texts_of_an_image(reference, images[0], texts)
+    of_a_text = reference_tasks.images_of_a_text(reference, images, Tokens(texts.embeds[:1], texts.mask[:1]))
     assert of_an_image.device.type == of_a_text.device.type == "cuda"
 
 
-def test_captions_of_the_plain_path(device):
-    plain = plain_on(device, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}})
-    reader = reference_tasks.PlainCaptionReader(plain, plain.encode_pixels(pixels(2, SIZE.image).to(device)))
+def test_captions_of_the_reference_path(device):
+    reference = reference_on(device, {"caption": {"type": "CaptionGeneration", "prompt": "word1 word2"}})
+    reader = reference_tasks.ReferenceCaptionReader(
+        reference, reference.encode_pixels(pixels(2, SIZE.image).to(device))
+    )
     ids, rows = torch.ones(2, 3, dtype=torch.long, device=device), torch.arange(2, device=device)
     for _ in range(2):  # the second word looks back at what is kept
         scores = reader(ids, rows)
@@ -74,7 +84,7 @@ def test_captions_of_the_plain_path(device):
     assert scores.device.type == "cuda"
 
 
-def test_answers_of_the_plain_path(device):
+def test_answers_of_the_reference_path(device):
     with unset_fake_temporarily():
         decoder = AnswerDecoder(SIZE.width, SIZE.vocab_size, SIZE.fusion_depth)
     decoder = moved(decoder, device)

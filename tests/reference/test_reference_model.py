@@ -5,8 +5,8 @@ import torch
 
 from tests.models.conftest import VOCAB, encoded_for, image_batch, random_texts, region_batch, tiny_model
 from x2vlm.data.batch import Batch
-from x2vlm.engine.step_plan import in_passes
-from x2vlm.engine.total_loss import losses_of
+from x2vlm.engine.step_plan import split_into_passes
+from x2vlm.engine.total_loss import compute_losses
 from x2vlm.objectives import itm
 from x2vlm.reference.reference_model import ReferenceModel
 
@@ -102,15 +102,15 @@ def gradients(model, losses):
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream):
+def test_losses_and_gradients_of_the_reference_path_are_those_of_the_library(stream):
     make, objectives = STREAMS[stream]
     batch = make()
     model = sentence_model() if stream == "parallel" else model_without_dropout()
     own = torch.arange(len(batch))
     negatives = own.roll(1), own.roll(-1)
     ours = library_losses(model, batch, objectives, negatives)
-    plain = ReferenceModel(model, max_tokens=11, max_masks=3)
-    theirs = plain.losses(batch, objectives, tuple(rows.tolist() for rows in negatives))
+    reference = ReferenceModel(model, max_tokens=11, max_masks=3)
+    theirs = reference.losses(batch, objectives, tuple(rows.tolist() for rows in negatives))
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
@@ -123,13 +123,13 @@ def test_losses_and_gradients_of_the_plain_path_are_those_of_the_library(stream)
 
 
 def captions_of_one_image():
-    """Two captions of one image, two of another, and an image nobody asks."""
+    """Two captions of one image, two of another, and an image without a text."""
     batch = image_batch(4, seed=3)
     return replace(batch, pixels=batch.pixels[:3], owner=torch.tensor([0, 0, 2, 2]))
 
 
 def shorter(make, length, seed):
-    """The same pictures with texts of another length."""
+    """The same images with texts of another length."""
     batch = make()
     return replace(batch, **random_texts(len(batch), length=length, seed=seed))
 
@@ -174,30 +174,30 @@ def next_pair_is_the_negative(monkeypatch):
 
 def in_passes_of(model, batches, objectives, passes):
     losses = {}
-    for names in in_passes(batches, passes):
-        found = losses_of(model, {name: batches[name] for name in names}, objectives)
+    for names in split_into_passes(batches, passes):
+        found = compute_losses(model, {name: batches[name] for name in names}, objectives)
         losses |= {f"{name}.{key}": value for name, own in found.items() for key, value in own.items()}
     return losses
 
 
 def by_the_plain_path(model, batches, objectives):
-    losses, plain = {}, ReferenceModel(model, max_tokens=11, max_masks=3)
+    losses, reference = {}, ReferenceModel(model, max_tokens=11, max_masks=3)
     for name, batch in batches.items():
         own = torch.arange(len(batch)).roll(1).tolist()
-        found = plain.losses(batch, objectives[name], (own, own))
+        found = reference.losses(batch, objectives[name], (own, own))
         losses |= {f"{name}.{key}": value for key, value in found.items()}
     return losses
 
 
 @pytest.mark.usefixtures("next_pair_is_the_negative")
 @pytest.mark.parametrize("kind", TOGETHER)
-def test_streams_together_are_the_streams_one_by_one_and_the_plain_path(kind):
+def test_streams_together_are_the_streams_one_by_one_and_the_reference_path(kind):
     vision = dict(type="BEiT2", image_size=16, patch_size=8, width=8, depth=2, num_heads=2, layer_scale=0.5)
     model = model_without_dropout(vision_encoder=vision | {"drop_path": 0.0})  # as wide as texts, for parallel ones
     batches = {name: make() for name, (make, _) in TOGETHER[kind].items()}
     objectives = {name: names for name, (_, names) in TOGETHER[kind].items()}
     others = [in_passes_of(model, batches, objectives, "by_stream")]
-    if kind != "a pair without negatives":  # the plain path always has one
+    if kind != "a pair without negatives":  # the reference path always has one
         others.append(by_the_plain_path(model, batches, objectives))
     ours = in_passes_of(model, batches, objectives, "together")
     ours_backward = gradients(model, ours)
@@ -220,11 +220,11 @@ def test_keys_are_projected_once_in_a_layer_for_each_source():
     streams = TOGETHER["all but videos"]
     batches = {name: make() for name, (make, _) in streams.items()}
     model(batches, objectives={name: names for name, (_, names) in streams.items()})
-    # Sources: pictures of images, those of regions, sentences, and the texts that masked sentences look at.
+    # Sources: images of captions, images of regions, sentences, and the texts that masked sentences attend to.
     assert calls == [0] * 4 + [1] * 4
 
 
-def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():
+def test_the_reference_path_draws_no_true_pair_and_likes_similar_ones():
     model = model_without_dropout()
     feats = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0]]), dim=-1)
     torch.manual_seed(0)
@@ -233,7 +233,7 @@ def test_the_plain_path_draws_no_true_pair_and_likes_similar_ones():
         assert contexts[:2] == texts[:2] == [1, 0]
 
 
-def test_a_vision_encoder_without_a_plain_path_is_named():
+def test_a_vision_encoder_without_a_reference_path_is_named():
     model = tiny_model()
     model.vision_encoder = torch.nn.Identity()
     with pytest.raises(ValueError, match="BEiT2 only, and the vision encoder is Identity"):

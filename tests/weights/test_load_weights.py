@@ -107,7 +107,7 @@ def test_nothing_may_be_missing_where_a_model_is_only_used(golden):
         load_into(tiny(CLASSES), golden[0], Loading(allow_missing=["*"]), complete=True)
 
 
-def test_an_extra_tensor_is_told_and_has_to_be_allowed(golden):
+def test_an_extra_tensor_is_reported_and_has_to_be_allowed(golden):
     extra = golden[0] | {"vision_encoder.extra": torch.zeros(1), "mystery": torch.zeros(1)}
     with pytest.raises(CheckpointError, match=r"without a place in the model: vision_encoder\.net\.extra, mystery"):
         load_into(tiny(), extra)
@@ -123,7 +123,7 @@ def test_a_layer_too_many_is_not_left_out_silently(golden):
         load_into(tiny(), deeper)
 
 
-def test_a_tensor_of_another_size_is_told_with_both_shapes(golden):
+def test_a_tensor_of_another_size_is_reported_with_both_shapes(golden):
     message = (
         r"of another size: text_proj\.bias is 32 there and 16 here; text_proj\.weight is 32x48 there and 16x48 here"
     )
@@ -131,7 +131,7 @@ def test_a_tensor_of_another_size_is_told_with_both_shapes(golden):
         load_into(tiny(embed_dim=16), golden[0])
 
 
-def test_weights_of_another_model_are_told(golden):
+def test_weights_of_another_model_are_reported(golden):
     with pytest.raises(CheckpointError, match="has no parameter of this config's model: it is of another model"):
         load_into(nn.Linear(2, 2), golden[0])
 
@@ -196,7 +196,7 @@ def test_a_whole_decoder_can_count_as_new_as_in_the_published_recipe(golden):
 def test_a_decoder_takes_all_fusion_layers_or_every_second():
     assert decoder_layers(6, 6) == [0, 1, 2, 3, 4, 5]
     assert decoder_layers(6, 3) == [1, 3, 5]  # layers 13, 15, 17 of the published model
-    with pytest.raises(CheckpointError, match=r"of 4 layers cannot begin as 6 fusion layers.*Set its depth to 6 or 3"):
+    with pytest.raises(CheckpointError, match=r"cannot be initialised from 6 fusion layers.*Set its depth to 6 or 3"):
         decoder_layers(6, 4)
 
 

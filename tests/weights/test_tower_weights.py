@@ -8,8 +8,8 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, CLIPVisionConfi
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.models.vision import BEiT2
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.tower_weights import bert_tensors, choose_layers, fill, split_bert, vision_tensors
-from x2vlm.weights.weight_files import CheckpointError
 
 SIZES = dict(vocab_size=20, hidden_size=8, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
 
@@ -133,7 +133,7 @@ def test_clip_of_transformers_has_the_published_names_here():
     assert torch.equal(tower.blocks[1].attn.key.weight, donor)
 
 
-def test_swin_of_timm_and_of_its_authors_are_told_apart_by_where_patches_are_merged():
+def test_swin_of_timm_and_of_its_authors_are_distinguished_by_where_patches_are_merged():
     from x2vlm.models.vision import Swin
 
     tower = Swin(image_size=64, first_width=16, depths=(1, 1), num_heads=(1, 2), window=4)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from x2vlm.models.vision import BEiT2, CLIPViT, Swin
-from x2vlm.weights.vision_names import our_vision_name, published_vision_name, tower_of
+from x2vlm.weights.vision_names import our_vision_name, published_vision_name, vision_encoder_kind
 
 BUFFERS = ("position_ids", "relative_position_index", "attn_mask")
 TOWERS = {
@@ -37,9 +37,9 @@ def test_names_come_back_as_they_were(tower, published):
 
 
 @pytest.mark.parametrize("tower", TOWERS)
-def test_a_tower_is_told_from_either_naming(tower, published):
-    assert tower_of(published[tower]) == tower
-    assert tower_of(map(our_vision_name, published[tower])) == tower
+def test_a_tower_is_recognised_by_either_naming(tower, published):
+    assert vision_encoder_kind(published[tower]) == tower
+    assert vision_encoder_kind(map(our_vision_name, published[tower])) == tower
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_tensors
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.weight_files import read_checkpoint, read_tensors
 
 
 class Evil:
@@ -73,7 +74,7 @@ def test_a_hostile_pickle_is_not_run_and_what_it_wanted_is_named(content, wanted
     created = tmp_path / "created"
     torch.save({"model": STATE, "x": content(created)}, tmp_path / "x.th", _use_new_zipfile_serialization=zipped)
     with pytest.raises(
-        CheckpointError, match=rf"x\.th is no file of plain tensors: it wants {wanted}, .* nothing in it"
+        CheckpointError, match=rf"x\.th is no file of plain tensors: its pickle refers to {wanted}, .* nothing in it"
     ):
         read_checkpoint(tmp_path / "x.th")
     assert not created.exists()
@@ -81,7 +82,7 @@ def test_a_hostile_pickle_is_not_run_and_what_it_wanted_is_named(content, wanted
 
 def test_a_harmless_object_is_refused_by_name_as_well(tmp_path):
     torch.save({"model": STATE, "args": argparse.Namespace(lr=1)}, tmp_path / "x.th")
-    with pytest.raises(CheckpointError, match=r"it wants argparse\.Namespace, .*save a state dict alone"):
+    with pytest.raises(CheckpointError, match=r"refers to argparse\.Namespace, .*save the state dict alone"):
         read_checkpoint(tmp_path / "x.th")
 
 
@@ -114,7 +115,7 @@ def test_a_file_of_another_format_says_so(name, tmp_path):
         read_checkpoint(tmp_path / name)
 
 
-def test_what_is_not_there_or_empty_or_elsewhere_is_told(tmp_path):
+def test_what_is_not_there_or_empty_or_elsewhere_is_reported(tmp_path):
     (tmp_path / "empty.th").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "readme.txt").touch()

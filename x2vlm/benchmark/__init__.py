@@ -1,1 +1,1 @@
-"""What the library is measured against: the plain path, the works that are measured, and how."""
+"""The benchmark: the library against the reference path, and how cost grows with the input."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.config.config_source import shown
+from x2vlm.config.config_source import display_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,17 +19,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     configs = args.configs or config_files(Path.cwd())
     if not configs:
         parser.error(f"no config is named, and there is none in {Path.cwd()}/configs or /plugins")
-    return int(any([not check(config, args.cfg_options) for config in configs]))
+    return int(any([not check(config, args.cfg_options, details=bool(args.configs)) for config in configs]))
 
 
-def check(config: str | Path, overrides: dict | None = None) -> bool:
-    """Check one config and say so in a line, or in one line per problem."""
+def check(config: str | Path, overrides: dict | None = None, details: bool = False) -> bool:
+    """Check one config and print a line, or one line per problem.
+
+    Args:
+        config: The file.
+        overrides: Changes to it.
+        details: Print for each stream, too, whether its ``batch_size`` counts records or pairs.
+    """
     try:
-        load_config(config, overrides)
+        cfg = load_config(config, overrides)
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
         return False
-    sys.stdout.write(f"{shown(config)}: ok\n")
+    sys.stdout.write(f"{display_path(config)}: ok\n")
+    if details:
+        from x2vlm.data.streams import describe_batch_size
+
+        for name, stream in (cfg.get("streams") or {}).items():
+            sys.stdout.write(f"  streams.{name}: {describe_batch_size(stream)}\n")
     return True
 
 

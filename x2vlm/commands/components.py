@@ -1,4 +1,4 @@
-"""``components``: every part that a config can name, where it comes from, and what it says about itself."""
+"""``components``: every part that a config can name, with its file and the first line of its docstring."""
 
 import argparse
 import inspect
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from mmengine.registry import Registry
 
 from x2vlm.building import ConfigError, import_locations, lineage
-from x2vlm.config.config_source import shown
-from x2vlm.config.roles import ALL_FAMILIES
+from x2vlm.config.config_source import display_path
+from x2vlm.config.schema import ALL_FAMILIES
 from x2vlm.plugins import load_plugins, plugin_of
 from x2vlm.signatures import suggestion
 
@@ -24,9 +24,9 @@ class Component:
     """One registered part.
 
     Attributes:
-        family: What kind of part it is, e.g. ``"vision encoder"``.
-        name: What a config calls it.
-        module: Where it is defined.
+        family: Its registry, e.g. ``"vision encoder"``.
+        name: In a config.
+        module: That defines it.
         file: The file, as one would type it; empty where there is none.
         plugin: The plugin that brought it; None for the core.
         summary: The first line of its docstring.
@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
     parser.add_argument("--all", action="store_true", help="also what MMEngine and mmcv bring")
     args = parser.parse_args(argv)
-    known = [family.name for family in ALL_FAMILIES]
+    names = [family.name for family in ALL_FAMILIES]
     for name in args.families:
-        if name not in known:
-            parser.error(f"there is no family '{name}'.{suggestion(name, known)} Families: {', '.join(known)}")
+        if name not in names:
+            parser.error(f"there is no family '{name}'.{suggestion(name, names)} Families: {', '.join(names)}")
     load_plugins()
-    chosen = [family for family in ALL_FAMILIES if not args.families or family.name in args.families]
-    found = [component for family in chosen for component in components(family, inherited=args.all)]
-    sys.stdout.write(json.dumps([asdict(c) for c in found], indent=2) + "\n" if args.json else table(found))
+    families = [family for family in ALL_FAMILIES if not args.families or family.name in args.families]
+    listed = [component for family in families for component in components(family, inherited=args.all)]
+    sys.stdout.write(json.dumps([asdict(c) for c in listed], indent=2) + "\n" if args.json else table(listed))
     return 0
 
 
@@ -92,9 +92,9 @@ def table(found: Sequence[Component]) -> str:
 def _component(family: str, name: str, part: object) -> Component:
     module = getattr(part, "__module__", "") or ""
     try:
-        file = shown(inspect.getfile(part))
+        file = display_path(inspect.getfile(part))
     except (TypeError, OSError):  # built in
         file = ""
-    own = vars(part).get("__doc__") if isinstance(part, type) else getattr(part, "__doc__", None)
-    summary = (inspect.cleandoc(own).splitlines() or [""])[0] if own else ""
+    docstring = vars(part).get("__doc__") if isinstance(part, type) else getattr(part, "__doc__", None)
+    summary = (inspect.cleandoc(docstring).splitlines() or [""])[0] if docstring else ""
     return Component(family, name, module, file, plugin_of(part), summary)

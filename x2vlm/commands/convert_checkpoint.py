@@ -13,7 +13,7 @@ from x2vlm.config import add_cfg_options, load_config
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert a checkpoint; returns the exit status.
 
-    0: done. 2: the file, the config or the names are not what they should be; nothing was written then.
+    0: done. 2: the file, the config or the names are wrong; nothing was written then.
     """
     args = _parse(argv)
     outcome = Outcome()
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def convert(args: argparse.Namespace) -> str:
-    """Read, convert, write; returns what to say of it."""
+    """Read, convert, write; returns the report."""
     from x2vlm.building import ConfigError
     from x2vlm.weights.weight_files import read_tensors
 
@@ -39,29 +39,31 @@ def convert(args: argparse.Namespace) -> str:
 
 
 def _by_names(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
-    """Names alone: nothing is resized, nothing is lost."""
-    from x2vlm.weights.published_names import UNUSED, from_published, guess_kind, is_published, to_published, unknown
+    """Convert names only; no tensor is resized or dropped."""
+    from x2vlm.weights.kind_detection import guess_kind, is_published
+    from x2vlm.weights.published_names import UNUSED
+    from x2vlm.weights.published_state import from_published, to_published, unknown_names
 
     kind = args.kind or guess_kind(tensors)
     if args.to == "ours":
         converted = from_published(tensors, kind=kind) if is_published(tensors) else tensors
         unused = [name for name in converted if name.startswith(UNUSED)]
-        told = f", {len(unused)} of them kept only for the way back" if unused else ""
-        if strange := unknown(converted):
-            told += f", {len(strange)} that no rule knows, under the names they had: {', '.join(strange[:5])}"
+        notes = f", {len(unused)} of them kept only for the way back" if unused else ""
+        if unconverted := unknown_names(converted):
+            notes += f", {len(unconverted)} that no rule knows, under the names they had: {', '.join(unconverted[:5])}"
     else:
-        converted, told = to_published(tensors, kind) if not is_published(tensors) else tensors, ""
+        converted, notes = to_published(tensors, kind) if not is_published(tensors) else tensors, ""
     write(args.target, converted, wrapper="state_dict" if args.to == "ours" else "model")
     names = "the published" if args.to == "published" else "our"
-    return f"{args.target}: {len(converted)} tensors of {kind or 'a model'} under {names} names{told}."
+    return f"{args.target}: {len(converted)} tensors of {kind or 'a model'} under {names} names{notes}."
 
 
 def _through_model(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
-    """Into the model of a config: resized, copied and checked, as training with that config would load it."""
+    """Convert through the model of a config: resized, copied and checked, as training with that config loads it."""
     from x2vlm.building import build
     from x2vlm.registry import MODELS, TOKENIZERS
     from x2vlm.weights.load_weights import Loading, load_into
-    from x2vlm.weights.published_names import to_published
+    from x2vlm.weights.published_state import to_published
 
     cfg = load_config(args.config, args.cfg_options)
     tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None
@@ -104,7 +106,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="ours",
         help="whose names; 'folder' writes config, weights and tokenizer for from_pretrained (default: ours)",
     )
-    parser.add_argument("--kind", help="published class, e.g. XVLMForRetrieval (default: told from the names)")
+    parser.add_argument("--kind", help="published class, e.g. XVLMForRetrieval (default: detected from the names)")
     parser.add_argument("--config", help="convert into this config's model: tables resized, parts checked")
     add_cfg_options(parser)
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""``demo``: train the toy config, test it on scenes it has never seen, and write a page about it."""
+"""``demo``: train the toy config, test it on held-out scenes, and write a report page."""
 
 import argparse
 import ast
@@ -20,21 +20,21 @@ UNSEEN = "A small model of the toy world, tested on scenes that were not in its 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status, that of the training if it did not end well."""
+    """Run the demo; returns the exit status, that of the training if it failed."""
     args = _parse(argv)
-    config, work_dir = find_config(args.config), free_folder(args.work_dir)
+    config, work_dir = find_config(args.config), unused_folder(args.work_dir)
     cfg = load_config(config, overrides(args.cfg_options))
-    _say(f"Training {config} in {work_dir}; at the end, {work_dir / 'report.html'} shows what it learned.\n")
+    _print(f"Training {config} in {work_dir}; at the end, {work_dir / 'report.html'} shows what it learned.\n")
     start = time.perf_counter()
     options = ["--cfg-options", *args.cfg_options] if args.cfg_options else []
     status = train.main([str(config), "--work-dir", str(work_dir), *options])
     if status:
         return status
     seconds = {"training": time.perf_counter() - start}
-    texts = {"title": f"What {config.stem} learned", "command": command(args)}
+    texts = {"title": f"What {config.stem} learned", "command": command_line(args)}
     texts |= {"subtitle": UNSEEN} if args.config == CONFIG else {}
     report, results = test_and_report(cfg, work_dir, seconds, **texts)
-    _say(closing_words(report, results, config))
+    _print(summary(report, results, config))
     return 0
 
 
@@ -44,14 +44,14 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     Args:
         cfg: The config, checked.
         work_dir: The folder.
-        seconds: Wall time so far, by what it was spent on.
+        seconds: Wall time so far, by stage.
         **texts: ``title``, ``subtitle``, ``command`` of the page.
 
     Returns:
-        The page, and what was found.
+        The page, and the metrics.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
-    from x2vlm.inference.report.example_cards import make_gallery
+    from x2vlm.inference.report.example_cards import example_cards
     from x2vlm.inference.report.page import write_report
     from x2vlm.inference.report.run_facts import run_facts
 
@@ -63,7 +63,7 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     page = write_report(
         work_dir,
         results=results,
-        gallery=make_gallery(cfg.evaluations, results, runner.model, runner.tokenizer),
+        gallery=example_cards(cfg.evaluations, results, runner.model, runner.tokenizer),
         facts=run_facts(runner.model, seconds),
         config=cfg.pretty_text,
         **texts,
@@ -72,32 +72,32 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
 
 
 def find_config(name: str | Path) -> Path:
-    """The config in the current directory, or else in the checkout that this package is run from.
+    """The config in the current directory, or else in the checkout that this package is imported from.
 
     Raises:
         FileNotFoundError: If it is in neither.
     """
-    beside = Path(x2vlm.__file__).resolve().parents[1]
-    for folder in (Path(), beside):
+    checkout = Path(x2vlm.__file__).resolve().parents[1]
+    for folder in (Path(), checkout):
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"{name} is neither in {Path.cwd()} nor in {beside}. The configs come with the repository, not with the "
+        f"{name} is neither in {Path.cwd()} nor in {checkout}. The configs come with the repository, not with the "
         "installed package: run this in a clone of it (`make demo`), or name a config: x2vlm demo --config FILE."
     )
 
 
-def free_folder(wanted: str | Path) -> Path:
-    """The folder, if nothing is in it yet, or else the first free one of ``wanted_2``, ``wanted_3``, ..."""
-    wanted = Path(wanted)
-    candidates = itertools.chain([wanted], (wanted.with_name(f"{wanted.name}_{n}") for n in itertools.count(2)))
+def unused_folder(path: str | Path) -> Path:
+    """The folder, if it is empty or does not exist, or else the first such one of ``PATH_2``, ``PATH_3``, ..."""
+    path = Path(path)
+    candidates = itertools.chain([path], (path.with_name(f"{path.name}_{n}") for n in itertools.count(2)))
     return next(
         folder for folder in candidates if not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     )
 
 
 def overrides(options: Sequence[str]) -> dict[str, Any]:
-    """``["a.b=1"]`` as ``load_config`` takes it."""
+    """Parse ``["a.b=1"]`` into overrides for ``load_config``."""
     if not options:
         return {}
     parser = argparse.ArgumentParser()
@@ -105,23 +105,23 @@ def overrides(options: Sequence[str]) -> dict[str, Any]:
     return parser.parse_args(["--cfg-options", *options]).cfg_options
 
 
-def command(args: argparse.Namespace) -> str:
-    """What one would type to get the same again."""
+def command_line(args: argparse.Namespace) -> str:
+    """The command that repeats this run."""
     words = ["x2vlm", "demo"]
     words += ["--config", str(args.config)] if args.config != CONFIG else []
     words += ["--cfg-options", *args.cfg_options] if args.cfg_options else []
     return shlex.join(words)
 
 
-def closing_words(report: Path, results: Mapping[str, float], config: Path) -> str:
-    """Where the page is, what was found, and how to go on with real data."""
-    from x2vlm.inference.report.page import headlines
+def summary(report: Path, results: Mapping[str, float], config: Path) -> str:
+    """The main metrics, the path of the page, and the commands for real data."""
+    from x2vlm.inference.report.result_tables import headlines
 
-    found = [f"  {line['what']:<32}{line['value']:>8}   ({line['beside']})" for line in headlines(results)]
+    metrics = [f"  {line['what']:<32}{line['value']:>8}   ({line['beside']})" for line in headlines(results)]
     return "\n".join(
         [
             "",
-            *found,
+            *metrics,
             "",
             f"Look at it in a browser: {report.resolve()}",
             "",
@@ -137,8 +137,8 @@ def closing_words(report: Path, results: Mapping[str, float], config: Path) -> s
 
 def real_configs(demo: Path) -> list[tuple[Path, str]]:
     """The pre-training configs beside the demo's, each with the first line of its docstring."""
-    found = sorted(demo.parents[1].glob("pretrain/[!_]*.py"))
-    return [(path, (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]) for path in found]
+    configs = sorted(demo.parents[1].glob("pretrain/[!_]*.py"))
+    return [(path, (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]) for path in configs]
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -153,6 +153,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps({"multiply_adds": flops, "parameters": sizes, "amount": vars(amount)}) + "\n")
         return 0
     sys.stdout.write(
-        f"{args.config}: {args.pairs} texts of {args.tokens} tokens with {args.images} pictures, forward, once\n"
+        f"{args.config}: {args.pairs} texts of {args.tokens} tokens with {args.images} images, forward, once\n"
     )
     for name in [*sizes, *(part for part in flops if part not in sizes)]:
-        done = f"{flops[name] / 1e9:12.2f} G multiply-adds" if name in flops else ""
-        sys.stdout.write(f"  {name:<24}{sizes[name] / 1e6:10.2f} M parameters{done}\n")
+        text = f"{flops[name] / 1e9:12.2f} G multiply-adds" if name in flops else ""
+        sys.stdout.write(f"  {name:<24}{sizes[name] / 1e6:10.2f} M parameters{text}\n")
     total = f"{sum(sizes.values()) / 1e6:10.2f} M parameters{sum(flops.values()) / 1e9:12.2f} G multiply-adds"
     sys.stdout.write(f"  {'all':<24}{total}\n")
     return 0
@@ -44,10 +44,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="x2vlm flops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="config file")
-    parser.add_argument("--pairs", type=int, default=1, metavar="N", help="texts, each with a picture (default: 1)")
-    parser.add_argument("--images", type=int, default=1, metavar="N", help="distinct pictures (default: 1)")
+    parser.add_argument("--pairs", type=int, default=1, metavar="N", help="texts, each with an image (default: 1)")
+    parser.add_argument("--images", type=int, default=1, metavar="N", help="distinct images (default: 1)")
     parser.add_argument("--tokens", type=int, default=12, metavar="N", help="of a text (default: 12)")
-    parser.add_argument("--masks", type=int, default=6, metavar="N", help="guessed words of a text (default: 6)")
+    parser.add_argument("--masks", type=int, default=6, metavar="N", help="masked tokens of a text (default: 6)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_cfg_options(parser)
     return parser.parse_args(argv)

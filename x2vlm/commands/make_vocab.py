@@ -12,7 +12,7 @@ from x2vlm.data.tokenizer import SPECIAL_TOKENS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read texts, write one piece a line."""
+    """Read texts, write one word piece a line."""
     parser = argparse.ArgumentParser(prog="x2vlm make-vocab", description=__doc__)
     parser.add_argument("out", type=Path, help="the vocabulary file to write; must not exist")
     parser.add_argument("files", type=Path, nargs="+", help="text files, one text a line, or JSON lines with --key")
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
-    """The lines of a text file, or what stands under ``keys`` in a file of JSON lines.
+    """The lines of a text file, or the values of ``keys`` in a file of JSON lines.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,8 +44,8 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
                 yield line
                 continue
             try:
-                found = json.loads(line)
-                values = [found.get(key) for key in keys]
+                entry = json.loads(line)
+                values = [entry.get(key) for key in keys]
             except (json.JSONDecodeError, AttributeError) as error:
                 raise ConfigError(f"{file}:{number}: expected a JSON object, since --key was given: {error}") from error
             for value in values:
@@ -53,7 +53,7 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
 
 
 def vocabulary(texts: Iterable[str], size: int) -> list[str]:
-    """Special tokens, every character (alone and inside a word), then whole words from the most frequent on.
+    """Special tokens, every character (at the start and inside of a word), then whole words from the most frequent on.
 
     With all characters in it, no text of the same alphabet has an unknown word. Ties are broken by the alphabet.
 

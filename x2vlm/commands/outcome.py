@@ -1,4 +1,4 @@
-"""How a run ends: an exit status, and a sentence where something is for the user to mend."""
+"""Exit status of a command, and one sentence on standard error for an error that the user can mend."""
 
 import logging
 import sys
@@ -11,11 +11,11 @@ FAILED, NOT_STARTED, INTERRUPTED = 1, 2, 130
 
 
 class Outcome:
-    """Does the parts of a command in turn, and remembers which one ended it.
+    """Runs the stages of a command in turn; after one has failed, the others are skipped.
 
     Attributes:
-        status: Exit status; 0 as long as nothing went wrong.
-        runner: The runner, as soon as there is one: then messages go into its log too.
+        status: Exit status; 0 as long as nothing failed.
+        runner: The runner, once there is one: messages then go into its log, too.
     """
 
     def __init__(self) -> None:
@@ -23,20 +23,20 @@ class Outcome:
         self.runner: Any = None
 
     def prepare(self, work: Callable[[], Any]) -> Any:
-        """Do what comes before any step: configs, data, model. Mistakes there are the user's to mend."""
+        """Run what comes before the first step: config, data, model. Errors there are the user's to mend."""
         return self._guarded(work, NOT_STARTED, ConfigError, FileNotFoundError)
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """Do the work itself. Of its errors only those are told in a sentence that were made to be."""
+        """Run the work itself. Only errors made for the user become a sentence; others keep their traceback."""
         from x2vlm.data.bad_records import TooManyBadRecordsError
-        from x2vlm.engine.checkpoint.integrity import SaveError
-        from x2vlm.engine.distributed.launch import StalledError
+        from x2vlm.engine.checkpoint.atomic_save import SaveError
+        from x2vlm.engine.distributed.stall import StalledError
+        from x2vlm.engine.failures.bad_numbers import NotFiniteError
         from x2vlm.engine.failures.data_workers import DataStoppedError
         from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError
-        from x2vlm.engine.total_loss import NotFiniteError
 
-        told = (ConfigError, TooManyBadRecordsError, NotFiniteError, SaveError, DataStoppedError, StalledError)
-        return self._guarded(work, FAILED, *told, StepOutOfMemoryError)
+        failures = (NotFiniteError, StepOutOfMemoryError, SaveError, StalledError)
+        return self._guarded(work, FAILED, ConfigError, TooManyBadRecordsError, DataStoppedError, *failures)
 
     def _guarded(self, work: Callable[[], Any], status: int, *expected: type[Exception]) -> Any:
         if self.status:
@@ -50,17 +50,17 @@ class Outcome:
         return None
 
     def end(self, status: int, sentence: str) -> None:
-        """End with this status, and say why."""
+        """Set the exit status, and write why to standard error and the log file."""
         self.status = status
         sys.stderr.write(f"{sentence}\n")
         logger = None if self.runner is None else self.runner.logger
         for handler in logger.handlers if logger else ():
-            if isinstance(handler, logging.FileHandler):  # the terminal has it already, without the logger's ornaments
+            if isinstance(handler, logging.FileHandler):  # the terminal has it already, without the logger's prefix
                 handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, sentence, (), None))
 
 
 def leave_processes() -> None:
-    """Part from the other processes, if there were any."""
+    """Destroy the process group, if there is one."""
     import torch.distributed as dist
 
     if dist.is_initialized():

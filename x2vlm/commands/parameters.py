@@ -14,7 +14,7 @@ from typing import Any
 from x2vlm.building import ConfigError
 from x2vlm.config import add_cfg_options, load_config
 
-# Text encoders that configs name without saying their sizes, as transformers' configurations.
+# Configurations (as of transformers) of text encoders that configs name without sizes.
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 _ROBERTA = {"max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
 TEXT_ENCODERS = {
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.write(f"{name} {'x'.join(map(str, parameter.shape)) or 'a number'}\n")
             continue
         counts = parameters_by_part(model)
-        told = ", ".join(f"{part} {count:,}" for part, count in counts.items())
-        sys.stdout.write(f"{config}: {sum(counts.values()):,} ({told})\n")
+        parts_text = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+        sys.stdout.write(f"{config}: {sum(counts.values()):,} ({parts_text})\n")
     return 0
 
 
@@ -86,7 +86,7 @@ def parameters_by_part(model: Any) -> Counter[str]:
 
 
 def tokenizer_as_large(cfg: Mapping[str, Any] | None) -> Any:
-    """The tokenizer of a config, or for those of a known name one that is as large and has the same special tokens."""
+    """The tokenizer of a config, or one of equal size and special tokens for those of a known name."""
     from x2vlm.building import build
     from x2vlm.registry import TOKENIZERS
 
@@ -105,9 +105,9 @@ def _text_config(path: str) -> dict[str, Any]:
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False).to_dict()
     except OSError as error:
-        known = ", ".join(TEXT_ENCODERS)
+        names = ", ".join(TEXT_ENCODERS)
         raise ConfigError(
-            f"{path!r} is neither a folder nor one of: {known}. Its sizes are not known.", "model.text_encoder.path"
+            f"{path!r} is neither a folder nor one of: {names}. Its sizes are not known.", "model.text_encoder.path"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""``soak``: kill a toy training again and again, resume it, and compare it with an undisturbed one, bit for bit."""
+"""``soak``: kill a toy training repeatedly, resume it, and compare it bit for bit with an uninterrupted one."""
 
 import argparse
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-COMPARED = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers", "x2vlm_loop")
+COMPARED_KEYS = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers", "x2vlm_loop")
 _STEPS = 6  # the most iterations between two kills
 _EMA = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": 0.1}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Soak; returns the exit status: 0 if the final weights are identical."""
+    """Run the soak test; returns the exit status: 0 if the final checkpoints are identical."""
     args = _parse(argv)
     with TemporaryDirectory(prefix="soak-") as folder:
         return soak(args, Path(args.work_dir or folder))
 
 
 def soak(args: argparse.Namespace, folder: Path) -> int:
-    """Train twice into a folder, disturbed and undisturbed, and print how they compare."""
-    from x2vlm.engine.checkpoint.train_state import checkpoints_in
+    """Train twice into a folder, with kills and without, and print the result of the comparison."""
+    from x2vlm.engine.checkpoint.resume import checkpoints_in
     from x2vlm.weights.weight_files import read_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def soak(args: argparse.Namespace, folder: Path) -> int:
     iterations = (args.kills + 1) * _STEPS
     config = _write_config(args.config, folder, iterations)
     deadline = time.monotonic() + 60 * args.minutes
-    killed = _disturbed(args, config, folder / "disturbed", deadline)
+    kills = _train_with_kills(args, config, folder / "disturbed", deadline)
     if (
         _train(config, folder / "disturbed", args.processes).wait()
         or _train(config, folder / "whole", args.processes).wait()
@@ -44,62 +44,69 @@ def soak(args: argparse.Namespace, folder: Path) -> int:
         sys.stdout.write(f"a run failed; its log is in {folder}\n")
         return 1
     name = f"iter_{iterations}.pth"
-    ours, theirs = (read_checkpoint(folder / run / name) for run in ("disturbed", "whole"))
-    differ = list(differences({k: ours.get(k) for k in COMPARED}, {k: theirs.get(k) for k in COMPARED}))
-    sys.stdout.write(f"{killed} kills in {iterations} iterations, {args.processes} process(es)\n")
-    sys.stdout.write("identical\n" if not differ else f"{len(differ)} values differ, first: {', '.join(differ[:5])}\n")
-    return int(bool(differ))
+    contents = [read_checkpoint(folder / run / name) for run in ("disturbed", "whole")]
+    different = list(differences(*({key: content.get(key) for key in COMPARED_KEYS} for content in contents)))
+    sys.stdout.write(f"{kills} kills in {iterations} iterations, {args.processes} process(es)\n")
+    first = ", ".join(different[:5])
+    sys.stdout.write(f"{len(different)} values differ, first: {first}\n" if different else "identical\n")
+    return int(bool(different))
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """The places at which two nested values are not the same to the bit."""
+    """Paths at which two nested values are not bit-identical.
+
+    Args:
+        ours: Mappings, lists, tensors and plain values.
+        theirs: Likewise.
+        path: Path of the two values.
+    """
     from torch import Tensor, equal, uint8
 
     if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
-        alike = ours.dtype == theirs.dtype and ours.shape == theirs.shape
-        if not alike or not equal(*(one.contiguous().flatten().view(uint8) for one in (ours, theirs))):  # NaN is NaN
+        same_shape = ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        # Compared as bytes, so that NaN equals NaN.
+        if not same_shape or not equal(*(tensor.contiguous().flatten().view(uint8) for tensor in (ours, theirs))):
             yield path
     elif isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for key in {**ours, **theirs}:
             yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))
     elif isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)) and len(ours) == len(theirs):
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(one, other, f"{path}.{number}")
+        for index, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(*pair, f"{path}.{index}")
     elif repr(ours) != repr(theirs):
         yield path
 
 
-def _disturbed(args: argparse.Namespace, config: Path, work_dir: Path, deadline: float) -> int:
-    """Start, kill, start, ...; every other kill falls into a save. How many there were."""
-    moments, killed = random.Random(args.seed), 0
+def _train_with_kills(args: argparse.Namespace, config: Path, work_dir: Path, deadline: float) -> int:
+    """Start and kill a run in turn, every second time while it saves; returns the number of kills."""
+    rng, kills = random.Random(args.seed), 0
     for number in range(args.kills):
         if time.monotonic() > deadline:
             break
-        begun = _reached(work_dir)
-        running = _train(config, work_dir, args.processes)
-        goal = begun + moments.randint(1, _STEPS - 1)
-        while running.poll() is None and _reached(work_dir) < goal:
+        goal = _last_iteration(work_dir) + rng.randint(1, _STEPS - 1)
+        process = _train(config, work_dir, args.processes)
+        while process.poll() is None and _last_iteration(work_dir) < goal:
             time.sleep(0.005)
         if number % 2:
-            while running.poll() is None and not list(work_dir.glob("*.part")):
+            while process.poll() is None and not list(work_dir.glob("*.part")):
                 time.sleep(0.0002)
         else:
-            time.sleep(moments.random() * 0.3)
-        if running.poll() is None:
-            killed += 1
+            time.sleep(rng.random() * 0.3)
+        if process.poll() is None:
+            kills += 1
             where = "in a save" if list(work_dir.glob("*.part")) else "between saves"
-            _kill(running.pid)
-            running.wait()
-            sys.stdout.write(f"kill {killed}: after iteration {_reached(work_dir)}, {where}\n")
+            _kill(process.pid)
+            process.wait()
+            sys.stdout.write(f"kill {kills}: after iteration {_last_iteration(work_dir)}, {where}\n")
             sys.stdout.flush()
-        elif running.returncode:
-            sys.stdout.write(f"a run ended by itself with status {running.returncode}\n")
+        elif process.returncode:
+            sys.stdout.write(f"a run ended by itself with status {process.returncode}\n")
             break
-    return killed
+    return kills
 
 
 def _write_config(source: str, folder: Path, iterations: int) -> Path:
-    """The config as a file: short, a checkpoint at every iteration, no evaluation, an average of the weights."""
+    """Write a short version of a config: a checkpoint at every iteration, no evaluation, EMA."""
     from x2vlm.config import load_config
 
     cfg = load_config(source)
@@ -127,27 +134,28 @@ def _train(config: Path, work_dir: Path, processes: int) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
 
 
-def _reached(work_dir: Path) -> int:
-    from x2vlm.engine.checkpoint.train_state import checkpoints_in, iterations_of
+def _last_iteration(work_dir: Path) -> int:
+    """Iteration of the last checkpoint; 0 without one."""
+    from x2vlm.engine.checkpoint.resume import checkpoints_in, iterations_of
 
-    there = checkpoints_in(work_dir)
-    return iterations_of(there[-1]) if there else 0
+    checkpoints = checkpoints_in(work_dir)
+    return iterations_of(checkpoints[-1]) if checkpoints else 0
 
 
 def _kill(pid: int) -> None:
-    """Kill -9 a process that we started and all that it started, which torchrun puts into sessions of their own."""
+    """Kill (-9) a process of this command and its descendants, which torchrun puts into sessions of their own."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(status.parent.name)] = int(status.read_text().rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+        except (FileNotFoundError, ProcessLookupError):  # has ended
             continue
-    doomed = [pid]
-    for one in doomed:
-        doomed += [child for child, parent in parents.items() if parent == one]
-    for one in doomed:
+    to_kill = [pid]
+    for ancestor in to_kill:  # grows while it is read: children, their children, ...
+        to_kill += [child for child, parent in parents.items() if parent == ancestor]
+    for process in to_kill:
         try:
-            os.kill(one, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
         except ProcessLookupError:
             continue
 

@@ -12,7 +12,7 @@ from x2vlm.config import add_cfg_options, load_config
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit status.
 
-    0: done. 1: stopped by an error. 2: not started, because of the config, the checkpoint or the data.
+    0: finished. 1: stopped by an error. 2: not started, because of the config, the checkpoint or the data.
     """
     args = _parse(argv)
     outcome = Outcome()
@@ -20,15 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = outcome.run(lambda: runner.test())
     if runner is not None:
         if results and runner.rank == 0:
-            sys.stdout.write(table(results))
+            sys.stdout.write(format_metrics(results))
         leave_processes()
     return outcome.status
 
 
 def prepare(args: argparse.Namespace) -> Any:
-    """Everything that reads the config or looks for files: the runner with its evaluations."""
+    """Read the config and build the runner with its evaluations."""
     cfg = load_config(args.config, args.cfg_options)
-    from x2vlm.engine import build_runner  # brings torch, which a misspelt config need not wait for
+    from x2vlm.engine import build_runner  # imports torch, which an error in the config need not wait for
 
     cfg.load_from = args.checkpoint
     if args.work_dir is not None:
@@ -36,19 +36,19 @@ def prepare(args: argparse.Namespace) -> Any:
     if args.launcher is not None:
         cfg.launcher = args.launcher
     runner = build_runner(cfg, mode="test")
-    _ = runner.test_loop  # built now, so that missing data is told before the first batch
+    _ = runner.test_loop  # built now, so that missing data is reported before the first batch
     return runner
 
 
-def table(results: Mapping[str, float]) -> str:
-    """Metrics under their evaluations, numbers aligned."""
+def format_metrics(results: Mapping[str, float]) -> str:
+    """Metrics listed under their evaluations, numbers aligned."""
     width = max(len(key) for key in results)
-    lines, shown = [], None
+    lines, heading = [], None
     for key, value in results.items():
         evaluation, _, metric = key.partition("/")
-        if evaluation != shown:
+        if evaluation != heading:
             lines.append(evaluation)
-            shown = evaluation
+            heading = evaluation
         lines.append(f"  {metric:<{width}}{value:>12.4f}")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""``train``: train a config, from the beginning or from where an earlier run stopped."""
+"""``train``: train a config, from the beginning or resuming an earlier run."""
 
 import argparse
 import signal
@@ -13,23 +13,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit status.
 
     0: trained to the end. 1: stopped by an error. 2: not started, because of the config or the data. 130, 143: stopped
-    by SIGINT (Ctrl-C) or SIGTERM, with a checkpoint to go on from.
+    by SIGINT (Ctrl-C) or SIGTERM, with a checkpoint to resume from.
     """
     args = _parse(argv)
     outcome = Outcome()
     runner = outcome.runner = outcome.prepare(lambda: prepare(args))
     outcome.run(lambda: runner.train())
     if not outcome.status:
-        _say_how_it_ended(outcome, runner, args.config)
+        _report_end(outcome, runner, args.config)
     if runner is not None:
         leave_processes()
     return outcome.status
 
 
 def prepare(args: argparse.Namespace) -> Any:
-    """Everything that reads the config or looks for files: the runner with its streams and evaluations."""
+    """Read the config and build the runner with its streams and evaluations."""
     cfg = load_config(args.config, args.cfg_options)
-    from x2vlm.engine import build_runner  # brings torch, which a misspelt config need not wait for
+    from x2vlm.engine import build_runner  # imports torch, which an error in the config need not wait for
 
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -40,7 +40,7 @@ def prepare(args: argparse.Namespace) -> Any:
     if args.resume is not None:
         cfg.resume = args.resume
     runner = build_runner(cfg)
-    _ = runner.train_loop, runner.val_loop  # built now, so that missing data is told before the first step
+    _ = runner.train_loop, runner.val_loop  # built now, so that missing data is reported before the first step
     return runner
 
 
@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=True,
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; if none is named, from the latest of the work folder; if there is none, begin",
+        help="resume from a checkpoint (default: the latest of the work folder; without one, start a new run)",
     )
     parser.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if none is named)"
@@ -67,10 +67,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _say_how_it_ended(outcome: Outcome, runner: Any, config: str) -> None:
-    from x2vlm.engine.hooks.logging_hooks import StopHook, hook_of
+def _report_end(outcome: Outcome, runner: Any, config: str) -> None:
+    from x2vlm.engine.hooks.find_hook import find_hook
+    from x2vlm.engine.hooks.stop_hook import StopHook
 
-    stop = hook_of(runner, StopHook)
+    stop = find_hook(runner, StopHook)
     if stop is None or stop.signal is None:
         runner.logger.info(f"Trained {runner.iter} iterations. Everything is in {runner.work_dir}.")
         return

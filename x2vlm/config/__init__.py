@@ -1,3 +1,3 @@
-"""Reading configs: ``load_config`` gives a config that is known to fit, or tells every problem at once."""
+"""Load and check configs: ``load_config`` returns a checked config, or raises with every problem at once."""
 
 from x2vlm.config.config_loader import add_cfg_options, load_config

@@ -14,10 +14,10 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 
 from x2vlm.building import LAZY, ConfigError, imported
-from x2vlm.config.check import tree_problems
-from x2vlm.config.config_source import Source, missing_file, place, read_source, shown
+from x2vlm.config.config_source import ConfigSource, describe_missing_file, display_path, format_location, read_source
 from x2vlm.config.overrides import apply_overrides
-from x2vlm.config.roles import TOP_LEVEL
+from x2vlm.config.schema import TOP_LEVEL
+from x2vlm.config.schema_check import tree_problems
 from x2vlm.plugins import load_plugins
 from x2vlm.signatures import suggestion
 
@@ -40,7 +40,7 @@ def load_config(
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(missing_file(path))
+        raise ConfigError(describe_missing_file(path))
     load_plugins(path, plugins)
     try:
         source = read_source(path) if path.suffix == ".py" else None
@@ -54,8 +54,8 @@ def load_config(
         _follow_removals(cfg, source)
         problems += apply_overrides(cfg, overrides or {})
     in_tree = tree_problems(_values(cfg))
-    told = "\n".join(in_tree)
-    problems = [problem for problem in problems if problem not in told] + in_tree
+    tree_text = "\n".join(in_tree)
+    problems = [problem for problem in problems if problem not in tree_text] + in_tree
     if problems:
         raise ConfigError(report(path, problems))
     return cfg
@@ -64,7 +64,7 @@ def load_config(
 def report(path: str | Path, problems: Sequence[str]) -> str:
     """``configs/x.py: 2 problems``, and a line for each."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "\n  ".join([f"{shown(path)}: {count}", *problems])
+    return "\n  ".join([f"{display_path(path)}: {count}", *problems])
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 class CfgOptions(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with a sentence instead of a traceback for what is none."""
+    """MMEngine's ``KEY=VALUE`` pairs, with a sentence instead of a traceback for malformed ones."""
 
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Sequence[str], option_string: str | None = None
@@ -103,7 +103,7 @@ class CfgOptions(DictAction):
 
 @contextmanager
 def _unresolved() -> Iterator[None]:
-    """Inside, what a config imports is seen as the import it is, instead of being imported when it is touched."""
+    """Inside, lazy imports of a config are returned as lazy objects, not imported on access."""
     before, ConfigDict.lazy = ConfigDict.lazy, True
     try:
         yield
@@ -111,8 +111,8 @@ def _unresolved() -> Iterator[None]:
         ConfigDict.lazy = before
 
 
-def _run(path: Path, source: Source | None) -> Config:
-    """Execute a config; what goes wrong in it becomes a sentence with file and line."""
+def _run(path: Path, source: ConfigSource | None) -> Config:
+    """Execute a config; an error in it becomes a sentence with file and line."""
     try:
         return Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is code: it can raise anything
@@ -123,7 +123,7 @@ def _run(path: Path, source: Source | None) -> Config:
             raise ConfigError(f"{type(error).__name__}: {error}") from error
         frame, line = inside[-1]
         message = _explained(error, frame.f_globals)
-        raise ConfigError(message, place(Path(frame.f_code.co_filename), line)) from error
+        raise ConfigError(message, format_location(Path(frame.f_code.co_filename), line)) from error
 
 
 def _explained(error: Exception, names: dict[str, Any]) -> str:
@@ -169,49 +169,49 @@ def _imports(cfg: Config) -> list[str]:
     return problems
 
 
-def _lost_removals(source: Source | None) -> list[str]:
-    """``pop`` of a key that was never there: MMEngine says nothing, and an ablation is silently its base."""
+def _lost_removals(source: ConfigSource | None) -> list[str]:
+    """``pop`` of a key that never existed: MMEngine ignores it, and an ablation would silently equal its base."""
     problems = []
     for part in source.chain() if source else ():
-        before: dict[str, Any] = {}
+        base_values: dict[str, Any] = {}
         for base in part.bases if part.removals() else ():
-            before |= _values(_run(base.path, base))
-        for where, key, line in part.removals():
-            owner: Any = before
-            for name in where.split("."):
+            base_values |= _values(_run(base.path, base))
+        for owner_path, key, line in part.removals():
+            owner: Any = base_values
+            for name in owner_path.split("."):
                 owner = owner.get(name) if isinstance(owner, dict) else None
-            if isinstance(owner, dict) and key not in owner and where.split(".")[0] not in part.assigned():
-                message = f"{where} has no '{key}' to remove.{suggestion(key, owner)} It has: {', '.join(owner)}."
-                problems.append(f"{place(part.path, line)}: {message}")
+            if isinstance(owner, dict) and key not in owner and owner_path.split(".")[0] not in part.assigned():
+                message = f"{owner_path} has no '{key}' to remove.{suggestion(key, owner)} It has: {', '.join(owner)}."
+                problems.append(f"{format_location(part.path, line)}: {message}")
     return problems
 
 
-def _strange_names(cfg: Config, source: Source | None) -> list[str]:
-    """Take out top-level names that nothing reads from a config; tell those that look like mistakes."""
+def _strange_names(cfg: Config, source: ConfigSource | None) -> list[str]:
+    """Remove top-level names that nothing reads; report those that look like mistakes."""
     problems = []
-    used = {name for part in source.chain() for name in part.read()} if source else set()
-    brought = {name for part in source.chain() for name in part.imported()} if source else set()
+    read_names = {name for part in source.chain() for name in part.read()} if source else set()
+    imported_names = {name for part in source.chain() for name in part.imported()} if source else set()
     for key in [key for key in cfg if key not in TOP_LEVEL]:
         value = cfg.pop(key)
         near = suggestion(key, TOP_LEVEL)
-        if key in brought:
+        if key in imported_names:
             continue
         if isinstance(value, (FunctionType, ModuleType)):
             problems.append(f"{key}: a config holds values, not functions. Compute it in a class.")
         elif source is None or (key in source.assigned() and key not in source.read() and not key.startswith("_")):
-            line = f"{place(source.path, source.assigned()[key])}: " if source else ""
+            line = f"{format_location(source.path, source.assigned()[key])}: " if source else ""
             inherited = source is not None and any(key in part.assigned() for part in list(source.chain())[1:])
-            why = " A base made its values from its own, which stays as it was." if inherited else ""
-            problems.append(f"{line}nothing reads '{key}'.{why}{near}")
-        elif near and key not in used:
+            reason = " A base made its values from its own, which stays as it was." if inherited else ""
+            problems.append(f"{line}nothing reads '{key}'.{reason}{near}")
+        elif near and key not in read_names:
             problems.append(f"{key}: nothing reads it.{near}")
     return problems
 
 
-def _follow_removals(cfg: Config, source: Source | None) -> None:
+def _follow_removals(cfg: Config, source: ConfigSource | None) -> None:
     """Objectives that were removed from the model are removed from the streams and the plan that name them."""
     chain = list(source.chain()) if source else []
-    removed = {key for part in chain for where, key, _ in part.removals() if where == "model.objectives"}
+    removed = {key for part in chain for owner_path, key, _ in part.removals() if owner_path == "model.objectives"}
     model, streams = cfg.get("model"), cfg.get("streams")
     if not isinstance(model, dict) or not isinstance(streams, dict):
         return
@@ -232,11 +232,11 @@ def _follow_removals(cfg: Config, source: Source | None) -> None:
 
 def _values(cfg: Config) -> dict[str, Any]:
     with _unresolved():
-        return _plain(cfg)
+        return _to_plain(cfg)
 
 
-def _plain(node: Any) -> Any:
+def _to_plain(node: Any) -> Any:
     """A config as dicts and lists, its imports left as they are."""
     if isinstance(node, (dict, Config)):
-        return {key: _plain(value) for key, value in node.items()}
-    return [_plain(item) for item in node] if isinstance(node, (list, tuple)) else node
+        return {key: _to_plain(value) for key, value in node.items()}
+    return [_to_plain(item) for item in node] if isinstance(node, (list, tuple)) else node

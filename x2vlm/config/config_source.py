@@ -1,4 +1,4 @@
-"""What the text of a config says that its values do not: its bases, its imports, what it removes, who reads what."""
+"""Static analysis of a Python config: its bases, imports, removals, and the names that it assigns and reads."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from x2vlm.signatures import suggestion
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """One Python config file.
 
     Attributes:
@@ -23,9 +23,9 @@ class Source:
 
     path: Path
     tree: ast.Module
-    bases: tuple["Source", ...] = ()
+    bases: tuple["ConfigSource", ...] = ()
 
-    def chain(self) -> Iterator["Source"]:
+    def chain(self) -> Iterator["ConfigSource"]:
         """This file, then everything it is based on."""
         yield self
         for base in self.bases:
@@ -48,53 +48,55 @@ class Source:
         return {node.id for node in nodes if isinstance(node.ctx, ast.Load)}
 
     def removals(self) -> list[tuple[str, str, int]]:
-        """What ``model.objectives.pop("itm")`` or ``del`` take out, as ``("model.objectives", "itm", line)``."""
-        found = [_popped(node) for node in self.tree.body if isinstance(node, ast.Expr)]
+        """Keys that ``model.objectives.pop("itm")`` or ``del`` remove, as ``("model.objectives", "itm", line)``."""
+        removals = [_popped(node) for node in self.tree.body if isinstance(node, ast.Expr)]
         deleted = [target for node in self.tree.body if isinstance(node, ast.Delete) for target in node.targets]
-        found += [_deleted(target) for target in deleted]
-        return [item for item in found if item and re.fullmatch(r"[\w.]+", item[0])]
+        removals += [_deleted(target) for target in deleted]
+        return [item for item in removals if item and re.fullmatch(r"[\w.]+", item[0])]
 
 
-def read_source(path: Path, _inside: tuple[Path, ...] = ()) -> Source:
+def read_source(path: Path, _ancestors: tuple[Path, ...] = ()) -> ConfigSource:
     """Parse a config file and its bases, without running any of them.
 
     Raises:
         ConfigError: If one does not exist, has a syntax error, is its own base, or imports what a config cannot.
     """
     path = path.resolve()
-    if path in _inside:
-        raise ConfigError(f"{shown(path)} is a base of itself: {' -> '.join(p.name for p in (*_inside, path))}.")
+    if path in _ancestors:
+        raise ConfigError(
+            f"{display_path(path)} is a base of itself: {' -> '.join(p.name for p in (*_ancestors, path))}."
+        )
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise ConfigError(
-            f"syntax error: {error.msg}: {(error.text or '').strip()}", place(path, error.lineno)
+            f"syntax error: {error.msg}: {(error.text or '').strip()}", format_location(path, error.lineno)
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown(path)} is not a UTF-8 text file: {error}.") from error
+        raise ConfigError(f"{display_path(path)} is not a UTF-8 text file: {error}.") from error
     _refuse_standard_library(path, tree)
     blocks = [node for node in tree.body if isinstance(node, ast.With)]
     bases = [_base_path(path, statement) for block in blocks for statement in block.body]
-    return Source(path, tree, tuple(read_source(base, (*_inside, path)) for base in bases))
+    return ConfigSource(path, tree, tuple(read_source(base, (*_ancestors, path)) for base in bases))
 
 
-def place(path: Path, line: int | None) -> str:
+def format_location(path: Path, line: int | None) -> str:
     """``"configs/x.py, line 3"``."""
-    return shown(path) if line is None else f"{shown(path)}, line {line}"
+    return display_path(path) if line is None else f"{display_path(path)}, line {line}"
 
 
-def shown(path: Path | str) -> str:
-    """A path as the user would type it: relative to the current directory where it lies inside."""
+def display_path(path: Path | str) -> str:
+    """A path relative to the current directory where it lies inside, else absolute."""
     path = Path(path).resolve()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def missing_file(path: Path) -> str:
+def describe_missing_file(path: Path) -> str:
     """A sentence about a file that does not exist, with the nearest name in its folder."""
     if path.is_dir():
-        return f"{shown(path)} is a folder; name a config file in it."
+        return f"{display_path(path)} is a folder; name a config file in it."
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return f"{shown(path)} does not exist.{suggestion(path.name, neighbours)}"
+    return f"{display_path(path)} does not exist.{suggestion(path.name, neighbours)}"
 
 
 def _popped(node: ast.Expr) -> tuple[str, str, int] | None:
@@ -113,24 +115,26 @@ def _deleted(target: ast.expr) -> tuple[str, str, int] | None:
 
 def _base_path(path: Path, node: ast.stmt) -> Path:
     if not isinstance(node, ast.ImportFrom) or not node.module:
-        raise ConfigError("only 'from .file import *' may stand inside read_base().", place(path, node.lineno))
+        raise ConfigError(
+            "only 'from .file import *' may stand inside read_base().", format_location(path, node.lineno)
+        )
     if node.level == 0:
         raise ConfigError(
             f"'from {node.module} import ...' inside read_base() must be relative: start it with a dot, as in "
             f"'from .{node.module.split('.')[-1]} import *'.",
-            place(path, node.lineno),
+            format_location(path, node.lineno),
         )
     folder = path.parent
     for _ in range(node.level - 1):
         folder = folder.parent
     base = folder.joinpath(*node.module.split(".")).with_suffix(".py")
     if not base.is_file():
-        raise ConfigError(f"base config not found: {missing_file(base)}", place(path, node.lineno))
+        raise ConfigError(f"base config not found: {describe_missing_file(base)}", format_location(path, node.lineno))
     return base
 
 
 def _refuse_standard_library(path: Path, tree: ast.Module) -> None:
-    """In a virtual environment MMEngine takes ``import os`` for a part to be built later, and fails without a word."""
+    """In a virtual environment MMEngine treats ``import os`` as a lazy part, and fails without a message."""
     for node in tree.body:
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -139,5 +143,5 @@ def _refuse_standard_library(path: Path, tree: ast.Module) -> None:
             if module.split(".")[0] in sys.stdlib_module_names:
                 raise ConfigError(
                     f"a config cannot import '{module}', of the standard library. Write the value instead.",
-                    place(path, node.lineno),
+                    format_location(path, node.lineno),
                 )

@@ -1,10 +1,10 @@
-"""Changes from the command line, put into a config one by one, so that each mistake is told by its own key."""
+"""Apply changes from the command line to a config one by one, so that each problem is reported with its key."""
 
 from typing import Any
 
 from mmengine.config import Config
 
-from x2vlm.config.roles import TOP_LEVEL
+from x2vlm.config.schema import TOP_LEVEL
 from x2vlm.signatures import suggestion
 
 # Dicts keyed by name: a new name on the command line is a misspelt one.
@@ -38,18 +38,18 @@ def _problem(cfg: Config, key: str, value: Any) -> str:
         return f"takes numbers, names and lists, not the dict {value}. Set its keys one by one: {key}.KEY=VALUE."
     node: Any = cfg
     for depth, name in enumerate(names):
-        place = ".".join(names[:depth])
+        path = ".".join(names[:depth])
         if isinstance(node, list):
             if not name.isdigit() or int(name) >= len(node):
-                return f"{place} is a list of {len(node)}; its entries are 0 to {len(node) - 1}, not '{name}'."
+                return f"{path} is a list of {len(node)}; its entries are 0 to {len(node) - 1}, not '{name}'."
             node = node[int(name)]
         elif isinstance(node, (dict, Config)):
             if name not in node:
-                known = place in NAMED and depth < len(names)
-                return f"there is no '{name}' in {place}.{suggestion(name, node)}" if known else ""
+                is_named = path in NAMED and depth < len(names)
+                return f"there is no '{name}' in {path}.{suggestion(name, node)}" if is_named else ""
             node = node[name]
         else:
-            return f"{place} is {node!r}, which has no '{name}' inside."
+            return f"{path} is {node!r}, which has no '{name}' inside."
     if isinstance(node, dict) and value is not None and not isinstance(value, dict):
         return f"this is a dict, and cannot become {value!r}. Set its keys one by one: {key}.KEY=VALUE."
     return ""

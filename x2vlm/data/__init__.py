@@ -1,4 +1,4 @@
-"""Annotation files -> adapters -> transforms -> collate -> Batch. Importing this registers every part."""
+"""Annotation files -> adapters -> transforms -> collate -> Batch. Importing this registers every component."""
 
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.caption_collate import CaptionCollate

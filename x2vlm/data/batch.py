@@ -1,7 +1,7 @@
-"""What travels from the data to the model: a ``Sample`` per record, a ``Batch`` per step.
+"""``Sample`` (a record after its transforms) and ``Batch`` (the input of a training or evaluation step).
 
 Shape letters: B texts, U distinct contexts, F frames, N patches, L tokens, M masked tokens, R texts of one record,
-A answers, C classes, K contexts that one text reads together.
+A answers, C classes, K contexts that one text attends to.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -17,21 +17,21 @@ class Sample:
     """One record after its transforms: one context and the ``R`` texts that are paired with it.
 
     Attributes:
-        where: Where the record came from (``file:line``), for messages.
-        texts: ``R`` cleaned texts; none where there are only images. Two sentences that are read as one (GLUE) are a
-            tuple.
+        where: The location of the record (``file:line``), for messages.
+        texts: ``R`` cleaned texts; none where there are only images. A pair of sentences (GLUE) is a tuple.
         pixels: ``[3, H, W]`` image or ``[F, 3, H, W]`` clip, float, normalised; None for text-only and parallel text.
-            ``[K, 3, H, W]`` where every text reads ``num_contexts`` images together.
-        num_contexts: How many images a text reads together (two in NLVR2).
-        boxes_xyxy: ``[R, 4]``, normalised 0..1 of the transformed image; ``(0, 0, 1, 1)`` where a text means all of it.
-        has_box: ``[R]`` bool, True where the text has a box of its own (False for whole images, videos and texts).
-        ids: ``R`` identities: two pairs with the same identity show the same thing (two captions of one image).
+            ``[K, 3, H, W]`` where every text attends to ``num_contexts`` images.
+        num_contexts: How many images a text attends to (two in NLVR2).
+        boxes_xyxy: ``[R, 4]``, normalised 0..1 of the transformed image; ``(0, 0, 1, 1)`` where a text is about all of
+            it.
+        has_box: ``[R]`` bool, True where the text has a box (False for whole images, videos and texts).
+        ids: ``R`` identities: two pairs with the same identity are positives of each other (two captions of one image).
         context_text: The same sentence in another language, for parallel text; None otherwise.
         labels: The class of each text (of the image, where there is no text); empty where nothing is classified.
             A number, or a dict from class to weight where several are right.
         answers: For each text its answers, each with a weight; empty where nothing is answered.
-        masked_patches: ``[N]`` bool, patches to hide from the student of masked image modelling.
-        extras: What a metric or a task needs besides (labels, languages, frame sizes); passed on untouched.
+        masked_patches: ``[N]`` bool, patches that are masked for the student of masked image modelling.
+        extras: Further fields for metrics and tasks (labels, languages, frame sizes); passed on unchanged.
     """
 
     where: str
@@ -50,16 +50,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A record that could not be used: where it is and why."""
+    """A record that could not be used: its location and the reason."""
 
     where: str
     reason: str
 
 
 class HostBatch(NamedTuple):
-    """Fields of a :class:`Batch` as arrays in main memory: shapes, lengths and index tables are planned from them.
+    """Fields of a :class:`Batch` as arrays in main memory, for planning shapes, lengths and index tables.
 
-    So nobody has to wait for a device to know where tokens stand.
+    Planning from them needs no synchronisation with the device.
     """
 
     text_mask: np.ndarray | None = None
@@ -77,29 +77,30 @@ class HostBatch(NamedTuple):
 class Batch:
     """``B`` texts, each with its context, over ``U`` distinct contexts: ``B`` pairs.
 
-    A text that reads ``K`` contexts together (two images of NLVR2) makes ``K`` pairs in a row: then ``text_owner`` says
-    which text each of the ``B * K`` pairs reads, and ``owner`` has as many entries.
+    A text that attends to ``K`` contexts (two images of NLVR2) makes ``K`` pairs in a row: then ``text_owner`` is the
+    text of each of the ``B * K`` pairs, and ``owner`` has as many entries.
 
     Attributes:
         text_ids: ``[B, L]`` long, padded to the longest text of the batch; None where there are only images.
         text_mask: ``[B, L]`` bool, True at real tokens.
         pixels: ``[U, 3, H, W]`` images or ``[U, F, 3, H, W]`` clips; None for text-only and parallel text.
-        owner: ``[B]`` long, which of the ``U`` contexts each pair looks at; None without context.
-        text_owner: ``[B * K]`` long, which text each pair reads; None where pair ``b`` reads text ``b``.
+        owner: ``[B]`` long, which of the ``U`` contexts each pair attends to; None without context.
+        text_owner: ``[B * K]`` long, the text of each pair; None where pair ``b`` has text ``b``.
         boxes_xyxy: ``[B, 4]`` normalised boxes, ``(0, 0, 1, 1)`` for whole images and videos; None without pixels.
         has_box: ``[B]`` bool, True where a box is to be predicted; None without pixels.
-        patch_mask: ``[B, N]`` bool, patches each pair may look at. None: from ``boxes_xyxy`` and the patch grid.
-        ids: ``[B]`` long; equal numbers show the same thing. Distinct everywhere where nothing is known.
-        masked_ids: ``[B, L]`` long, ``text_ids`` after masking; None where no masking was asked for. In parallel text
-            ``[B, L']``, after masking, the sentences that play the context (``context_ids`` of ``owner``). In
-            captioning ``[B, L']``, where masked tokens may be written twice: ``CaptionCollate`` says how.
-        masked_mask: ``[B, L', L']`` bool, where each token (row) of ``masked_ids`` may look, if not at all that
-            ``text_mask`` shows; None otherwise.
-        masked_text_positions: ``[B, L']`` long, the position of each token of ``masked_ids``, counted from 0, if they
-            do not follow one another; None otherwise.
+        patch_mask: ``[B, N]`` bool, patches each pair may attend to. None: from ``boxes_xyxy`` and the patch grid.
+        ids: ``[B]`` long; pairs with equal numbers are positives of each other. All distinct where records have no
+            identity.
+        masked_ids: ``[B, L]`` long, ``text_ids`` after masking; None without masking. In parallel text ``[B, L']``,
+            after masking, the sentences that are the context (``context_ids`` of ``owner``). In captioning
+            ``[B, L']``, where masked tokens may be duplicated, see ``CaptionCollate``.
+        masked_mask: ``[B, L', L']`` bool, the tokens to which each token (row) of ``masked_ids`` may attend, if not
+            those of ``text_mask``; None otherwise.
+        masked_text_positions: ``[B, L']`` long, the position of each token of ``masked_ids``, from 0, if they
+            are not consecutive; None otherwise.
         mlm_positions: ``[B, M]`` long, positions to predict, padded with 0.
         mlm_labels: ``[B, M]`` long, true ids at these positions, padded with -100.
-        context_ids: ``[U, L']`` long, the sentences that play the context in parallel text.
+        context_ids: ``[U, L']`` long, the sentences that are the context in parallel text.
         context_text_mask: ``[U, L']`` bool.
         labels: ``[B]`` long, the class of each text (float: a number to predict); -100 where there is none.
         label_weights: ``[B, C]``, instead of ``labels``, where several classes are right with a weight each.
@@ -107,14 +108,14 @@ class Batch:
         answer_mask: ``[A, L']`` bool.
         answer_owner: ``[A]`` long, which text an answer belongs to.
         answer_weights: ``[A]`` float.
-        masked_patches: ``[U, N]`` bool, patches to hide from the student of masked image modelling.
-        where: ``B`` places of the records, for messages.
+        masked_patches: ``[U, N]`` bool, patches that are masked for the student of masked image modelling.
+        where: ``B`` locations of the records, for messages.
         texts: ``B`` texts, for metrics and images.
         extras: Per-record extras, one dict per sample, in order of the contexts.
         bad: Records that were skipped while this batch was made.
         drawn: Records read to make this batch, bad ones included.
-        host: What is planned with, in main memory, of a batch that :meth:`to` has moved to a device. Who changes a
-            moved batch changes it too, or sets it to None.
+        host: Copies in main memory, for planning, of a batch that :meth:`to` has moved to a device. Code that changes a
+            moved batch has to change them too, or set them to None.
     """
 
     text_ids: Tensor | None
@@ -151,17 +152,17 @@ class Batch:
         return len(self.owner if self.text_ids is None else self.text_ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch with every tensor on ``device``; what it was in main memory stays at hand as ``host``."""
+        """The same batch with every tensor on ``device``; the fields for planning stay in main memory as ``host``."""
         moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
         on_device = any(tensor.device.type != "cpu" for tensor in moved._tensors().values())
         return replace(moved, host=self.on_host() if on_device else None)
 
     def on_host(self) -> "HostBatch":
-        """What is planned with, as arrays in main memory; a device is waited for only where ``host`` is not known."""
+        """The fields for planning, as arrays in main memory; waits for the device only where ``host`` is None."""
         if self.host is not None:
             return self.host
-        given = {name: getattr(self, name) for name in HostBatch._fields}
-        return HostBatch(**{name: None if value is None else value.cpu().numpy() for name, value in given.items()})
+        values = {name: getattr(self, name) for name in HostBatch._fields}
+        return HostBatch(**{name: None if value is None else value.cpu().numpy() for name, value in values.items()})
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; called by torch's DataLoader."""

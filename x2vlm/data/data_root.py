@@ -1,4 +1,4 @@
-"""``data_root``: one folder that the relative paths of every data set start from."""
+"""``data_root``: the folder that relative paths of data sets start from."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -10,16 +10,16 @@ from mmengine.registry import Registry
 from x2vlm.building import resolve
 from x2vlm.registry import DATASETS, TRANSFORMS
 
-PARTS = {"datasets": DATASETS, "pipeline": TRANSFORMS}
-"""Arguments of adapters that hold lists of other parts, whose paths start from the same folder."""
+NESTED = {"datasets": DATASETS, "pipeline": TRANSFORMS}
+"""Arguments of adapters that are lists of components with paths of their own, which start from the same folder."""
 
 
 def with_data_root(cfg: Any, data_root: str | None, registry: Registry = DATASETS) -> Any:
-    """One data set's config, with ``data_root`` in front of the relative paths in it and in its parts.
+    """One data set's config, with ``data_root`` in front of its relative paths and those of nested components.
 
-    Which arguments are paths is what the class says in ``paths``, and in ``paths_or_names`` those that are one if they
-    are a single string, and a list of names otherwise; classes without either read no files. Parts are the transforms
-    of a pipeline (a file of answers), and the data sets that another one joins.
+    The class lists its path arguments in ``paths``, and in ``paths_or_names`` those that are a path if they are a
+    single string, and a list of names otherwise; classes without either read no files. Nested components are the
+    transforms of a pipeline (a file of answers), and the data sets of a ``Concat``.
 
     Args:
         cfg: ``dict(type=..., ...)`` of an adapter; anything else (an adapter that is built) comes back.
@@ -36,8 +36,8 @@ def _rooted(key: str, value: Any, root: Path, target: Any) -> Any:
     single = isinstance(value, (str, PathLike))
     if value is not None and (key in getattr(target, "paths", ()) or (single and key in _paths_or_names(target))):
         return _below(root, value)
-    if key in PARTS and isinstance(value, (list, tuple)):
-        return [with_data_root(part, str(root), PARTS[key]) for part in value]
+    if key in NESTED and isinstance(value, (list, tuple)):
+        return [with_data_root(component, str(root), NESTED[key]) for component in value]
     return value
 
 

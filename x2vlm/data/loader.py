@@ -115,7 +115,7 @@ class EvaluationLoader:
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
-        self.name, self.dataset, self.batch_size = name, dataset, batch_size
+        self.name, self.dataset, self.collate, self.batch_size = name, dataset, collate, batch_size
         self.bad_record_log = BadRecordLog() if bad_record_log is None else bad_record_log
         self._indices_and_draws = [(index, index) for index in range(rank(), len(dataset), world_size())]
         self._loader = make_loader(
@@ -162,7 +162,7 @@ def make_loader(
         persistent_workers: Keep them from one pass over the data to the next.
     """
     if num_workers:
-        # As torch does with its own: workers are as many as there are cores, and OpenCV would take all cores for each.
+        # As torch limits its threads: there are as many workers as cores, and OpenCV would take all cores for each.
         # A forked process inherits it, and must not set it: OpenCV would wait for ever for threads of this process.
         cv2.setNumThreads(1)
     return DataLoader(

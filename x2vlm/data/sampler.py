@@ -1,7 +1,7 @@
-"""Randomness as a function of counters, so that any place of an endless stream can be reached at once.
+"""Counter-based sampling: resuming at any draw of an endless stream costs nothing.
 
-Nothing here has a state to save: which record comes at draw ``n``, and every random number used on its way to a sample,
-follow from (seed, stream, draw).
+Nothing here has a state to save: the record of draw ``n``, and every random number used to make its sample, follow from
+(seed, stream, draw).
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from torch.utils.data import Sampler
 _ROUNDS = 8  # of the shuffle's mixing network; with 4 the tiny data sets of tests come out visibly uneven
 
 
-def derive_seed(*parts: int | str) -> int:
-    """A seed in ``0 .. 2**63 - 1`` that follows from all parts, e.g. ``derive_seed(seed, "image", draw)``."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+def derive_seed(*keys: int | str) -> int:
+    """A seed in ``0 .. 2**63 - 1`` that follows from all keys, e.g. ``derive_seed(seed, "image", draw)``."""
+    digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -38,41 +38,41 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def shuffled(position: int, size: int, key: int) -> int:
-    """What stands at ``position`` of a random order of ``range(size)``, without storing the order.
+    """The entry at ``position`` of a random permutation of ``range(size)``, without storing the permutation.
 
-    A Feistel network permutes the next power of four; results outside the range are sent through again until they fall
+    A Feistel network permutes the next power of four; results outside the range are permuted again until they fall
     inside (at most four times on average), which keeps it one to one.
 
     Args:
         position: In ``0 .. size - 1``.
-        size: Number of things that are ordered.
-        key: Which of the orders.
+        size: Length of the permutation.
+        key: Which permutation.
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     low = (1 << half) - 1
     while True:
         left, right = position >> half, position & low
-        for number in range(_ROUNDS):
-            left, right = right, left ^ (_mix(right + (number << 32) + key) & low)
+        for round_ in range(_ROUNDS):
+            left, right = right, left ^ (_mix(right + (round_ << 32) + key) & low)
         position = (left << half) | right
         if position < size:
             return position
 
 
 class StreamSampler(Sampler[tuple[int, int]]):
-    """Endless ``(index, draw)``: which record to take, and the number of the draw, over all processes.
+    """Endless ``(index, draw)``: the record to read, and the number of the draw, over all processes.
 
-    Every pass over the data takes each record once, in an order of its own. Processes take turns: process ``r`` of
-    ``W`` has draws ``r, r + W, ...``, so ``W`` processes with a batch of ``B`` see in each step what one process with
-    ``W * B`` would see.
+    Every epoch takes each record once, in another order. Processes take turns: process ``r`` of
+    ``W`` has draws ``r, r + W, ...``, so ``W`` processes with a batch of ``B`` read in each step what one process with
+    ``W * B`` would.
 
     Args:
         size: Number of records.
         seed: Seed of the run.
         stream: Name of the stream, so that two streams over the same data are in different orders.
-        start: Draws, over all processes, that are done already; any number costs the same.
-        shuffle: False takes the records as they stand.
-        rank: Number of this process.
+        start: Draws done already, over all processes; any number costs the same.
+        shuffle: False takes the records in order.
+        rank: Rank of this process.
         world_size: Number of processes.
     """
 
@@ -96,11 +96,11 @@ class StreamSampler(Sampler[tuple[int, int]]):
             draw += self.world_size
 
     def index(self, draw: int) -> int:
-        """The record at a draw."""
-        round_, position = divmod(draw, self.size)
+        """The index of the record of a draw."""
+        epoch, position = divmod(draw, self.size)
         if not self.shuffle:
             return position
-        return shuffled(position, self.size, derive_seed(self.seed, self.stream, "pass", round_))
+        return shuffled(position, self.size, derive_seed(self.seed, self.stream, "pass", epoch))
 
 
 def _mix(number: int) -> int:

@@ -16,7 +16,7 @@ from x2vlm.data.sampler import StreamSampler
 from x2vlm.distributed import rank, world_size
 from x2vlm.registry import DATASETS, TRANSFORMS
 
-_EMPTY_BATCHES = 32  # in a row, after which a stream is given up
+_EMPTY_BATCHES = 32  # in a row, after which a stream raises
 
 
 class Stream:
@@ -33,11 +33,11 @@ class Stream:
         batch_size: Records in a batch, per process; pairs in a batch, per process, where there are ``max_images``.
         weight: Factor of the stream's losses.
         objectives: Names of the objectives, or a factor of the losses for each name, beside ``weight`` and the
-            objective's own: ``dict(itc=0.5, itm=0.5, mlm=0.5, bbox=1.0)``. None for all of the model.
+            objective's ``weight``: ``dict(itc=0.5, itm=0.5, mlm=0.5, bbox=1.0)``. None for all of the model.
         max_images: Records in a batch, per process, for records that give several pairs (regions); None: ``batch_size``
             records, of which all pairs are kept.
         num_workers: Processes that prepare batches; 0 prepares them between the steps.
-        shuffle: False reads the records as they stand, pass after pass.
+        shuffle: False reads the records in order, epoch after epoch.
         prefetch_factor: Batches that each of the ``num_workers`` prepares ahead. More of them even out records of
             very different cost (long videos), and take the memory of as many batches.
     """
@@ -117,7 +117,7 @@ def build_streams(cfg: Mapping[str, Mapping], tokenizer: Any = None, data_root: 
     Relative paths of the data sets start from ``data_root``, if there is one.
 
     Raises:
-        ConfigError: If a part cannot be built, or no stream has a weight.
+        ConfigError: If a component cannot be built, or no stream has a weight.
         FileNotFoundError: If an annotation file is missing.
     """
     weighted = {name: stream for name, stream in cfg.items() if stream.get("weight", 1.0) != 0}
@@ -135,30 +135,42 @@ def build_evaluation_loader(
     data_root: str | None = None,
 ) -> EvaluationLoader:
     """The loader of one evaluation: ``dict(dataset, collate, batch_size, num_workers)``."""
-    parts = _build_parts(f"evaluations.{name}", cfg, EvaluationLoader, tokenizer, data_root)
-    return _constructed(f"evaluations.{name}", EvaluationLoader, name=name, bad_record_log=bad_record_log, **parts)
+    components = _build_components(f"evaluations.{name}", cfg, EvaluationLoader, tokenizer, data_root)
+    return _constructed(f"evaluations.{name}", EvaluationLoader, name=name, bad_record_log=bad_record_log, **components)
+
+
+def describe_batch_size(stream: Mapping[str, Any]) -> str:
+    """What ``batch_size`` and ``max_images`` of a stream's config mean, in a phrase.
+
+    ``batch_size`` counts pairs where there are ``max_images``, and records otherwise.
+    """
+    if stream.get("max_images"):
+        return f"batches of {stream['batch_size']} pairs, chosen at random from {stream['max_images']} records"
+    return f"batches of {stream['batch_size']} records, with all of their pairs"
 
 
 def _build_stream(name: str, cfg: Mapping[str, Any], tokenizer: Any, data_root: str | None) -> Stream:
     path = f"streams.{name}"
     kept_pairs = {"batch_size": cfg["batch_size"]} if cfg.get("max_images") and "batch_size" in cfg else {}
-    return _constructed(path, Stream, name=name, **_build_parts(path, cfg, Stream, tokenizer, data_root, **kept_pairs))
+    return _constructed(
+        path, Stream, name=name, **_build_components(path, cfg, Stream, tokenizer, data_root, **kept_pairs)
+    )
 
 
-def _build_parts(
+def _build_components(
     path: str, cfg: Mapping[str, Any], target: type, tokenizer: Any, data_root: str | None, **derived: Any
 ) -> dict[str, Any]:
     """The config with data set and collate function built; its keys are those of the target's constructor."""
     if problems := argument_problems(target, cfg, derived=("name", "collate")):
         raise ConfigError(" ".join(problems), path)
-    parts = {"collate": {"type": "PairCollate"}, **cfg}
-    parts["dataset"] = build(DATASETS, with_data_root(cfg["dataset"], data_root), f"{path}.dataset")
-    parts["collate"] = build(TRANSFORMS, parts["collate"], f"{path}.collate", tokenizer=tokenizer, **derived)
-    return parts
+    components = {"collate": {"type": "PairCollate"}, **cfg}
+    components["dataset"] = build(DATASETS, with_data_root(cfg["dataset"], data_root), f"{path}.dataset")
+    components["collate"] = build(TRANSFORMS, components["collate"], f"{path}.collate", tokenizer=tokenizer, **derived)
+    return components
 
 
-def _constructed(path: str, target: type, **parts: Any) -> Any:
+def _constructed(path: str, target: type, **components: Any) -> Any:
     try:
-        return target(**parts)
+        return target(**components)
     except ValueError as error:
         raise ConfigError(str(error), path) from error

@@ -1,33 +1,35 @@
-"""Memory that was used once is used again: what a step frees stays with the process until it ends."""
+"""The C library's allocator on CPUs: keep freed memory in the process, so that the next step reuses it."""
 
 import ctypes
 import sys
 from collections.abc import Callable
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_MOST = 2**31 - 1  # what an option can hold
-_LARGEST = 2**30  # bytes of a piece of memory that is still kept
+_MAX_OPTION = 2**31 - 1
+_MAX_KEPT_BLOCK = 2**30  # bytes; larger blocks are mapped and unmapped by themselves
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc give no freed memory back to the system, and take none piece by piece for large tensors.
+    """Set glibc's malloc not to return freed memory to the system, and not to map large tensors by themselves.
 
-    On a CPU every step makes and frees the same large tensors: gradients, activations. By default the C library gives
-    their memory back, and the system clears each page of it anew at its next use, which took a fifth of a training step
-    (docs/performance.md). Memory of a GPU is kept by torch itself.
+    On a CPU every step allocates and frees the same large tensors: gradients, activations. By default the C library
+    returns their memory, and the system clears each page again at its next use, which took a fifth of a training step
+    (docs/performance.md). GPU memory is kept by torch's caching allocator.
 
     Returns:
-        Whether it was done; elsewhere than with glibc it is not.
+        Whether it was set; without glibc it is not.
     """
-    mallopt = _of_glibc("mallopt")
-    return mallopt is not None and bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, _MOST))
+    mallopt = _glibc_function("mallopt")
+    if mallopt is None:
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _MAX_KEPT_BLOCK)) and bool(mallopt(_TRIM_THRESHOLD, _MAX_OPTION))
 
 
 def give_back_freed_memory() -> None:
-    """Give back once what is kept, where another process is going to need it."""
-    if (trim := _of_glibc("malloc_trim")) is not None:
+    """Return the kept memory to the system once, before another process needs it."""
+    if (trim := _glibc_function("malloc_trim")) is not None:
         trim(0)
 
 
-def _of_glibc(name: str) -> Callable[..., int] | None:
+def _glibc_function(name: str) -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

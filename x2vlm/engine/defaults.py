@@ -1,4 +1,4 @@
-"""What a config need not say: the keys MMEngine's runner reads, filled in so that everything counts iterations."""
+"""Defaults of a config: the keys that MMEngine's runner reads, with everything counted in iterations."""
 
 import copy
 import os
@@ -13,8 +13,9 @@ from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.model import MMDistributedDataParallel
 
 from x2vlm.building import ConfigError
+from x2vlm.engine.optim.optim_wrapper import accumulative_counts
 
-# What a run needs to be right, whatever the config says of its hooks; its numbers are in configs/base/runtime.py.
+# Hooks without which a run is not correct; a config may replace them. Their numbers are in configs/base/runtime.py.
 NEEDED_HOOKS = {
     "runtime_info": {"type": "MeanScalarsHook"},
     "timer": {"type": "ThroughputHook"},
@@ -25,12 +26,12 @@ NEEDED_HOOKS = {
     "train_state": {"type": "TrainStateHook"},
     "stop": {"type": "StopHook"},
 }
-_MMENGINES_OWN = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+_MMENGINE_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 _names = count(1)
 
 
-def complete(cfg: Config | Mapping[str, Any]) -> Config:
-    """A copy of a config in which every key that the runner reads is there.
+def fill_defaults(cfg: Config | Mapping[str, Any]) -> Config:
+    """A copy of a config with defaults for every key that the runner reads.
 
     Raises:
         ConfigError: If checkpoints would be written inside an accumulation, whose gradients they do not hold.
@@ -57,13 +58,13 @@ def complete(cfg: Config | Mapping[str, Any]) -> Config:
         if cfg.get(key) is None:
             cfg[key] = value
     hooks = copy.deepcopy(NEEDED_HOOKS) | dict(cfg.get("default_hooks") or {})
-    # None takes a hook out; MMEngine wants to hear that only of its own.
-    cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINES_OWN}
+    # None removes a hook; MMEngine accepts that for its own default hooks only.
+    cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS}
     _count_iterations(cfg)
     cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel"} | dict(cfg.get("model_wrapper_cfg") or {})
     if _is(cfg.model_wrapper_cfg, MMDistributedDataParallel):
         cfg.model_wrapper_cfg.setdefault("broadcast_buffers", False)
-        # A stream uses only some parameters; and the passes before the last one are not exchanged, only summed up.
+        # A stream uses only some parameters; and gradients are synchronised only in the last backward pass.
         cfg.model_wrapper_cfg.setdefault("find_unused_parameters", True)
         if not torch.cuda.is_available():
             cfg.model_wrapper_cfg.device_ids = None
@@ -71,7 +72,7 @@ def complete(cfg: Config | Mapping[str, Any]) -> Config:
 
 
 def _count_iterations(cfg: Config) -> None:
-    """Streams have no epochs: schedulers, checkpoints and the log count iterations unless they say otherwise."""
+    """Default to iterations for schedulers, checkpoints and the log, as streams have no epochs."""
     schedulers = cfg.get("param_scheduler") or []
     for scheduler in schedulers if isinstance(schedulers, Sequence) else [schedulers]:
         scheduler.setdefault("by_epoch", False)
@@ -88,13 +89,14 @@ def _count_iterations(cfg: Config) -> None:
     cfg.log_processor = log | dict(cfg.get("log_processor") or {})
 
 
-def _is(part: Any, kind: type) -> bool:
-    type_ = part.get("type") if isinstance(part, Mapping) else None
+def _is(component: Any, kind: type) -> bool:
+    """Whether the config of a component names a class."""
+    type_ = component.get("type") if isinstance(component, Mapping) else None
     return type_ == kind.__name__ or type_ is kind
 
 
 def _check_accumulation(cfg: Config, interval: int) -> None:
-    counts = (cfg.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    counts = accumulative_counts(cfg.get("optim_wrapper"))
     if interval > 0 and interval % counts:
         raise ConfigError(
             f"checkpoints every {interval} iterations would fall inside an accumulation of {counts}, whose gradients "

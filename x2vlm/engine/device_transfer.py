@@ -1,4 +1,4 @@
-"""Batches to the device, while it computes."""
+"""Host-to-device copies of batches, on a CUDA stream of their own, while the GPU computes."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,14 +10,14 @@ from x2vlm.data.batch import Batch
 
 
 class DeviceTransfer:
-    """Copies batches to a device; to a GPU on a CUDA stream of its own, beside the kernels of the step before.
+    """Copies batches to a device; to a GPU on a CUDA stream of its own, in parallel to the kernels of the last step.
 
-    Python is ahead of the GPU, so a copy is launched while the GPU is busy with the last step. On the stream of the
-    kernels it would begin only after them. The kernels that follow wait for it; Python does not (batches of a loader
-    lie in page-locked memory).
+    Python runs ahead of the GPU, so a copy is launched while the GPU is busy with the last step; on the stream of the
+    kernels it would start only after them. Later kernels wait for the copy; Python does not (batches of a loader are in
+    page-locked memory).
 
     Args:
-        device: Where batches go.
+        device: The target device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -25,7 +25,7 @@ class DeviceTransfer:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch on the device, to be used on the stream that is current now."""
+        """Copy a batch to the device, for use on the current CUDA stream."""
         if self.stream is None:
             return batch.to(self.device)
         with torch.cuda.stream(self.stream):
@@ -34,10 +34,10 @@ class DeviceTransfer:
         current.wait_event(self.stream.record_event())
         for value in (getattr(moved, field.name) for field in fields(moved)):
             if on_gpu(value):
-                value.record_stream(current)  # else its memory could be given to the next copy while kernels read it
+                value.record_stream(current)  # otherwise the next copy could reuse its memory while kernels read it
         return moved
 
 
 def on_gpu(value: Any) -> bool:
-    """Whether something is a tensor of a GPU."""
+    """Whether a value is a tensor on a GPU."""
     return isinstance(value, Tensor) and value.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""How much data a step and an epoch are, counted over all processes and accumulated iterations."""
+"""Length of an epoch in iterations, and the global batch, over all processes and accumulated iterations."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -8,13 +8,13 @@ from x2vlm.data.streams import Stream
 
 
 def iterations_per_epoch(records: int, batch_size: int, processes: int = 1, accumulation: int = 1) -> int:
-    """Iterations in which so many records are read, rounded up to whole updates.
+    """Iterations that read a number of records, rounded up to whole updates.
 
     Args:
         records: Records of the data set.
         batch_size: Records in a batch of one process.
         processes: Number of processes.
-        accumulation: Iterations that make an update.
+        accumulation: Iterations of one update.
     """
     return ceil(records / (batch_size * processes * accumulation)) * accumulation
 
@@ -26,10 +26,10 @@ def epoch_length(
 
     Args:
         streams: The streams by name.
-        epoch_of: Whose pass it is; the first one if none is named.
-        records: How many records count as its data set; as many as it has where not given.
+        epoch_of: The stream; by default the first one.
+        records: Number of records of an epoch; by default that of its data set.
         processes: Number of processes.
-        accumulation: Iterations that make an update.
+        accumulation: Iterations of one update.
 
     Raises:
         ValueError: If there is no such stream.
@@ -43,28 +43,28 @@ def epoch_length(
 
 
 def check_global_batch(
-    wanted: Mapping[str, int], streams: Mapping[str, Stream], processes: int, accumulation: int
+    expected: Mapping[str, int], streams: Mapping[str, Stream], processes: int, accumulation: int
 ) -> None:
-    """Refuse to train with another batch than a recipe says.
+    """Refuse to train with another global batch than the config states.
 
     Args:
-        wanted: Pairs in an update, over all processes, by stream.
+        expected: Pairs in an update, over all processes, by stream.
         streams: The streams by name.
         processes: Number of processes.
-        accumulation: Iterations that make an update.
+        accumulation: Iterations of one update.
 
     Raises:
         ValueError: If a stream has more or fewer.
     """
-    for name, pairs in wanted.items():
+    for name, pairs in expected.items():
         if name not in streams:
             raise ValueError(f"global_batch: '{name}' is no stream: {', '.join(streams)}.{suggestion(name, streams)}")
-        own = streams[name].batch_size
-        given = own * processes * accumulation
-        if given != pairs:
+        batch_size = streams[name].batch_size
+        actual = batch_size * processes * accumulation
+        if actual != pairs:
             raise ValueError(
-                f"global_batch.{name} is {pairs} pairs an update, but a batch of {own} x {processes} process(es) x "
-                f"{accumulation} accumulated iteration(s) makes {given}. Change one of the three so that it fits: "
+                f"global_batch.{name} is {pairs} pairs an update, but a batch of {batch_size} x {processes} process(es)"
+                f" x {accumulation} accumulated iteration(s) makes {actual}. Change one of the three so that it fits: "
                 f"streams.{name}.batch_size, the number of processes (torchrun --nproc-per-node), "
                 "optim_wrapper.accumulative_counts. Or train with another batch: train_cfg.global_batch=None."
             )

@@ -1,4 +1,4 @@
-"""Metrics: what a model is judged by, each with its protocol and what guessing would give."""
+"""Metrics of every task, each with its protocol and a chance or majority baseline."""
 
 from x2vlm.evaluation.tasks.attributes import AttributeMetric
 from x2vlm.evaluation.tasks.captioning import CaptioningMetric

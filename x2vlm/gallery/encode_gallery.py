@@ -1,25 +1,10 @@
-"""Encode a gallery of any size into a folder: part by part, each process its own, going on where a killed run ended.
+"""Encode a gallery of any size into a folder, shard by shard, each process its share; a killed run resumes.
 
-A part holds what the records of one range gave::
-
-    parts/000007/
-      contexts.npy       [C, E] features, fp32
-      context_table.npy  [C, 5] identity, record, pair of the record, batch of the part, pair of the batch
-      wheres.json        C places of the records
-      texts.npy          [T, E] features, fp32
-      text_table.npy     [T, 3] identity, record, which of the part's distinct texts
-      tokens.npy, ends.npy   the texts' token ids, one text behind the other, and where each ends
-      texts.json         T strings
-      contexts-00003.safetensors   a batch of encoded contexts; only with context_tokens
-      text_tokens.safetensors      the distinct texts, encoded, one behind the other; only with text_tokens
-
-Shape letters: C contexts, T texts, S tokens of all texts, E embed_dim, D width.
+The files are described in :mod:`x2vlm.gallery.gallery_layout`.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -31,197 +16,142 @@ from torch import Tensor
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
 from x2vlm.gallery.gallery_dataset import GalleryData, pair_keys
+from x2vlm.gallery.gallery_layout import (
+    DTYPES,
+    SHARDS_FOLDER,
+    TEXT_TOKENS_FILE,
+    GalleryStorage,
+    shard_ranges,
+    write_context_tokens,
+)
 from x2vlm.gallery.progress import Progress
-from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_in_batches, ranges
-from x2vlm.gallery.resumable import NAME, share_of_missing, whole_folder
-from x2vlm.gallery.retrieval_features import only_pairs, to_cpu, unseen
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_length_buckets, ranges
+from x2vlm.gallery.resumable import SHARD_NAME, assign_missing_shards, atomic_folder
+from x2vlm.gallery.score_check import check_not_nan
+from x2vlm.gallery.select_pairs import first_occurrences, select_pairs
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.outputs import Context, TextStates
-
-PARTS = "parts"
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from x2vlm.models.join_outputs import to_cpu
 
 
-@dataclass(frozen=True)
-class Storing:
-    """What of a gallery is stored, beside its features.
+class _ConcatRanges:
+    """Several ranges as one iterable of known length."""
 
-    Attributes:
-        part_records: Records in a part, rounded up to whole batches: what a killed run may lose.
-        context_tokens: ``fp32``, ``fp16`` or ``bf16`` stores the tokens of every image, which re-ranking then reads: at
-            384 pixels and width 768 an image takes 1.8 MB in fp32. None: re-ranking encodes its candidates again.
-        text_tokens: The same for texts, 3 KB a token in fp32.
-    """
-
-    part_records: int = 1024
-    context_tokens: str | None = None
-    text_tokens: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.part_records < 1:
-            raise ValueError(f"part_records is {self.part_records}; expected 1 or more.")
-        for name in ("context_tokens", "text_tokens"):
-            if getattr(self, name) not in (None, *DTYPES):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {', '.join(DTYPES)} or None.")
-
-
-def part_ranges(records: int, batch_size: int, storing: Storing) -> list[range]:
-    """Which records are in which part."""
-    size = ceil(storing.part_records / batch_size) * batch_size
-    return [range(first, min(records, first + size)) for first in range(0, records, size)]
-
-
-class _RecordsOf:
-    """The records of some parts, one part behind the other."""
-
-    def __init__(self, parts: Sequence[range]) -> None:
-        self.parts = parts
+    def __init__(self, ranges: Sequence[range]) -> None:
+        self.ranges = ranges
 
     def __iter__(self) -> Iterator[int]:
-        return (number for part in self.parts for number in part)
+        return (index for indices in self.ranges for index in indices)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.ranges))
 
 
-def encode_gallery(model: Any, data: GalleryData, folder: Path, storing: Storing, chunk: int = 256) -> None:
-    """Write every part that is not there; all processes together, each its share.
+def encode_gallery(model: Any, data: GalleryData, folder: Path, storage: GalleryStorage, chunk: int = 256) -> None:
+    """Write every missing shard; all processes together, each its share.
 
-    Contexts that show the same thing are encoded once in each part; of equal texts of a part one is encoded.
+    Contexts of equal identity are encoded once in each shard, and so are equal texts.
 
     Args:
         model: The model.
-        data: What is encoded.
-        folder: Where; other processes must see it too.
-        storing: What is stored.
+        data: The data set.
+        folder: The gallery; all processes must see it.
+        storage: What is stored.
         chunk: Texts encoded at once.
 
     Raises:
         ValueError: If batches have no context or no ids, or a feature is not a number.
-        SaveError: If the disk does not take it.
+        SaveError: If a file cannot be written.
         TooManyBadRecordsError: If too many records cannot be used.
     """
-    cut = part_ranges(len(data.dataset), data.batch_size, storing)
-    own = share_of_missing(folder / PARTS, len(cut))
-    records = _RecordsOf([cut[number] for number in own])
+    record_ranges = shard_ranges(len(data.dataset), data.batch_size, storage)
+    assigned = assign_missing_shards(folder / SHARDS_FOLDER, len(record_ranges))
+    records = _ConcatRanges([record_ranges[number] for number in assigned])
     batches = data.batches(records)
     with eval_mode(model), Progress("encoding", len(records), "records") as progress:
-        for number in own:
-            with whole_folder(folder / PARTS / NAME.format(number)) as aside:
-                part = _Part(model, aside, storing)
-                for first in range(0, len(cut[number]), data.batch_size):
+        for number in assigned:
+            with atomic_folder(folder / SHARDS_FOLDER / SHARD_NAME.format(number)) as temporary:
+                shard = _ShardWriter(model, temporary, storage)
+                for start in range(0, len(record_ranges[number]), data.batch_size):
                     batch = next(batches)
-                    data.ledger.note(data.name, batch)
+                    data.bad_record_log.note(data.name, batch)
                     if len(batch):
-                        part.add(batch)
-                    progress.add(min(data.batch_size, len(cut[number]) - first))
-                part.finish(chunk)
-    all_gather_objects(None)  # nobody reads before all have written
+                        shard.add(batch)
+                    progress.add(min(data.batch_size, len(record_ranges[number]) - start))
+                shard.finish(chunk)
+    all_gather_objects(None)  # a barrier: no process reads before all have written
 
 
-class _Part:
-    """One part while it is made."""
+class _ShardWriter:
+    """Encodes batches and writes the files of one shard."""
 
-    def __init__(self, model: Any, folder: Path, storing: Storing) -> None:
-        self.model, self.folder, self.storing = model, folder, storing
+    def __init__(self, model: Any, folder: Path, storage: GalleryStorage) -> None:
+        self.model, self.folder, self.storage = model, folder, storage
         self.seen: set[int] = set()
         self.batches = 0
         self.feats: list[Tensor] = []
         self.context_rows: list[Tensor] = []
         self.text_rows: list[Tensor] = []
-        self.words: list[RaggedTokens] = []
+        self.tokens: list[RaggedTokens] = []
         self.wheres: list[str] = []
         self.texts: list[str] = []
 
     def add(self, batch: Batch) -> None:
-        """Encode the contexts of a batch, and note its texts."""
+        """Encode the new contexts of a batch, and collect its texts."""
         records, pairs = pair_keys(batch)
-        new = unseen(batch.ids, self.seen)
+        new = first_occurrences(batch.ids, self.seen)
         if len(new):
-            context = to_cpu(self.model.encode_context(only_pairs(batch, new).to(self.model.device)))
-            self.feats.append(_finite(context.feat))
-            place = torch.full_like(new, self.batches)
-            self.context_rows.append(
-                torch.stack([batch.ids[new], records[new], pairs[new], place, torch.arange(len(new))], dim=1)
-            )
+            context = to_cpu(self.model.encode_context(select_pairs(batch, new).to(self.model.device)))
+            self.feats.append(_checked(context.feat))
+            number = torch.full_like(new, self.batches)
+            columns = [batch.ids[new], records[new], pairs[new], number, torch.arange(len(new))]
+            self.context_rows.append(torch.stack(columns, dim=1))
             self.wheres += [batch.where[pair] for pair in new.tolist()]
-            if self.storing.context_tokens:
-                write_context(self.folder, self.batches, context, DTYPES[self.storing.context_tokens])
+            if self.storage.context_tokens:
+                write_context_tokens(self.folder, self.batches, context, DTYPES[self.storage.context_tokens])
         if batch.text_ids is not None:
-            self.words.append(RaggedTokens.of(batch.text_ids, batch.text_mask))
+            self.tokens.append(RaggedTokens.from_padded(batch.text_ids, batch.text_mask))
             self.text_rows.append(torch.stack([batch.ids, records], dim=1))
             self.texts += batch.texts
         self.batches += 1
 
     def finish(self, chunk: int) -> None:
-        """Encode the texts, and write all but the tokens of contexts, which are there already."""
-        words = RaggedTokens.join(self.words)
-        first, which = words.distinct()
-        feats = self._encode_texts(words.select(first), chunk)[which]
-        _save(
-            self.folder / "contexts.npy", torch.cat([torch.zeros(0, 0), *self.feats] if not self.feats else self.feats)
-        )
-        _save(self.folder / "context_table.npy", _rows(self.context_rows, 5))
-        _save(self.folder / "texts.npy", feats)
-        _save(self.folder / "text_table.npy", torch.cat([_rows(self.text_rows, 2), which[:, None]], dim=1))
-        _save(self.folder / "tokens.npy", words.tokens)
-        _save(self.folder / "ends.npy", words.ends)
+        """Encode the texts, and write all files but the tokens of contexts, which are written already."""
+        tokens = RaggedTokens.join(self.tokens)
+        first, inverse = tokens.unique()
+        tensors = {
+            "contexts": torch.cat(self.feats) if self.feats else torch.zeros(0, 0),
+            "context_table": _table(self.context_rows, 5),
+            "texts": self._encode_texts(tokens.select(first), chunk)[inverse],
+            "text_table": torch.cat([_table(self.text_rows, 2), inverse[:, None]], dim=1),
+            "tokens": tokens.tokens,
+            "ends": tokens.ends,
+        }
+        for name, tensor in tensors.items():
+            np.save(self.folder / f"{name}.npy", tensor.numpy(), allow_pickle=False)
         for name, strings in (("wheres", self.wheres), ("texts", self.texts)):
             (self.folder / f"{name}.json").write_text(json.dumps(strings, ensure_ascii=False), encoding="utf-8")
 
-    def _encode_texts(self, words: RaggedTokens, chunk: int) -> Tensor:
+    def _encode_texts(self, tokens: RaggedTokens, chunk: int) -> Tensor:
         feats, embeds = torch.zeros(0, 0), None
-        for index, view in encode_in_batches(self.model, words, chunk) if len(words) else ():
+        for index, text in encode_length_buckets(self.model, tokens, chunk) if len(tokens) else ():
             if not len(feats):
-                feats = torch.empty(len(words), view.feat.shape[1])
-            feats[index] = _finite(view.feat.cpu())
-            if self.storing.text_tokens:
+                feats = torch.empty(len(tokens), text.feat.shape[1])
+            feats[index] = _checked(text.feat.cpu())
+            if self.storage.text_tokens:
                 if embeds is None:
-                    shape = int(words.ends[-1]), view.embeds.shape[2]
-                    embeds = torch.empty(shape, dtype=DTYPES[self.storing.text_tokens])
-                lengths = words.lengths[index]
-                embeds[ranges(words.ends[index] - lengths, lengths)] = view.embeds[view.mask].cpu().to(embeds.dtype)
+                    shape = int(tokens.ends[-1]), text.embeds.shape[2]
+                    embeds = torch.empty(shape, dtype=DTYPES[self.storage.text_tokens])
+                lengths = tokens.lengths[index]
+                embeds[ranges(tokens.ends[index] - lengths, lengths)] = text.embeds[text.mask].cpu().to(embeds.dtype)
         if embeds is not None:
-            tensors = {"embeds": embeds, "ends": words.ends}
-            (self.folder / "text_tokens.safetensors").write_bytes(save(tensors))
+            (self.folder / TEXT_TOKENS_FILE).write_bytes(save({"embeds": embeds, "ends": tokens.ends}))
         return feats
 
 
-def context_file(folder: Path, batch: int) -> Path:
-    """Where the tokens of a batch of contexts lie."""
-    return folder / f"contexts-{batch:05d}.safetensors"
-
-
-def write_context(folder: Path, batch: int, context: Context, dtype: torch.dtype) -> None:
-    """Store what re-ranking needs of encoded contexts, tokens in ``dtype``."""
-    tensors = {
-        "tokens": context.tokens.to(dtype),
-        "owner": context.owner,
-        "mask": context.mask,
-        "summary": context.summary.float(),
-    }
-    context_file(folder, batch).write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
-
-
-def text_views(words: RaggedTokens, embeds: Tensor) -> TextStates:
-    """Texts whose embeddings ``[S, D]`` lie one behind the other, padded."""
-    mask = torch.arange(int(words.lengths.max()))[None] < words.lengths[:, None]
-    rows = embeds.new_zeros(*mask.shape, embeds.shape[1])
-    rows[mask] = embeds
-    return TextStates(rows, mask)
-
-
-def _finite(feats: Tensor) -> Tensor:
-    if not torch.isfinite(feats).all():
-        raise ValueError(
-            "some features are not a number (NaN): the model has diverged, or its weights were not loaded."
-        )
+def _checked(feats: Tensor) -> Tensor:
+    check_not_nan(feats, "features", allow_infinity=False)
     return feats.float()
 
 
-def _rows(parts: Sequence[Tensor], width: int) -> Tensor:
-    return torch.cat([torch.zeros(0, width, dtype=torch.long), *parts])
-
-
-def _save(path: Path, tensor: Tensor) -> None:
-    np.save(path, tensor.numpy(), allow_pickle=False)
+def _table(rows: Sequence[Tensor], width: int) -> Tensor:
+    return torch.cat([torch.zeros(0, width, dtype=torch.long), *rows])

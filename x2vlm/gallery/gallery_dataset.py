@@ -1,4 +1,4 @@
-"""The data of a gallery, read so that every context and text tells the record that it came from.
+"""The data set of a gallery, read so that every context and text carries the index of its record.
 
 Shape letters: B pairs.
 """
@@ -14,20 +14,20 @@ from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.loader import SeededCollate, SeededDataset, make_loader
 
-_RECORD = "record number"  # in the extras of a sample
+_RECORD = "record number"  # key in the extras of a sample
 
 
 @dataclass(frozen=True)
 class GalleryData:
-    """What is encoded: an evaluation's data set, and how it is read.
+    """An evaluation's data set, and how it is read.
 
     Attributes:
         name: Name of the evaluation.
         dataset: The adapter, built.
         collate: Makes a batch of samples, built.
         batch_size: Records in a batch.
-        num_workers: Processes that prepare batches.
-        ledger: Where bad records are entered.
+        num_workers: Data workers.
+        bad_record_log: Counts and names the records that cannot be read.
     """
 
     name: str
@@ -35,20 +35,20 @@ class GalleryData:
     collate: Callable[[list[Sample]], Batch]
     batch_size: int
     num_workers: int = 0
-    ledger: BadRecordLog = field(default_factory=BadRecordLog)
+    bad_record_log: BadRecordLog = field(default_factory=BadRecordLog)
 
-    def batches(self, numbers: Iterable[int]) -> Iterator[Batch]:
-        """Batches of the records of these numbers, in order, empty ones (all bad) too."""
+    def batches(self, indices: Iterable[int]) -> Iterator[Batch]:
+        """Batches of the records at these indices, in order, with an empty batch where all records are bad."""
         dataset = SeededDataset(IndexedDataset(self.dataset), self.name, attempts=1)
         collate = SeededCollate(self.collate, self.name)
-        loader = make_loader(dataset, collate, self.batch_size, IndexSampler(numbers), self.num_workers)
+        loader = make_loader(dataset, collate, self.batch_size, IndexSampler(indices), self.num_workers)
         with torch.random.fork_rng(devices=[]):  # iter(loader) draws a number from the global generator
             batches = iter(loader)
         yield from batches
 
 
 class IndexedDataset(Dataset):
-    """An adapter whose samples tell the number of their record in their extras."""
+    """An adapter whose samples carry the index of their record in their extras."""
 
     def __init__(self, adapter: Dataset) -> None:
         self.adapter = adapter
@@ -63,20 +63,20 @@ class IndexedDataset(Dataset):
 
 
 class IndexSampler(Sampler[tuple[int, int]]):
-    """Record numbers as the ``(index, draw)`` that data sets of streams take."""
+    """Record indices as the ``(index, draw)`` that data sets of streams take."""
 
-    def __init__(self, numbers: Iterable[int]) -> None:
-        self.numbers = numbers
+    def __init__(self, indices: Iterable[int]) -> None:
+        self.indices = indices
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((number, number) for number in self.numbers)
+        return ((index, index) for index in self.indices)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
 
 def pair_keys(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Which record each pair is of, ``[B]``, and which of the pairs of that record it is, ``[B]``.
+    """Record index of each pair, ``[B]``, and its position among the pairs of that record, ``[B]``.
 
     Raises:
         ValueError: If the batch is not of pairs of a context and a text.
@@ -90,5 +90,5 @@ def pair_keys(batch: Batch) -> tuple[Tensor, Tensor]:
         raise ValueError("a gallery needs Batch.ids and Batch.extras, as PairCollate gives them.")
     records = torch.tensor([extras[_RECORD] for extras in batch.extras])[batch.owner]
     starts = torch.cat([records.new_ones(1, dtype=torch.bool), records.diff() != 0])
-    place = torch.arange(len(records))
-    return records, place - torch.where(starts, place, 0).cummax(0).values
+    positions = torch.arange(len(records))
+    return records, positions - torch.where(starts, positions, 0).cummax(0).values

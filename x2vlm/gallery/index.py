@@ -1,11 +1,10 @@
-"""What finds the nearest features of a gallery, chosen by name; and the search that all processes share.
+"""Nearest-neighbour indexes, registered by name, and the search that all processes share.
 
-An index has ``fill(rows)``, which may keep what it needs of them, and ``search(queries, k)``.
+An index has ``fill(features)``, which may copy what it needs, and ``search(queries, k)``.
 
-Shape letters: C rows of the gallery, R queries, E embed_dim, k nearest.
+Shape letters: C features of the gallery, R queries, E embed_dim, k nearest.
 """
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -13,107 +12,108 @@ from torch import Tensor
 
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.gallery.feature_store import FeatureStore
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.registry import INDEXES
 
-NOWHERE = -1  # in place of a row's number, where an index finds fewer than asked for
+NO_CANDIDATE = -1  # stands for an index where a search returns fewer than k
+QUERY_CHUNK = 65536  # queries searched at once
 
 
-class Index(Protocol):
-    """What is registered in ``INDEXES``."""
+class FeatureIndex(Protocol):
+    """The interface of what is registered in ``INDEXES``."""
 
-    def fill(self, rows: FeatureStore) -> None:
-        """Take these rows, and no others, to search among."""
+    def fill(self, features: FeatureStore) -> None:
+        """Make these features, and no others, the ones that are searched."""
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Cosines ``[R, k]`` and numbers ``[R, k]`` of the nearest rows; -inf and ``NOWHERE`` where there are fewer."""
+        """Cosines ``[R, k]`` and indices ``[R, k]`` of the nearest; -inf and ``NO_CANDIDATE`` where there are fewer."""
 
 
 @INDEXES.register_module()
 class ExactIndex:
-    """All cosines, as products of a chunk of rows with a few queries; the gallery stays where it is.
+    """Exhaustive search: the cosines of all features, computed in chunks; the features stay where they are stored.
 
     Args:
-        chunk: FeatureStore that are read and multiplied at once.
-        queries: Queries at once: ``chunk * queries`` cosines are the most that is held.
+        chunk: Features that are read and multiplied at once.
+        queries: Queries at once: ``chunk * queries`` cosines are the most that is in memory.
     """
 
     def __init__(self, chunk: int = 65536, queries: int = 256) -> None:
         if min(chunk, queries) < 1:
             raise ValueError(f"chunk and queries are counts from 1; given chunk={chunk}, queries={queries}.")
         self.chunk, self.queries = chunk, queries
-        self.rows: FeatureStore | None = None
+        self.features: FeatureStore | None = None
 
-    def fill(self, rows: FeatureStore) -> None:
-        """Note where the rows are."""
-        self.rows = rows
+    def fill(self, features: FeatureStore) -> None:
+        """Keep a reference to the features; nothing is copied."""
+        self.features = features
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The nearest of all rows; computed where the queries are."""
+        """The ``k`` nearest of all features; computed on the device of the queries."""
         scores = torch.full((len(queries), k), -torch.inf)
-        numbers = torch.full((len(queries), k), NOWHERE)
-        for places, feats in self.rows.chunks(self.chunk):
+        indices = torch.full((len(queries), k), NO_CANDIDATE)
+        for chunk_indices, feats in self.features.chunks(self.chunk):
             feats = feats.to(queries.device).T
-            for some, best, best_numbers in zip(
-                queries.float().split(self.queries),
-                scores.split(self.queries),
-                numbers.split(self.queries),
-                strict=True,
-            ):
-                found = (some @ feats).topk(min(k, len(places)), dim=1)
-                both = best_of(
-                    torch.cat([best, found.values.cpu()], dim=1),
-                    torch.cat([best_numbers, places[found.indices.cpu()]], dim=1),
+            query_chunks = queries.float().split(self.queries)
+            so_far = zip(query_chunks, scores.split(self.queries), indices.split(self.queries), strict=True)
+            for query_chunk, best_scores, best_indices in so_far:
+                nearest = (query_chunk @ feats).topk(min(k, len(chunk_indices)), dim=1)
+                best_scores[:], best_indices[:] = top_candidates(  # views into the results
+                    torch.cat([best_scores, nearest.values.cpu()], dim=1),
+                    torch.cat([best_indices, chunk_indices[nearest.indices.cpu()]], dim=1),
                     k,
                 )
-                best[:], best_numbers[:] = both  # views into the results
-        return scores, numbers
+        return scores, indices
 
 
-def best_of(scores: Tensor, numbers: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best of each row of candidates, best first; of equal scores the larger number comes first."""
-    by_number = numbers.argsort(dim=1, descending=True)
-    by_score = scores.gather(1, by_number).argsort(dim=1, descending=True, stable=True)[:, :k]
-    order = by_number.gather(1, by_score)
-    return scores.gather(1, order), numbers.gather(1, order)
+def top_candidates(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` best candidates of each query, best first; of equal scores the larger index comes first.
+
+    Args:
+        scores: ``[R, n]``.
+        indices: ``[R, n]`` long, of the candidates.
+        k: How many are kept.
+
+    Returns:
+        Scores ``[R, k]`` and indices ``[R, k]``.
+    """
+    by_index = indices.argsort(dim=1, descending=True)
+    by_score = scores.gather(1, by_index).argsort(dim=1, descending=True, stable=True)[:, :k]
+    order = by_index.gather(1, by_score)
+    return scores.gather(1, order), indices.gather(1, order)
 
 
-def search_together(
-    index: Index, gallery: FeatureStore, queries: FeatureStore, k: int, device: Any = "cpu"
+def search_distributed(
+    index: FeatureIndex, gallery: FeatureStore, queries: FeatureStore, k: int, device: Any = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """The nearest rows of every query; each process searches its pieces of the gallery, and all get the best of all.
+    """Search for the nearest features of every query; each process searches its shards, and all get the merged result.
 
     Args:
         index: Empty, the same in every process.
-        gallery: ``C`` rows, the same in every process.
-        queries: ``R`` rows, the same in every process.
+        gallery: ``C`` features, the same in every process.
+        queries: ``R`` features, the same in every process.
         k: How many; all if there are fewer.
         device: Where products are computed.
 
     Returns:
-        Cosines ``[R, k]``, best first, and numbers ``[R, k]``; -inf and ``NOWHERE`` where an index found fewer.
+        Cosines ``[R, k]``, best first, and indices ``[R, k]``; -inf and ``NO_CANDIDATE`` where an index returns fewer.
 
     Raises:
         ValueError: If a feature is not a number.
     """
-    k, own = min(k, len(gallery)), gallery.share(rank(), world_size())
-    index.fill(own)
-    scores, numbers = [], []
-    for feats in _queries(queries):
-        part = index.search(feats.to(device), k) if len(own) else _nothing(len(feats), k)
-        everywhere = all_gather_objects(part)
-        if torch.isnan(feats).any() or any(torch.isnan(found).any() for found, _ in everywhere):
-            raise ValueError(
-                "some features are not a number (NaN): the model has diverged, or its weights were not loaded."
-            )
-        best = best_of(*(torch.cat(both, dim=1) for both in zip(*everywhere, strict=True)), k)
-        scores.append(best[0])
-        numbers.append(best[1])
-    return torch.cat(scores), torch.cat(numbers)
+    k, local = min(k, len(gallery)), gallery.partition(rank(), world_size())
+    index.fill(local)
+    scores, indices = [], []
+    for _, feats in queries.chunks(QUERY_CHUNK):
+        local_result = index.search(feats.to(device), k) if len(local) else _no_candidates(len(feats), k)
+        results = all_gather_objects(local_result)
+        for values in (feats, *(result_scores for result_scores, _ in results)):
+            check_not_nan(values, "features")
+        merged = top_candidates(*(torch.cat(tensors, dim=1) for tensors in zip(*results, strict=True)), k)
+        scores.append(merged[0])
+        indices.append(merged[1])
+    return torch.cat(scores), torch.cat(indices)
 
 
-def _queries(rows: FeatureStore) -> Iterator[Tensor]:
-    yield from (feats for _, feats in rows.chunks(65536))
-
-
-def _nothing(count: int, k: int) -> tuple[Tensor, Tensor]:
-    return torch.full((count, k), -torch.inf), torch.full((count, k), NOWHERE)
+def _no_candidates(count: int, k: int) -> tuple[Tensor, Tensor]:
+    return torch.full((count, k), -torch.inf), torch.full((count, k), NO_CANDIDATE)

@@ -1,7 +1,7 @@
-"""Matching logits of many pairs over a gallery on disk: in jobs of some images, shared evenly, going on after a kill.
+"""Matching logits of many pairs of a gallery on disk, in resumable jobs that all processes share.
 
-A job holds all pairs of its images, whose keys and values are projected once. The scores of a finished job are a part
-on disk, and never computed again.
+A job holds all pairs of its contexts, whose keys and values are projected once. The scores of a finished job are stored
+as a shard and never computed again.
 
 Shape letters: P pairs to score.
 """
@@ -19,61 +19,71 @@ from torch import Tensor
 from x2vlm.building import ConfigError
 from x2vlm.distributed import all_gather_objects
 from x2vlm.gallery.gallery_dataset import GalleryData, pair_keys
-from x2vlm.gallery.matching import match_logits
+from x2vlm.gallery.matching import positive_logits
 from x2vlm.gallery.progress import Progress
-from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_words
-from x2vlm.gallery.resumable import NAME, share_of_missing, whole_folder
-from x2vlm.gallery.retrieval_features import only_pairs, to_cpu
-from x2vlm.gallery.stored_gallery import StoredGallery, join_contexts
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_texts
+from x2vlm.gallery.resumable import SHARD_NAME, assign_missing_shards, atomic_folder
+from x2vlm.gallery.select_pairs import select_pairs
+from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
+from x2vlm.models.join_outputs import join_contexts, to_cpu
 from x2vlm.models.outputs import Context, TextStates
 
-JOB_CONTEXTS, JOB_PAIRS = 64, 4096  # at most, but for a context that has more pairs: the bound of memory
-Texts = Callable[[Tensor], TextStates]
-Contexts = Callable[[Sequence[Tensor]], Iterator[Context]]
+JOB_CONTEXTS, JOB_PAIRS = 64, 4096  # at most, except for a context that has more pairs: the bound of memory
+TextReader = Callable[[Tensor], TextStates]
+ContextReader = Callable[[Sequence[Tensor]], Iterator[Context]]
 
 
-def score_stored(
-    model: Any, contexts_of: Contexts, texts_of: Texts, contexts: Tensor, texts: Tensor, folder: Path, chunk: int = 256
+def score_pairs_resumable(
+    model: Any,
+    read_contexts: ContextReader,
+    read_texts: TextReader,
+    contexts: Tensor,
+    texts: Tensor,
+    folder: Path,
+    chunk: int = 256,
 ) -> Tensor:
     """Matching logits of pairs; all processes together, each its share of the jobs.
 
     Args:
         model: The model, with objective ``itm``.
-        contexts_of: Encoded contexts of some jobs, one job after the other: :func:`stored_contexts`, or
-            :func:`encoded_again`.
-        texts_of: Encoded texts at some places: ``StoredGallery.text_views``, or :func:`texts_encoded_again`.
-        contexts: ``[P]``, sorted, which contexts.
-        texts: ``[P]``, which texts.
-        folder: Scores of the same pairs that are there are used; those of other pairs stay beside them.
+        read_contexts: From the context indices of jobs to their encoded contexts, one job after the other:
+            :func:`read_stored_contexts`, or :func:`reencode_contexts`.
+        read_texts: From text indices to encoded texts: ``StoredGallery.read_texts``, or :func:`reencode_texts`.
+        contexts: ``[P]``, ascending, the context of each pair.
+        texts: ``[P]``, the text of each pair.
+        folder: Stored scores of the same pairs are read from here; those of other pairs stay beside them.
         chunk: Pairs at a time.
 
     Returns:
         ``[P]``, the same in every process.
     """
     folder = folder / _digest(contexts, texts)
-    jobs = cut_jobs(contexts)
-    own = share_of_missing(folder, len(jobs))
-    different = [torch.unique(contexts[jobs[number]]) for number in own]
-    total = sum(jobs[number].stop - jobs[number].start for number in own)
+    jobs = split_jobs(contexts)
+    assigned = assign_missing_shards(folder, len(jobs))
+    job_contexts = [torch.unique(contexts[jobs[number]]) for number in assigned]
+    total = sum(jobs[number].stop - jobs[number].start for number in assigned)
     with eval_mode(model), Progress("re-ranking", total, "pairs") as progress:
-        for number, some, encoded in zip(own, different, contexts_of(different), strict=True):
-            which = torch.searchsorted(some, contexts[jobs[number]])
-            used, text_index = torch.unique(texts[jobs[number]], return_inverse=True)
-            logits = match_logits(model, encoded, which, texts_of(used), text_index, chunk)
-            with whole_folder(folder / NAME.format(number)) as aside:
-                np.save(aside / "scores.npy", logits.numpy(), allow_pickle=False)
-            progress.add(len(which))
-    all_gather_objects(None)  # nobody reads before all have written
-    parts = [np.load(folder / NAME.format(n) / "scores.npy", allow_pickle=False) for n in range(len(jobs))]
-    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *parts]))
+        for number, unique, encoded in zip(assigned, job_contexts, read_contexts(job_contexts), strict=True):
+            context_index = torch.searchsorted(unique, contexts[jobs[number]])
+            used_texts, text_index = torch.unique(texts[jobs[number]], return_inverse=True)
+            logits = positive_logits(model, encoded, context_index, read_texts(used_texts), text_index, chunk)
+            with atomic_folder(folder / SHARD_NAME.format(number)) as temporary:
+                np.save(temporary / "scores.npy", logits.numpy(), allow_pickle=False)
+            progress.add(len(context_index))
+    all_gather_objects(None)  # a barrier: no process reads before all have written
+    scores = [np.load(folder / SHARD_NAME.format(n) / "scores.npy", allow_pickle=False) for n in range(len(jobs))]
+    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *scores]))
 
 
-def cut_jobs(contexts: Tensor) -> list[slice]:
-    """Which pairs are in which job; those of a context are never apart.
+def split_jobs(contexts: Tensor) -> list[slice]:
+    """Split pairs into jobs; the pairs of a context are in one job.
 
     Args:
-        contexts: ``[P]``, sorted.
+        contexts: ``[P]``, ascending, the context of each pair.
+
+    Returns:
+        The slice of the pairs of each job.
     """
     counts = torch.unique_consecutive(contexts, return_counts=True)[1].tolist()
     jobs, start, pairs, images = [], 0, 0, 0
@@ -85,65 +95,73 @@ def cut_jobs(contexts: Tensor) -> list[slice]:
     return [*jobs, slice(start, start + pairs)] if images else []
 
 
-def stored_contexts(gallery: StoredGallery, jobs: Sequence[Tensor]) -> Iterator[Context]:
+def read_stored_contexts(gallery: StoredGallery, jobs: Sequence[Tensor]) -> Iterator[Context]:
     """The contexts of each job, read from the gallery."""
-    return map(gallery.context_views, jobs)
+    return map(gallery.read_contexts, jobs)
 
 
-def encoded_again(model: Any, data: GalleryData, gallery: StoredGallery, jobs: Sequence[Tensor]) -> Iterator[Context]:
-    """The contexts of each job, encoded from their records; records are read ahead by the workers of ``data``.
+def reencode_contexts(
+    model: Any, data: GalleryData, gallery: StoredGallery, jobs: Sequence[Tensor]
+) -> Iterator[Context]:
+    """The contexts of each job, encoded from their records; the workers of ``data`` read records ahead.
 
     Raises:
-        ConfigError: If a record that could be read cannot be read any more.
+        ConfigError: If a record of the gallery cannot be read any more.
     """
-    records = [torch.unique(gallery.context_records[job]) for job in jobs]
-    numbers = [number for some in records for number in _padded(some.tolist(), data.batch_size)]
-    batches = data.batches(numbers)
-    for job, some in zip(jobs, records, strict=True):
-        wanted = {
-            key: place
-            for place, key in enumerate(
-                zip(gallery.context_records[job].tolist(), gallery.context_pairs[job].tolist(), strict=True)
-            )
-        }
-        found, order = [], []
-        for _ in range(0, len(some), data.batch_size):
+    job_records = [torch.unique(gallery.context_records[job]) for job in jobs]
+    indices = [index for records in job_records for index in _pad_to_batches(records.tolist(), data.batch_size)]
+    batches = data.batches(indices)
+    for job, records in zip(jobs, job_records, strict=True):
+        keys_of_job = zip(gallery.context_records[job].tolist(), gallery.context_pairs[job].tolist(), strict=True)
+        wanted = {key: position for position, key in enumerate(keys_of_job)}
+        contexts, order = [], []
+        for _ in range(0, len(records), data.batch_size):
             batch = next(batches)
-            keys = list(zip(*(one.tolist() for one in pair_keys(batch)), strict=True)) if len(batch) else []
+            keys = list(zip(*(column.tolist() for column in pair_keys(batch)), strict=True)) if len(batch) else []
             pairs = [pair for pair, key in enumerate(keys) if key in wanted]
             if pairs:
-                chosen = only_pairs(batch, torch.tensor(pairs)).to(model.device)
-                found.append(to_cpu(model.encode_context(chosen)))
+                selected = select_pairs(batch, torch.tensor(pairs)).to(model.device)
+                contexts.append(to_cpu(model.encode_context(selected)))
                 order += [wanted.pop(keys[pair]) for pair in pairs]
         if wanted:
             raise ConfigError(
                 f"{data.name}: {len(wanted)} contexts of the gallery are not in the data any more; the first is of "
                 f"record {next(iter(wanted))[0]}. Encode the gallery again, into another folder."
             )
-        yield join_contexts(found).select(torch.tensor(order).argsort())
+        yield join_contexts(contexts).select(torch.tensor(order).argsort())
 
 
-def texts_encoded_again(model: Any, words: Callable[[Tensor], RaggedTokens], chunk: int, index: Tensor) -> TextStates:
-    """The texts at ``index``, encoded from their words."""
-    return encode_words(model, words(index), chunk)
+def reencode_texts(
+    model: Any, read_text_ids: Callable[[Tensor], RaggedTokens], chunk: int, index: Tensor
+) -> TextStates:
+    """The texts at ``index``, encoded from their token ids."""
+    return encode_texts(model, read_text_ids(index), chunk)
 
 
 def gallery_scorer(model: Any, data: GalleryData, gallery: StoredGallery, folder: Path, chunk: int) -> Callable:
-    """``(contexts [P] sorted, texts [P]) -> [P]`` for contexts and texts of a gallery, tokens stored or not."""
-    contexts_of = (
-        partial(stored_contexts, gallery)
+    """A function ``(contexts [P] ascending, texts [P]) -> [P]`` of matching logits, whether tokens are stored or not.
+
+    Args:
+        model: The model, with objective ``itm``.
+        data: The data set of the gallery.
+        gallery: The gallery.
+        folder: For the scores.
+        chunk: Pairs, and texts to encode, at a time.
+    """
+    read_contexts = (
+        partial(read_stored_contexts, gallery)
         if gallery.has_context_tokens
-        else partial(encoded_again, model, data, gallery)
+        else partial(reencode_contexts, model, data, gallery)
     )
-    texts_of = (
-        gallery.text_views if gallery.has_text_tokens else partial(texts_encoded_again, model, gallery.words, chunk)
+    read_texts = (
+        gallery.read_texts if gallery.has_text_tokens else partial(reencode_texts, model, gallery.read_text_ids, chunk)
     )
-    return partial(score_stored, model, contexts_of, texts_of, folder=folder, chunk=chunk)
+    return partial(score_pairs_resumable, model, read_contexts, read_texts, folder=folder, chunk=chunk)
 
 
-def _padded(numbers: list[int], size: int) -> list[int]:
-    """Repeat the last number, so that the next job begins with a batch of its own."""
-    return numbers + numbers[-1:] * (-len(numbers) % size)
+def _pad_to_batches(indices: list[int], batch_size: int) -> list[int]:
+    """Repeat the last index, so that the next job begins with a new batch."""
+    return indices + indices[-1:] * (-len(indices) % batch_size)
 
 
 def _digest(contexts: Tensor, texts: Tensor) -> str:

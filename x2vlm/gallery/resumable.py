@@ -1,4 +1,4 @@
-"""A long work in numbered parts, each a folder or a file that is complete or absent, so that a killed run goes on."""
+"""A long task in numbered shards on disk, each complete or absent, so that a killed run resumes where it ended."""
 
 import json
 import os
@@ -9,86 +9,87 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import ConfigError
+from x2vlm.data.io.atomic_files import sync
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.checkpoint.integrity import SaveError, part_of, sync
+from x2vlm.engine.checkpoint.atomic_save import SaveError, part_of
 
-NAME = "{:06d}"
+SHARD_NAME = "{:06d}"
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into, which gets the name ``path`` when all in it is on the disk.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to write into, renamed to ``path`` once all of its files are on the disk.
 
     Raises:
-        SaveError: If the disk does not take it.
+        SaveError: If a file cannot be written.
     """
-    aside = part_of(path)
+    temporary = part_of(path)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        yield aside
-        for file in aside.iterdir():
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
             sync(file)
-        sync(aside)
-        os.replace(aside, path)
+        sync(temporary)
+        os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
         raise SaveError(
-            f"{path} could not be saved: {error.strerror or error}. What is beside it is whole. Mend that, and "
-            "start again: it goes on from there."
+            f"{path} could not be saved: {error.strerror or error}. The finished shards beside it are complete. Mend "
+            "that, and start again: the run resumes there."
         ) from error
 
 
-def done(folder: Path) -> set[int]:
-    """The numbers of the parts that are there."""
+def finished_shards(folder: Path) -> set[int]:
+    """The numbers of the shards that are complete."""
     return {int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()} if folder.is_dir() else set()
 
 
-def share_of_missing(folder: Path, count: int) -> list[int]:
-    """Which of ``count`` parts this process has to make: those that are not there, dealt out in turns.
+def assign_missing_shards(folder: Path, count: int) -> list[int]:
+    """The shards out of ``count`` that this process has to write: the missing ones, distributed round-robin.
 
-    What a killed run left half done is removed first. All processes must call this together.
+    Incomplete shards of a killed run are removed first. All processes must call this together.
     """
     missing: list[int] = []
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        for half in folder.glob(part_of(Path("*")).name):
-            shutil.rmtree(half)
-        there = done(folder)
-        missing = [number for number in range(count) if number not in there]
+        for incomplete in folder.glob(part_of(Path("*")).name):
+            shutil.rmtree(incomplete)
+        finished = finished_shards(folder)
+        missing = [number for number in range(count) if number not in finished]
     return all_gather_objects(missing)[0][rank() :: world_size()]
 
 
-def agree(path: Path, facts: Mapping[str, Any], what: str) -> None:
-    """Write facts into a JSON file, or compare them with those that an earlier run wrote there.
+def write_or_compare_facts(path: Path, facts: Mapping[str, Any], content: str) -> None:
+    """Write what a run depends on to a JSON file, or compare it with what an earlier run wrote there.
 
     Args:
         path: The file.
-        facts: What a run depends on.
-        what: What the folder holds, for the message.
+        facts: What the run depends on: names and JSON values.
+        content: What the folder holds, for the message.
 
     Raises:
         ConfigError: If they differ; in every process.
     """
-    problem = _disagreement(path, json.loads(json.dumps(facts)), what) if rank() == 0 else None
+    problem = _write_or_compare(path, json.loads(json.dumps(facts)), content) if rank() == 0 else None
     problem = all_gather_objects(problem)[0]
     if problem is not None:
         raise ConfigError(problem)
 
 
-def _disagreement(path: Path, facts: dict[str, Any], what: str) -> str | None:
+def _write_or_compare(path: Path, facts: dict[str, Any], content: str) -> str | None:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part_of(path).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         sync(part_of(path))
         os.replace(part_of(path), path)
         return None
-    there = json.loads(path.read_text(encoding="utf-8"))
-    differ = [name for name in {**there, **facts} if there.get(name) != facts.get(name)]
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    differ = [name for name in {**stored, **facts} if stored.get(name) != facts.get(name)]
     if not differ:
         return None
-    told = "; ".join(f"{name} was {_short(there.get(name))}, is {_short(facts.get(name))}" for name in differ)
-    return f"{path.parent} holds {what} made otherwise: {told}. Name another folder, or remove this one."
+    changes = "; ".join(f"{name} was {_short(stored.get(name))}, is {_short(facts.get(name))}" for name in differ)
+    return f"{path.parent} holds {content} made otherwise: {changes}. Name another folder, or remove this one."
 
 
 def _short(value: Any) -> str:
@@ -97,5 +98,5 @@ def _short(value: Any) -> str:
 
 
 def read_strings(path: Path) -> Sequence[str]:
-    """A JSON list of strings."""
+    """Read a JSON list of strings."""
     return json.loads(path.read_text(encoding="utf-8"))

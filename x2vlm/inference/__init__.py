@@ -1,3 +1,3 @@
-"""What a trained model shows to a person: answers, pictures, a report."""
+"""Predictions of a trained model for single images and clips, gallery search, and a report page of a run."""
 
 from x2vlm.inference.inferencer import Inferencer

@@ -1,4 +1,4 @@
-"""Pictures with boxes on them, large enough to be looked at."""
+"""Drawing boxes with labels on images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from x2vlm.data.io.image_decoding import decode_image
 
-Picture = str | PathLike | bytes | np.ndarray | Image.Image
+ImageSource = str | PathLike | bytes | np.ndarray | Image.Image
 
-# Told apart by most colour-blind people, on light and dark ground (after Okabe and Ito).
+# Distinguishable with most kinds of colour blindness, on light and dark backgrounds (after Okabe and Ito).
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2", "#ffffff")
 
 
 @dataclass(frozen=True)
-class DrawnBox:
+class BoxAnnotation:
     """A box to draw.
 
     Attributes:
-        xyxy_px: Corners in pixels of the picture; what lies outside is cut off.
-        label: Written at its upper left corner; empty for none.
-        color: Any colour Pillow knows.
-        dashed: Broken lines, for what was predicted beside what is true.
+        xyxy_px: Corners in pixels of the image; clipped to the image.
+        label: Drawn at its upper left corner; empty for none.
+        color: Any colour that Pillow accepts.
+        dashed: Dashed lines, as for predictions beside ground truth.
     """
 
     xyxy_px: Sequence[float]
@@ -32,33 +32,33 @@ class DrawnBox:
     dashed: bool = False
 
 
-def as_array(picture: Picture) -> np.ndarray:
+def to_rgb_array(source: ImageSource) -> np.ndarray:
     """``[H, W, 3]`` uint8 RGB from a path, the bytes of a file, an array or a Pillow image.
 
     Raises:
-        RecordError: If the file is missing or broken, or the array is not a picture.
+        RecordError: If the file is missing or broken, or the array is not an image.
     """
-    if isinstance(picture, Image.Image):
-        return np.asarray(picture.convert("RGB"))
-    return decode_image(picture, where="the given picture")
+    if isinstance(source, Image.Image):
+        return np.asarray(source.convert("RGB"))
+    return decode_image(source, where="the given image")
 
 
-def draw_boxes(picture: Picture, boxes: Sequence[DrawnBox] = (), side: int = 320) -> Image.Image:
-    """The picture with boxes on it, enlarged (or shrunk) until its longer side has ``side`` pixels."""
-    array = as_array(picture)
+def draw_boxes(source: ImageSource, boxes: Sequence[BoxAnnotation] = (), side: int = 320) -> Image.Image:
+    """The image with boxes drawn on it, resized so that its longer side has ``side`` pixels."""
+    array = to_rgb_array(source)
     scale = side / max(array.shape[:2])
     size = tuple(max(1, round(length * scale)) for length in array.shape[1::-1])
     image = Image.fromarray(array).resize(size, Image.Resampling.BICUBIC if scale < 4 else Image.Resampling.NEAREST)
     canvas, line = ImageDraw.Draw(image), max(3, side // 90)
     for box in boxes:
-        _draw(canvas, _scaled(box.xyxy_px, scale, size), box, line)
-    for box in boxes:  # labels last: no box crosses them out
-        _write(canvas, _scaled(box.xyxy_px, scale, size), box, max(10, side // 24))
+        _draw_edges(canvas, _scaled(box.xyxy_px, scale, size), box, line)
+    for box in boxes:  # labels last, on top of all boxes
+        _draw_label(canvas, _scaled(box.xyxy_px, scale, size), box, max(10, side // 24))
     return image
 
 
-def film_strip(frames: Sequence[Picture], side: int = 160, gap: int = 4) -> Image.Image:
-    """Frames from left to right, each with its longer side of ``side`` pixels."""
+def frame_strip(frames: Sequence[ImageSource], side: int = 160, gap: int = 4) -> Image.Image:
+    """Frames side by side, each resized so that its longer side has ``side`` pixels, ``gap`` pixels apart."""
     images = [draw_boxes(frame, side=side) for frame in frames]
     width = sum(image.width for image in images) + gap * (len(images) - 1)
     strip = Image.new("RGB", (width, max(image.height for image in images)), "white")
@@ -76,31 +76,35 @@ def _scaled(xyxy_px: Sequence[float], scale: float, size: tuple[int, int]) -> tu
     return x0, y0, max(x0, x1), max(y0, y1)
 
 
-def _draw(canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], how: DrawnBox, line: int) -> None:
+def _draw_edges(
+    canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], style: BoxAnnotation, line: int
+) -> None:
     x0, y0, x1, y1 = box
     for start, stop in (((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0))):
-        for first, last in _dashes(start, stop, 4 * line) if how.dashed else [(start, stop)]:
-            canvas.line([first, last], fill="black", width=line + 2)  # an edge that shows on any ground
-            canvas.line([first, last], fill=how.color, width=line)
+        for first, last in _dashes(start, stop, 4 * line) if style.dashed else [(start, stop)]:
+            canvas.line([first, last], fill="black", width=line + 2)  # an outline visible on any background
+            canvas.line([first, last], fill=style.color, width=line)
 
 
 def _dashes(
     start: tuple[float, float], stop: tuple[float, float], length: int
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Every second piece of a line, the first and the last piece among them."""
+    """Every second segment of a line, including the first and the last."""
     distance = max(abs(stop[0] - start[0]), abs(stop[1] - start[1]))
-    pieces = 2 * int(distance // (2 * length)) + 1
-    at = [tuple(a + (b - a) * i / pieces for a, b in zip(start, stop, strict=True)) for i in range(pieces + 1)]
-    return [(at[i], at[i + 1]) for i in range(0, pieces, 2)]
+    segments = 2 * int(distance // (2 * length)) + 1
+    points = [tuple(a + (b - a) * i / segments for a, b in zip(start, stop, strict=True)) for i in range(segments + 1)]
+    return [(points[i], points[i + 1]) for i in range(0, segments, 2)]
 
 
-def _write(canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], how: DrawnBox, size: int) -> None:
-    if not how.label:
+def _draw_label(
+    canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], style: BoxAnnotation, size: int
+) -> None:
+    if not style.label:
         return
     font = ImageFont.load_default(size)
-    left, top, right, bottom = canvas.textbbox((0, 0), how.label, font=font)
+    left, top, right, bottom = canvas.textbbox((0, 0), style.label, font=font)
     width, height = right - left + 6, bottom - top + 6
     x = min(max(box[0], 0), max(0, canvas.im.size[0] - width))
     y = box[1] - height if box[1] >= height else box[1]
-    canvas.rectangle([x, y, x + width, y + height], fill=how.color, outline="black")
-    canvas.text((x + 3 - left, y + 3 - top), how.label, fill="black", font=font)
+    canvas.rectangle([x, y, x + width, y + height], fill=style.color, outline="black")
+    canvas.text((x + 3 - left, y + 3 - top), style.label, fill="black", font=font)

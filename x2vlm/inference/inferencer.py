@@ -1,7 +1,7 @@
-"""Ask a trained model: which of these texts fits this picture, where in it is this thing, what is the answer?"""
+"""Predictions of a trained model for an image or clip: matching texts, boxes of phrases, answers, captions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -12,29 +12,31 @@ from torch import Tensor
 import x2vlm
 from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.building import build
-from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.gallery.matching import matching_logits
-from x2vlm.gallery.retrieval_features import to_cpu
 from x2vlm.inference.answer_questions import Answer, answer_questions
-from x2vlm.inference.caption_images import SaidOfPicture, caption_pictures
-from x2vlm.inference.draw_boxes import COLORS, DrawnBox, Picture, as_array, draw_boxes
-from x2vlm.inference.trained_model import choose_pipeline, load_weights
+from x2vlm.inference.caption_images import Caption, caption_images
+from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, ImageSource, draw_boxes, to_rgb_array
+from x2vlm.inference.evaluation_pipeline import build_pipeline
+from x2vlm.inference.input_pipeline import InputPipeline
+from x2vlm.inference.renamed import renamed_argument, renamed_attributes
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.search import Search
+from x2vlm.models.join_outputs import to_cpu
 from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
+from x2vlm.weights import load_into
+
+_renamed = renamed_argument("picture", "image")
 
 
 @dataclass(frozen=True)
 class Match:
-    """How well a text fits.
+    """Similarity of a text and the image.
 
     Attributes:
-        text: The text as it was given.
-        similarity: Cosine of the features of picture and text, -1..1.
-        probability: That they match, by the matching objective, 0..1; None where it was not asked: the text was not
+        text: The text, unchanged.
+        similarity: Cosine of the image and text features, -1..1.
+        probability: Matching probability of objective ``itm``, 0..1; None where it was not computed: the text is not
             among the nearest, or the model has no such objective.
     """
 
@@ -44,8 +46,8 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a thing is: ``box_xyxy_px`` in pixels of the picture that was given."""
+class Grounding:
+    """The predicted box of a phrase: ``box_xyxy_px`` in pixels of the original image."""
 
     text: str
     box_xyxy_px: tuple[float, float, float, float]
@@ -53,21 +55,19 @@ class Found:
 
 @INFERENCERS.register_module()
 class Inferencer:
-    """A model with everything between a person and it: the pipeline that pictures and texts go through in evaluation.
+    """A model with the data pipeline of an evaluation, which prepares images and texts.
 
     Args:
         model: The model.
-        pipeline: Transforms from a record to a sample, built. ``SampleFrames`` among them makes it answer about clips.
+        pipeline: Transforms from a record to a sample, built. With ``SampleFrames`` the input is a clip.
         collate: Makes a batch of samples, built.
-        chunk: Texts that are matched at once.
+        chunk: Pairs whose matching is computed at once.
     """
 
     def __init__(self, model: Any, pipeline: Sequence[Callable], collate: Callable, chunk: int = 256) -> None:
         self.model, self.collate, self.chunk = model, collate, chunk
-        # Who asks does not know the answer.
-        self.pipeline = [step for step in pipeline if not isinstance(step, (PickAnswers, AnswerLabel, PickLabel))]
-        self.video = any(isinstance(step, SampleFrames) for step in self.pipeline)
-        self._picker = next((step for step in self.pipeline if isinstance(step, (PickPhrases, PickRegions))), None)
+        self._inputs = InputPipeline(pipeline, collate, getattr(model.vision_encoder, "image_size", None))
+        self.pipeline, self.video = self._inputs.steps, self._inputs.video
 
     @classmethod
     def from_checkpoint(
@@ -81,181 +81,143 @@ class Inferencer:
 
         Args:
             config: A config, or its file.
-            checkpoint: What training with it wrote.
-            evaluation: Whose pipeline to use, by name in ``evaluations``; None takes the first that shows pictures.
-                Name one that shows clips to ask about clips.
+            checkpoint: A checkpoint of a run with this config, or a published one.
+            evaluation: The evaluation whose pipeline is used, by name in ``evaluations``; None for the first that loads
+                images. Name a video evaluation for clips.
             device: Where to compute.
 
         Raises:
-            ConfigError: If the config cannot work, or has no such evaluation.
+            ConfigError: If the config is invalid, or has no such evaluation.
             CheckpointError: If there is no such checkpoint, or it is of another model.
         """
         cfg = config if isinstance(config, Config) else x2vlm.load_config(config)
-        name, pipeline = choose_pipeline(cfg.get("evaluations", {}), evaluation)
+        name, pipeline = build_pipeline(cfg.get("evaluations", {}), evaluation)
         tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer")
         collate = build(TRANSFORMS, cfg.evaluations[name].collate, f"evaluations.{name}.collate", tokenizer=tokenizer)
         model = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
-        load_weights(model, checkpoint)
+        load_into(model, checkpoint, complete=True)
         return cls(model.to(device).eval(), pipeline, collate)
 
-    def match(self, picture: Picture | Sequence[Picture], texts: Sequence[str], k: int | None = None) -> list[Match]:
-        """Which of these texts fits this picture?
+    @_renamed
+    def match(
+        self, image: ImageSource | Sequence[ImageSource], texts: Sequence[str], k: int | None = None
+    ) -> list[Match]:
+        """Rank texts by how well they match an image (or clip).
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
+            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
             texts: One or more.
-            k: Match only the ``k`` texts of highest cosine, as retrieval does; None matches all.
+            k: Compute the matching probability of the ``k`` texts of highest cosine only, as retrieval does; None for
+                all.
 
         Returns:
-            All texts, best first: by probability, then (those that were not matched) by cosine.
+            All texts, best first: by probability, then (those without) by cosine.
         """
         with eval_mode(self.model):
-            batch = self._batch(picture, texts)
-            context, view = self.model.encode_context(batch), self.model.encode_text(batch.text_ids, batch.text_mask)
-            similarity = (context.feat * view.feat).sum(dim=-1)
+            batch = self._inputs.batch(image, texts).to(self.model.device)
+            context = self.model.encode_context(batch)
+            encoded_texts = self.model.encode_text(batch.text_ids, batch.text_mask)
+            similarity = (context.feat * encoded_texts.feat).sum(dim=-1)
             probability: dict[int, float] = {}
             if "itm" in self.model.objectives:
                 nearest = similarity.topk(min(k or len(texts), len(texts))).indices.cpu()
-                pairs = to_cpu(context), nearest, to_cpu(view), nearest
-                matching = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
-                probability = dict(zip(nearest.tolist(), matching.tolist(), strict=True))
+                pairs = to_cpu(context), nearest, to_cpu(encoded_texts), nearest
+                probabilities = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
+                probability = dict(zip(nearest.tolist(), probabilities.tolist(), strict=True))
         matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
         return sorted(
             matches, key=lambda m: (-1.0 if m.probability is None else m.probability, m.similarity), reverse=True
         )
 
-    def locate(self, picture: Picture, phrases: str | Sequence[str]) -> list[Found]:
-        """Where in the picture is what each phrase describes?
+    @_renamed
+    def locate(self, image: ImageSource, phrases: str | Sequence[str]) -> list[Grounding]:
+        """Predict the box of each phrase in an image.
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image.
+            image: A path, the bytes of a file, an array or a Pillow image.
             phrases: One or more.
 
         Returns:
             A box per phrase, in their order.
 
         Raises:
-            ValueError: If the model predicts no boxes, or answers about clips.
+            ValueError: If the model has no objective ``bbox``, or the inferencer takes clips.
         """
-        if "bbox" not in self.model.objectives:
-            known = ", ".join(self.model.objectives) or "none"
-            raise ValueError(f"locate needs objective 'bbox', but this model's objectives are: {known}.")
+        require_objective(self.model, "bbox", "locate", advice="")
         if self.video:
-            raise ValueError(
-                "locate answers about a picture, but this inferencer shows clips: name an image evaluation."
-            )
+            raise ValueError("locate takes an image, but this inferencer takes clips: name an image evaluation.")
         phrases = [phrases] if isinstance(phrases, str) else list(phrases)
         with eval_mode(self.model):
-            batch = self._batch(picture, phrases)
+            batch = self._inputs.batch(image, phrases).to(self.model.device)
             objective = self.model.objectives["bbox"]
-            (found,) = self.model.read(objective.requests(self.model.encode(batch)))
-            predicted = objective.box(found.states).float()
-        boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(as_array(picture).shape)
-        return [Found(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
+            (fused,) = self.model.read(objective.requests(self.model.encode(batch)))
+            predicted = objective.box(fused.states).float()
+        boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(to_rgb_array(image).shape)
+        return [Grounding(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
 
+    @_renamed
     def answer(
         self,
-        picture: Picture | Sequence[Picture],
+        image: ImageSource | Sequence[ImageSource],
         questions: str | Sequence[str],
         candidates: Sequence[str] | None = None,
         k: int = 128,
         best: int = 1,
         max_tokens: int = 10,
     ) -> list[Answer]:
-        """What does the model answer to these questions about the picture (or clip)?
+        """Answer questions about an image (or clip).
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
+            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
             questions: One or more.
-            candidates: Answers to choose from; None lets the model write.
-            k: Of so many candidates of the likeliest first tokens the whole is scored.
-            best: Answers to give to each question, the runners-up in ``others``.
-            max_tokens: Most tokens of a written answer.
+            candidates: Answers to rank; None generates answers.
+            k: Candidates with the likeliest first tokens that are scored in full.
+            best: Answers to return for each question, the runners-up in ``others``.
+            max_tokens: Largest number of tokens of a generated answer.
 
         Returns:
             An answer per question, in their order.
 
         Raises:
-            ValueError: If the model has no objective ``answer``, or there is nothing to choose from.
+            ValueError: If the model has no objective ``answer``, or there are no candidates.
         """
         questions = [questions] if isinstance(questions, str) else list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
         with eval_mode(self.model):
-            batch = self._batch(picture, questions)
+            batch = self._inputs.batch(image, questions).to(self.model.device)
             return answer_questions(self.model, batch, questions, self.collate.tokenizer, **options)
 
+    @_renamed
     def caption(
-        self, picture: Picture | Sequence[Picture], search: dict[str, Any] | Search | None = None
-    ) -> SaidOfPicture:
-        """What does the model say of the picture (or clip)?
+        self, image: ImageSource | Sequence[ImageSource], search: dict[str, Any] | Search | None = None
+    ) -> Caption:
+        """Caption an image (or clip).
 
         Args:
-            picture: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            search: How words are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or, with
-                ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search if not
-                given.
+            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
+            search: Arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or, with ``type="Sampling"``,
+                of :class:`~x2vlm.models.generation.sampling.Sampling`; None for the published search.
 
         Raises:
-            ValueError: If the model has no objective ``caption``, or the search has no meaning.
+            ValueError: If the model has no objective ``caption``, or an argument of the search is invalid.
         """
         with eval_mode(self.model):
-            return caption_pictures(self.model, self._batch(picture, ["picture"]), self.collate.tokenizer, search)[0]
+            batch = self._inputs.batch(image, ["image"]).to(self.model.device)
+            return caption_images(self.model, batch, self.collate.tokenizer, search)[0]
 
-    def show(self, picture: Picture, phrases: str | Sequence[str], side: int = 640) -> Any:
-        """The picture (a Pillow image of that longer side) with what :meth:`locate` found."""
-        found = self.locate(picture, phrases)
-        boxes = [DrawnBox(one.box_xyxy_px, one.text, COLORS[i % len(COLORS)]) for i, one in enumerate(found)]
-        return draw_boxes(picture, boxes, side)
-
-    def _batch(self, picture: Picture | Sequence[Picture], texts: Sequence[str]) -> Batch:
-        """Every text paired with all of the picture."""
-        if isinstance(texts, str) or not texts:
-            raise ValueError(f"expected one text or more in a sequence, got {texts!r}.")
-        shown = self._shown(picture)
-        sample = self._sample(shown, texts)
-        if len(sample.texts) != len(texts):  # the pipeline picks one caption of several: it is given one at a time
-            each = [self._sample(shown, [text]).texts for text in texts]
-            count = len(texts)
-            sample = replace(
-                sample,
-                texts=[one[0] for one in each],
-                ids=[],
-                boxes_xyxy=torch.zeros(count, 4),
-                has_box=torch.zeros(count, dtype=torch.bool),
-            )
-        self._check_size(sample.pixels)
-        batch = self.collate([sample])
-        whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(len(texts), 4)
-        batch = replace(batch, boxes_xyxy=whole, has_box=torch.zeros(len(texts), dtype=torch.bool), patch_mask=None)
-        return batch.to(self.model.device)
-
-    def _sample(self, shown: dict[str, Any], texts: Sequence[str]) -> Sample:
-        if self._picker is not None:
-            kind = {"kind": self._picker.kinds[0]} if self._picker.kinds else {}
-            said = {"elems": [{"bb": (0, 0, 1, 1), "caption": text} | kind for text in texts]}
-        else:
-            said = {"caption": list(texts), "question": list(texts)}
-        result: Any = {"where": "the question", "id": "picture", "extras": {}} | said | shown
-        for step in self.pipeline:
-            result = step(result)
-        return result
-
-    def _check_size(self, pixels: Tensor) -> None:
-        given, taken = tuple(pixels.shape[-2:]), getattr(self.model.vision_encoder, "image_size", None)
-        if taken is not None and given != tuple(taken):
-            raise ValueError(
-                f"the evaluation's pipeline gives a picture of {given[0]}x{given[1]} but the model takes "
-                f"{taken[0]}x{taken[1]}. Put dict(type='Resize', size={tuple(taken)}) before PackSample there."
-            )
-
-    def _shown(self, picture: Picture | Sequence[Picture]) -> dict[str, Any]:
-        if not self.video:
-            return {"image": as_array(picture)}
-        if isinstance(picture, str | PathLike):
-            return {"video": picture}
-        return {"video": [as_array(frame) for frame in picture]}
+    @_renamed
+    def show(self, image: ImageSource, phrases: str | Sequence[str], side: int = 640) -> Any:
+        """The image with the boxes of :meth:`locate`, a Pillow image whose longer side has ``side`` pixels."""
+        grounded = self.locate(image, phrases)
+        boxes = [
+            BoxAnnotation(phrase.box_xyxy_px, phrase.text, COLORS[i % len(COLORS)]) for i, phrase in enumerate(grounded)
+        ]
+        return draw_boxes(image, boxes, side)
 
 
 def _scale(shape: Sequence[int]) -> Tensor:
     height, width = shape[:2]
     return torch.tensor([width, height, width, height], dtype=torch.float)
+
+
+__getattr__ = renamed_attributes(__name__, {"Found": Grounding})

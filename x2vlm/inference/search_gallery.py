@@ -1,4 +1,4 @@
-"""Search a gallery on disk with words: the nearest by cosine, then the best matching of those."""
+"""Search a gallery on disk with texts: nearest contexts by cosine, re-ranked by the matching logit."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from x2vlm.building import build
 from x2vlm.data.batch import Sample
@@ -16,24 +17,25 @@ from x2vlm.data.transforms.text_cleaning import clean_caption
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.gallery_dataset import GalleryData
-from x2vlm.gallery.index import NOWHERE, search_together
-from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_words
-from x2vlm.gallery.rerank import encoded_again, score_stored, stored_contexts
+from x2vlm.gallery.index import NO_CANDIDATE, search_distributed
+from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_texts
+from x2vlm.gallery.rerank import read_stored_contexts, reencode_contexts, score_pairs_resumable
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
+from x2vlm.models.outputs import TextStates
 from x2vlm.registry import INDEXES
 
 
 @dataclass(frozen=True)
-class FoundContext:
-    """A context that fits.
+class SearchResult:
+    """A context of the gallery.
 
     Attributes:
-        where: The place of its record.
-        record: The number of that record.
-        pair: Which of the pairs of that record.
+        where: File and line (or the like) of its record.
+        record: Index of that record.
+        pair: Position among the pairs of that record.
         similarity: Cosine of the features, -1..1.
-        matching: Logit of "they match", by the matching objective; None where it was not asked.
+        matching: Logit of class "matches" of objective ``itm``; None without re-ranking.
     """
 
     where: str
@@ -51,75 +53,91 @@ def search_texts(
     k: int,
     metric: RetrievalMetric,
     scores: Path,
-) -> list[list[FoundContext]]:
-    """The contexts that fit each text best; all processes together.
+) -> list[list[SearchResult]]:
+    """The best contexts for each text; all processes together.
 
     Args:
         model: The model.
-        data: What the gallery was made of.
+        data: The data set of the gallery.
         gallery: The gallery.
-        texts: One or more, as a person writes them.
-        k: Contexts to tell.
-        metric: Says by which index, and how many of the nearest are ranked again.
+        texts: One or more queries.
+        k: Contexts to return for each query.
+        metric: Defines the index, and how many of the nearest are re-ranked.
         scores: Folder for the scores of pairs.
 
     Returns:
-        For each text its contexts, best first.
+        The contexts of each text, best first.
     """
-    words = words_of(data, texts)
+    tokens = tokenize_queries(data, texts)
     with eval_mode(model):
-        view = encode_words(model, words)
-    nearest = max(k, metric.k) if metric.rerank else k
+        encoded = encode_texts(model, tokens)
+    num_candidates = max(k, metric.k) if metric.rerank else k
     index = build(INDEXES, metric.index or {"type": "ExactIndex"}, "index")
-    similar, found = search_together(index, gallery.contexts, FeatureStore.of(view.feat), nearest, model.device)
-    there = found != NOWHERE
-    logits = torch.full(found.shape, -torch.inf)
+    queries = FeatureStore.from_tensor(encoded.feat)
+    cosines, candidates = search_distributed(index, gallery.context_feats, queries, num_candidates, model.device)
     if metric.rerank:
-        contexts_of = stored_contexts if gallery.has_context_tokens else partial(encoded_again, model, data)
-        order = found[there].argsort(stable=True)
-        queries = torch.arange(len(texts))[:, None].expand_as(found)[there]
-        scored = score_stored(
-            model,
-            partial(contexts_of, gallery),
-            view.select,
-            found[there][order],
-            queries[order],
-            scores / words_digest(words),
-            metric.chunk,
-        )
-        logits[there] = scored[order.argsort()]
-    best = (logits if metric.rerank else similar).argsort(dim=1, descending=True, stable=True)[:, :k]
+        folder = scores / query_digest(tokens)
+        logits = _matching_logits(model, data, gallery, encoded, candidates, folder, metric.chunk)
+    ranking = (logits if metric.rerank else cosines).argsort(dim=1, descending=True, stable=True)[:, :k]
     return [
         [
-            _found(gallery, int(found[row, place]), float(similar[row, place]), float(logits[row, place]), metric)
-            for place in places.tolist()
-            if there[row, place]
+            _result(
+                gallery,
+                int(candidates[row, column]),
+                float(cosines[row, column]),
+                float(logits[row, column]) if metric.rerank else None,
+            )
+            for column in columns.tolist()
+            if candidates[row, column] != NO_CANDIDATE
         ]
-        for row, places in enumerate(best)
+        for row, columns in enumerate(ranking)
     ]
 
 
-def words_of(data: GalleryData, texts: Sequence[str]) -> RaggedTokens:
-    """Texts as the data's own captions become tokens: picked, cleaned, cut."""
+def _matching_logits(
+    model: Any,
+    data: GalleryData,
+    gallery: StoredGallery,
+    texts: TextStates,
+    candidates: Tensor,
+    folder: Path,
+    chunk: int,
+) -> Tensor:
+    """Matching logits of the candidates ``[R, k]`` of each text; -inf where there is none."""
+    read_contexts = (
+        partial(read_stored_contexts, gallery)
+        if gallery.has_context_tokens
+        else partial(reencode_contexts, model, data, gallery)
+    )
+    mask = candidates != NO_CANDIDATE
+    contexts, text_index = candidates[mask], torch.arange(len(texts))[:, None].expand_as(candidates)[mask]
+    order = contexts.argsort(stable=True)
+    pairs = contexts[order], text_index[order]
+    logits = torch.full(candidates.shape, -torch.inf)
+    scores = score_pairs_resumable(model, read_contexts, texts.select, *pairs, folder, chunk)
+    logits[mask] = scores[order.argsort()]
+    return logits
+
+
+def tokenize_queries(data: GalleryData, texts: Sequence[str]) -> RaggedTokens:
+    """Token ids of texts, prepared like the captions of the data set: cleaned, truncated, tokenized."""
     steps = [step for step in getattr(data.dataset, "pipeline", ()) if isinstance(step, (AllCaptions, PickCaption))]
-    parts = []
+    tokens = []
     for number, text in enumerate(texts, start=1):
         where = f"query {number}"
-        said = steps[0]({"where": where, "id": where, "caption": text})["texts"][0] if steps else clean_caption(text)
-        batch = data.collate([Sample(where, [said])])
-        parts.append(RaggedTokens.of(batch.text_ids, batch.text_mask))
-    return RaggedTokens.join(parts)
+        record = {"where": where, "id": where, "caption": text}
+        batch = data.collate([Sample(where, [steps[0](record)["texts"][0] if steps else clean_caption(text)])])
+        tokens.append(RaggedTokens.from_padded(batch.text_ids, batch.text_mask))
+    return RaggedTokens.join(tokens)
 
 
-def words_digest(words: RaggedTokens) -> str:
-    """A name for these texts: scores of other texts must not be taken for theirs."""
-    digest = hashlib.sha256(words.tokens.numpy().tobytes())
-    digest.update(words.ends.numpy().tobytes())
+def query_digest(tokens: RaggedTokens) -> str:
+    """A folder name for the scores of these texts, different for other texts."""
+    digest = hashlib.sha256(tokens.tokens.numpy().tobytes())
+    digest.update(tokens.ends.numpy().tobytes())
     return f"queries-{digest.hexdigest()[:16]}"
 
 
-def _found(
-    gallery: StoredGallery, number: int, similarity: float, logit: float, metric: RetrievalMetric
-) -> FoundContext:
-    record, pair = int(gallery.context_records[number]), int(gallery.context_pairs[number])
-    return FoundContext(gallery.where(number), record, pair, similarity, logit if metric.rerank else None)
+def _result(gallery: StoredGallery, context: int, similarity: float, logit: float | None) -> SearchResult:
+    record, pair = int(gallery.context_records[context]), int(gallery.context_pairs[context])
+    return SearchResult(gallery.where(context), record, pair, similarity, logit)

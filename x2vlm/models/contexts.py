@@ -1,4 +1,4 @@
-"""Contexts of what the towers gave: images, parts of them, clips, and sentences in another language.
+"""Contexts from the outputs of the towers: images, regions, clips, and sentences in another language.
 
 Shape letters: B pairs, U distinct contexts, N patches, D width, E embed_dim.
 """
@@ -17,12 +17,12 @@ from x2vlm.models.outputs import Context, TextStates
 Visual = tuple[Tensor, Tensor]  # tokens [U, N, D], summaries [U, D]
 
 
-def reads_regions_alone(model: Any, batch: Batch) -> bool:
-    """Whether the vision encoder reads parts of these images on their own, beside the images."""
+def encodes_regions(model: Any, batch: Batch) -> bool:
+    """Whether the vision encoder encodes regions of these images separately, beside the images."""
     return (
         batch.pixels.dim() == 4
         and hasattr(model.vision_encoder, "encode_regions")
-        and not bool(_sees_whole(batch.on_host()).all())
+        and not bool(_attends_whole_image(batch.on_host()).all())
     )
 
 
@@ -34,27 +34,27 @@ def visual_context(
     Args:
         model: The model.
         batch: The batch.
-        encoded: What the vision encoder gave for its pixels; None where it is to read regions on their own.
-        has_feature: Whether their features in the shared space are needed.
+        encoded: Output of the vision encoder for its pixels; None where it encodes regions separately.
+        has_feature: Whether their features in the shared space are computed.
         source: Name of the tokens within this pass.
     """
     project = model.vision_proj if has_feature else None
     if encoded is None:
         return _context_with_regions(model, batch, project, source)
     owner, host, (tokens, summaries) = batch.owner, batch.on_host(), encoded
-    known = {"summaries": summaries, "host_owner": host.owner, "source": source}
-    if _sees_whole(host).all():
+    shared = {"summaries": summaries, "host_owner": host.owner, "source": source}
+    if _attends_whole_image(host).all():
         mask = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool)
         feat = feature(project, summaries)
         feat = None if feat is None else feat[owner]
-        return Context(tokens, owner, mask, summaries[owner], feat, sees_whole=True, **known)
+        return Context(tokens, owner, mask, summaries[owner], feat, sees_whole=True, **shared)
     mask = _patch_mask(model, batch)
-    part = torch.where(mask.all(dim=1, keepdim=True), summaries[owner], mean_of_parts(tokens, owner, mask))
-    return Context(tokens, owner, mask, part, feature(project, part), **known)
+    summary = torch.where(mask.all(dim=1, keepdim=True), summaries[owner], mean_of_masked_patches(tokens, owner, mask))
+    return Context(tokens, owner, mask, summary, feature(project, summary), **shared)
 
 
-def _sees_whole(host: HostBatch) -> np.ndarray:
-    """``[B]`` bool, which pairs look at all of their image."""
+def _attends_whole_image(host: HostBatch) -> np.ndarray:
+    """``[B]`` bool, True for pairs whose region is the whole image."""
     if host.patch_mask is not None:
         return host.patch_mask.all(axis=1)
     if host.boxes_xyxy is None:
@@ -69,21 +69,23 @@ def _patch_mask(model: Any, batch: Batch) -> Tensor:
 
 
 def _context_with_regions(model: Any, batch: Batch, project: nn.Module | None, source: str | None) -> Context:
-    """Parts of images have tokens of their own, behind those of the images; pairs that see all share the latter."""
+    """Contexts with separate tokens for regions, after those of the images; pairs of whole images share the latter."""
     owner, mask, host = batch.owner, _patch_mask(model, batch), batch.on_host()
-    parts = np.flatnonzero(~_sees_whole(host))
-    place = host.owner.copy()
-    place[parts] = len(batch.pixels) + np.arange(len(parts))
-    parts, where = (torch.from_numpy(one).to(owner.device, non_blocking=True) for one in (parts, place))
-    tokens, summaries = model.vision_encoder.encode_regions(batch.pixels, owner[parts], mask[parts])
-    summary = summaries[where]
+    regions = np.flatnonzero(~_attends_whole_image(host))
+    host_owner = host.owner.copy()
+    host_owner[regions] = len(batch.pixels) + np.arange(len(regions))
+    regions, owner_of_tokens = (
+        torch.from_numpy(one).to(owner.device, non_blocking=True) for one in (regions, host_owner)
+    )
+    tokens, summaries = model.vision_encoder.encode_regions(batch.pixels, owner[regions], mask[regions])
+    summary = summaries[owner_of_tokens]
     feat = feature(project, summary)
-    known = {"host_owner": place, "host_whole_owner": host.owner, "source": source}
-    return Context(tokens, where, mask, summary, feat, summaries, owner, **known)
+    shared = {"host_owner": host_owner, "host_whole_owner": host.owner, "source": source}
+    return Context(tokens, owner_of_tokens, mask, summary, feat, summaries, owner, **shared)
 
 
 def sentence_context(batch: Batch, sentences: TextStates) -> Context:
-    """The other language's sentences in the place of images, [CLS] in that of the summary (arXiv:2206.00621)."""
+    """Sentences in the other language as contexts, with [CLS] as the summary (arXiv:2206.00621)."""
     owner, masks, summaries = batch.owner, sentences.mask[:, 1:], sentences.embeds[:, 0]
     return Context(
         sentences.embeds[:, 1:],
@@ -99,8 +101,8 @@ def sentence_context(batch: Batch, sentences: TextStates) -> Context:
     )
 
 
-def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each pair's own patches, without copying patches per pair.
+def mean_of_masked_patches(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
+    """Mean over each pair's patches, without copying patches per pair.
 
     Args:
         tokens: ``[U, N, D]``.
@@ -111,8 +113,8 @@ def mean_of_parts(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
         ``[B, D]``.
     """
     weights = mask.to(tokens.dtype) / mask.sum(dim=1, keepdim=True)
-    belongs = (owner[:, None] == torch.arange(len(tokens), device=owner.device)).to(tokens.dtype)
-    return torch.einsum("bu,bn->bun", belongs, weights).flatten(1) @ tokens.flatten(0, 1)
+    is_owner = (owner[:, None] == torch.arange(len(tokens), device=owner.device)).to(tokens.dtype)
+    return torch.einsum("bu,bn->bun", is_owner, weights).flatten(1) @ tokens.flatten(0, 1)
 
 
 def feature(projection: nn.Module | None, summary: Tensor) -> Tensor | None:

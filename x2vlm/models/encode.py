@@ -1,4 +1,4 @@
-"""The first phase: batches through the towers, once each, and only what somebody needs.
+"""The first phase of a step: batches through the towers, once each, and only what the objectives need.
 
 Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D width, E embed_dim.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch, HostBatch
-from x2vlm.models.contexts import Visual, feature, reads_regions_alone, sentence_context, visual_context
+from x2vlm.models.contexts import Visual, encodes_regions, feature, sentence_context, visual_context
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.shape_rounding import ladder_of, round_up
 from x2vlm.models.needs import Needs
@@ -28,7 +28,7 @@ class TextIds(NamedTuple):
         mask: ``[B, L]`` bool, or ``[B, L, L]``.
         positions: ``[B, L]`` long, counted from 0, where tokens do not follow one another.
         host_mask: ``mask`` in main memory, an array, where it is ``[B, L]``.
-        has_feature: Whether their features in the shared space are needed.
+        has_feature: Whether their features in the shared space are computed.
         source: Name of the texts within this pass.
     """
 
@@ -41,18 +41,23 @@ class TextIds(NamedTuple):
 
 
 def encode_batches(model: Any, batches: Mapping[str, Batch], needs: Mapping[str, Needs]) -> dict[str, EncodedBatch]:
-    """Several batches through the towers: images of one size in one pass, texts too.
+    """Encode several batches: images of one size in one pass, texts too.
 
     Args:
         model: The model: its towers and projections.
         batches: By stream.
-        needs: What the objectives of each stream read.
+        needs: Of the objectives of each stream.
     """
-    # Texts before pictures, so that the backward pass comes to pictures first: it frees what they keep, which is
-    # most, before it makes the gradients of the text encoder.
-    asked = {stream: _texts_of(model, stream, batch, needs[stream]) for stream, batch in batches.items()}
-    texts = encode_texts(model, {(stream, kind): ids for stream, own in asked.items() for kind, ids in own.items()})
-    visual = _encode_images(model, {s: b for s, b in batches.items() if _shows(model, b, needs[s])})
+    needs = {stream: needs[stream].resolved(is_parallel(batch)) for stream, batch in batches.items()}
+    # Texts before images, so that the backward pass reaches the images first: it frees their activations, the
+    # largest, before it computes the gradients of the text encoder.
+    text_ids = {
+        (stream, kind): ids
+        for stream, batch in batches.items()
+        for kind, ids in _texts_of(model, stream, batch, needs[stream]).items()
+    }
+    texts = encode_texts(model, text_ids)
+    visual = _encode_images(model, {s: b for s, b in batches.items() if _has_images(model, b, needs[s])})
     words = None if model.text_encoder is None else model.text_encoder.word_embeddings
     encoded = {}
     for stream, batch in batches.items():
@@ -62,7 +67,7 @@ def encode_batches(model: Any, batches: Mapping[str, Batch], needs: Mapping[str,
             context = visual_context(model, batch, visual[stream], has_feature, f"images of {stream}")
         elif (stream, "context") in texts:
             context = sentence_context(batch, texts[stream, "context"])
-        hidden = batch.masked_patches if needs[stream].masked_image else None
+        masked_patches = batch.masked_patches if needs[stream].masked_image else None
         encoded[stream] = EncodedBatch(
             batch=batch,
             text=texts.get((stream, "text")),
@@ -70,29 +75,29 @@ def encode_batches(model: Any, batches: Mapping[str, Batch], needs: Mapping[str,
             context=context,
             temperature=model.temperature,
             word_embeddings=words,
-            masked_image=None if hidden is None else encode_pixels(model, batch.pixels, hidden),
+            masked_image=None if masked_patches is None else encode_pixels(model, batch.pixels, masked_patches),
         )
     return encoded
 
 
 def _texts_of(model: Any, stream: str, batch: Batch, needs: Needs) -> dict[str, TextIds]:
-    """What of a batch goes through the text encoder."""
+    """The texts of a batch that go through the text encoder."""
     if model.text_encoder is None:
         return {}
-    host, parallel, found = batch.on_host(), is_parallel(batch), {}
-    if batch.text_ids is not None and needs.text_of(parallel):
+    host, parallel, texts = batch.on_host(), is_parallel(batch), {}
+    if batch.text_ids is not None and needs.text:
         mask = batch.text_mask, None, host.text_mask
-        found["text"] = TextIds(batch.text_ids, *mask, needs.features, f"text of {stream}")
+        texts["text"] = TextIds(batch.text_ids, *mask, needs.features, f"text of {stream}")
     if batch.masked_ids is not None and needs.masked_text:
-        found["masked"] = TextIds(batch.masked_ids, *_masks_of_masked(batch, host), False, f"masked text of {stream}")
-    if parallel and needs.context_of(parallel):
+        texts["masked"] = TextIds(batch.masked_ids, *_masks_of_masked(batch, host), False, f"masked text of {stream}")
+    if parallel and needs.reads_context:
         mask = batch.context_text_mask, None, host.context_text_mask
-        found["context"] = TextIds(batch.context_ids, *mask, needs.features, f"sentences of {stream}")
-    return found
+        texts["context"] = TextIds(batch.context_ids, *mask, needs.features, f"sentences of {stream}")
+    return texts
 
 
 def _masks_of_masked(batch: Batch, host: HostBatch) -> tuple[Tensor, Tensor | None, np.ndarray | None]:
-    """Of masked texts the mask, positions, and the mask in main memory."""
+    """Mask, positions, and mask in main memory of the masked texts."""
     if batch.masked_mask is not None:
         return batch.masked_mask, batch.masked_text_positions, None
     if is_parallel(batch):
@@ -101,27 +106,27 @@ def _masks_of_masked(batch: Batch, host: HostBatch) -> tuple[Tensor, Tensor | No
 
 
 def encode_texts(model: Any, texts: Mapping[Any, TextIds]) -> dict[Any, TextStates]:
-    """Texts by any keys; those whose tokens may look at all of their text in one pass."""
-    together = {key: one for key, one in texts.items() if one.mask.dim() == 2 and one.positions is None}
-    alone = {key: encode_text(model, one) for key, one in texts.items() if key not in together}
+    """Encode texts by key; those with a mask ``[B, L]`` in one pass."""
+    together = {key: text for key, text in texts.items() if text.mask.dim() == 2 and text.positions is None}
+    separate = {key: encode_text(model, text) for key, text in texts.items() if key not in together}
     if len(together) < 2:
-        return alone | {key: encode_text(model, one) for key, one in together.items()}
-    length, pad = max(one.ids.shape[1] for one in together.values()), getattr(model.text_encoder, "pad_token_id", 0)
+        return separate | {key: encode_text(model, text) for key, text in together.items()}
+    length, pad = max(text.ids.shape[1] for text in together.values()), getattr(model.text_encoder, "pad_token_id", 0)
     ids, masks, host_masks = [], [], []
-    for one in together.values():
-        room = (0, length - one.ids.shape[1])
-        ids.append(F.pad(one.ids, room, value=pad))
-        masks.append(F.pad(one.mask, room, value=False))
-        host_masks.append(None if one.host_mask is None else np.pad(one.host_mask, ((0, 0), room)))
+    for text in together.values():
+        room = (0, length - text.ids.shape[1])
+        ids.append(F.pad(text.ids, room, value=pad))
+        masks.append(F.pad(text.mask, room, value=False))
+        host_masks.append(None if text.host_mask is None else np.pad(text.host_mask, ((0, 0), room)))
     host_mask = None if any(mask is None for mask in host_masks) else np.concatenate(host_masks)
     embeds = _embed(model, TextIds(torch.cat(ids), torch.cat(masks), None, host_mask))
-    parts = embeds.split([len(one.ids) for one in together.values()])
-    both = zip(together.items(), parts, strict=True)
-    return alone | {key: _states(model, one, part[:, : one.ids.shape[1]]) for (key, one), part in both}
+    parts = embeds.split([len(text.ids) for text in together.values()])
+    keyed_parts = zip(together.items(), parts, strict=True)
+    return separate | {key: _states(model, text, part[:, : text.ids.shape[1]]) for (key, text), part in keyed_parts}
 
 
 def encode_text(model: Any, text: TextIds, cache: KVCache | None = None) -> TextStates:
-    """One batch of texts through the text encoder.
+    """Encode one batch of texts.
 
     Args:
         model: The model.
@@ -132,14 +137,14 @@ def encode_text(model: Any, text: TextIds, cache: KVCache | None = None) -> Text
 
 
 def _embed(model: Any, text: TextIds, cache: KVCache | None = None) -> Tensor:
-    """``[B, L, D]``; the encoder is given only what it takes."""
-    given, takes = {}, signature(model.text_encoder.forward).parameters
+    """``[B, L, D]``; optional arguments are passed to encoders that accept them."""
+    optional, accepted = {}, signature(model.text_encoder.forward).parameters
     if text.positions is not None:
-        given["positions"] = text.positions + getattr(model.text_encoder, "first_position", 0)
+        optional["positions"] = text.positions + getattr(model.text_encoder, "first_position", 0)
     for name, value in (("host_mask", text.host_mask), ("cache", cache)):
-        if value is not None and name in takes:
-            given[name] = value
-    return model.text_encoder(text.ids, text.mask, **given)
+        if value is not None and name in accepted:
+            optional[name] = value
+    return model.text_encoder(text.ids, text.mask, **optional)
 
 
 def _states(model: Any, text: TextIds, embeds: Tensor) -> TextStates:
@@ -147,44 +152,44 @@ def _states(model: Any, text: TextIds, embeds: Tensor) -> TextStates:
     return TextStates(embeds, text.mask, feat, text.host_mask, text.source)
 
 
-def _shows(model: Any, batch: Batch, needs: Needs) -> bool:
-    return batch.pixels is not None and model.vision_encoder is not None and needs.context_of(parallel=False)
+def _has_images(model: Any, batch: Batch, needs: Needs) -> bool:
+    return batch.pixels is not None and model.vision_encoder is not None and needs.reads_context
 
 
 def _encode_images(model: Any, batches: Mapping[str, Batch]) -> dict[str, Visual | None]:
-    """Images of one size in one pass, clips batch by batch; None for those whose regions are read on their own."""
+    """Encode images of one size in one pass, clips batch by batch; None where regions are encoded separately."""
     sizes: dict[Any, list[str]] = {}
     for stream, batch in batches.items():
-        if not reads_regions_alone(model, batch):
+        if not encodes_regions(model, batch):
             sizes.setdefault(stream if batch.pixels.dim() == 5 else batch.pixels.shape[1:], []).append(stream)
-    found: dict[str, Visual | None] = dict.fromkeys(batches)
+    encoded: dict[str, Visual | None] = dict.fromkeys(batches)
     for streams in sizes.values():
-        pixels = [_filled_up(model, batches[stream].pixels) for stream in streams]
+        pixels = [_padded_images(model, batches[stream].pixels) for stream in streams]
         tokens, summaries = encode_pixels(model, pixels[0] if len(pixels) == 1 else torch.cat(pixels))
-        counts = [len(one) for one in pixels]
-        found |= dict(zip(streams, zip(tokens.split(counts), summaries.split(counts), strict=True), strict=True))
-    return found
+        counts = [len(images) for images in pixels]
+        encoded |= dict(zip(streams, zip(tokens.split(counts), summaries.split(counts), strict=True), strict=True))
+    return encoded
 
 
-def _filled_up(model: Any, pixels: Tensor) -> Tensor:
-    """Images, and black ones behind them up to a rung of the ladder; nobody looks at those."""
+def _padded_images(model: Any, pixels: Tensor) -> Tensor:
+    """Images padded with black ones up to a rung of the ladder; no pair owns those."""
     mixes_images = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.vision_encoder.modules())
     if not model.training or mixes_images:
         return pixels
-    more = round_up(len(pixels), ladder_of(model.shapes, pixels.device).groups) - len(pixels)
-    return torch.cat([pixels, pixels.new_zeros(more, *pixels.shape[1:])]) if more else pixels
+    missing = round_up(len(pixels), ladder_of(model.shapes, pixels.device).groups) - len(pixels)
+    return torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
 
 
 def encode_pixels(model: Any, pixels: Tensor, masked_patches: Tensor | None = None) -> Visual:
     """Images ``[U, 3, H, W]`` or clips ``[U, F, 3, H, W]`` -> tokens ``[U, N, D]`` and summaries ``[U, D]``.
 
     A clip is the mean over its frames of patches plus frame position (arXiv:2211.12402v1, Sec. 3.2, "Video
-    Representation"), so it looks like one image.
+    Representation"), so it has the shape of one image.
 
     Args:
         model: The model.
         pixels: Images or clips.
-        masked_patches: ``[U, N]`` bool, patches of images that the vision encoder is not to see.
+        masked_patches: ``[U, N]`` bool, patches that are hidden from the vision encoder.
 
     Raises:
         ValueError: If a clip has more frames than ``num_frames``, or patches cannot be masked.

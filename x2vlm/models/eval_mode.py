@@ -1,4 +1,4 @@
-"""Judge a model without changing it."""
+"""Evaluation mode as a context manager."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout, no drop path) without gradients; every module gets its own mode back afterwards."""
+    """Evaluation mode (no dropout, no drop path) without gradients; the mode of every module is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,25 +1,28 @@
-"""What objectives need of a batch, as data: the towers compute that and nothing else."""
+"""What objectives need of an encoded batch, declared as data: the towers compute that and nothing else."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import nn
 
 from x2vlm.building import ConfigError
-from x2vlm.models.outputs import EncodedBatch
+from x2vlm.models.outputs import EncodedBatch, is_parallel
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What is read of a batch after the towers.
+    """The fields of an encoded batch that are read after the towers.
+
+    The word embeddings and the batch itself are there in any case.
 
     Attributes:
-        text: The texts.
+        text: The unmasked texts.
         masked_text: The texts with masked words.
         context: What the texts are paired with; a batch that has none is refused.
         optional_context: The context, where there is one.
-        masked_context: What the masked texts are paired with, where there is something: the context; of parallel texts
-            the text, as it is the context that is masked there.
+        masked_context: The context that masked texts are fused with (``EncodedBatch.masked_context``): in a stream of
+            parallel texts, where the context's sentences are masked, the unmasked texts; in all other streams the
+            optional context. :meth:`resolved` puts the one or the other in its place.
         features: The features, in the shared space, of the texts and contexts that are needed, and the temperature.
         masked_image: The images with hidden patches.
         batch: Fields of the :class:`~x2vlm.data.batch.Batch` that must be there.
@@ -35,20 +38,28 @@ class Needs:
     batch: tuple[str, ...] = ()
 
     def __or__(self, other: "Needs") -> "Needs":
-        """What either of two needs."""
-        either = {one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)}
+        """The union of two declarations."""
+        either = {field.name: getattr(self, field.name) or getattr(other, field.name) for field in fields(self)}
         return Needs(**either | {"batch": tuple(dict.fromkeys(self.batch + other.batch))})
 
-    def text_of(self, parallel: bool) -> bool:
-        """Whether the texts of a batch are read."""
-        return self.text or (parallel and self.masked_context)
+    def resolved(self, parallel: bool) -> "Needs":
+        """The needs in a stream of one kind, with the field that ``masked_context`` stands for there in its place.
 
-    def context_of(self, parallel: bool) -> bool:
-        """Whether the contexts of a batch are read."""
-        return self.context or self.optional_context or (self.masked_context and not parallel)
+        Args:
+            parallel: Whether the stream pairs texts with the same sentences in another language.
+        """
+        if not self.masked_context:
+            return self
+        field = {"text": True} if parallel else {"optional_context": True}
+        return replace(self, masked_context=False, **field)
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether contexts are read where the batch has some."""
+        return self.context or self.optional_context
 
     def paths(self) -> list[str]:
-        """What must be there of an :class:`~x2vlm.models.outputs.EncodedBatch`, the batch's own fields first."""
+        """Paths in the encoded batch that must not be None, the batch's own fields first."""
         encoded = {
             "context.feat": self.context and self.features,
             "text.feat": self.text and self.features,
@@ -62,21 +73,21 @@ class Needs:
 
 
 EVERYTHING = Needs(text=True, optional_context=True, features=True)
-"""What evaluation reads of a batch, unless it says otherwise."""
+"""The default of evaluation: texts, contexts and their features."""
 
 
 def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:
-    """Name what an objective needs and a stream does not give, before a None fails somewhere inside.
+    """Check that a batch has what an objective needs.
 
     Args:
         name: Of the objective.
-        needs: What it needs.
+        needs: Of the objective, as it declares them.
         encoded: The batch.
 
     Raises:
         ValueError: If something is missing.
     """
-    for path in needs.paths():
+    for path in needs.resolved(is_parallel(encoded.batch)).paths():
         value: Any = encoded
         for attribute in path.split("."):
             value = getattr(value, attribute)
@@ -89,7 +100,7 @@ def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:
 
 
 def check_protocol(name: str, objective: nn.Module) -> None:
-    """Refuse an objective that does not say what it needs, or gives no losses.
+    """Refuse an objective without declared needs or without losses.
 
     Raises:
         ConfigError: If it does not.

@@ -1,4 +1,4 @@
-"""What travels from the towers to the objectives: contexts, texts, and the batch that holds both.
+"""Outputs of the towers: contexts, text states, and the encoded batch with both.
 
 Shape letters: B pairs, U distinct contexts, N patches (or tokens) of a context, L tokens, D width, E embed_dim.
 """
@@ -19,12 +19,11 @@ class TextStates:
 
     Attributes:
         embeds: ``[B, L, D]``; position 0 is the summary token.
-        mask: ``[B, L]`` bool, True where attention may look; ``[B, L, L]`` where every token (row) may look elsewhere.
-        feat: ``[B, E]``, L2-normalised, in the space shared with contexts; None where nobody needs it.
-        host_mask: ``mask`` in main memory, an array, from which is planned what the fusion encoder reads; None: it is
-            fetched.
-        source: Name of these texts within a model's pass: requests for equally named texts share what depends on the
-            texts alone. None: nothing is shared.
+        mask: ``[B, L]`` bool, True where attention is allowed; ``[B, L, L]`` with a row for every query token.
+        feat: ``[B, E]``, L2-normalised, in the space shared with contexts; None where it is not needed.
+        host_mask: ``mask`` in main memory, an array, for the plan of the fusion encoder; None: it is fetched.
+        source: Name of these texts within a model's pass: requests for texts of one name share the computation that
+            depends on texts alone. None: nothing is shared.
     """
 
     embeds: Tensor
@@ -45,24 +44,24 @@ class TextStates:
 class Context:
     """What texts are paired with: images, regions, videos, or sentences in another language.
 
-    Patches are held once per distinct image; a pair says which image it looks at and which of its patches it may see.
-    Where an encoder reads regions on their own (CLIP ViT), their tokens stand behind those of the images, and
-    ``whole_owner`` says which image a pair is of.
+    Patches are stored once per distinct image; a pair has the index of its image and a mask over its patches. Where an
+    encoder encodes regions separately (CLIP ViT), their tokens follow those of the images, and ``whole_owner`` is the
+    index of a pair's image.
 
     Attributes:
         tokens: ``[U, N, D]`` patches of each distinct image (video, sentence), without a summary token.
-        owner: ``[B]`` long, which of the ``U`` each pair looks at.
-        mask: ``[B, N]`` bool, True where this pair may attend.
-        summary: ``[B, D]``, what plays [CLS]: the mean of the pair's own patches. Attention always sees it.
-        feat: ``[B, E]``, L2-normalised; None where nobody needs it.
-        summaries: ``[U, D]``, what plays [CLS] for each of the ``U`` as a whole; None: the mean of its patches.
-        whole_owner: ``[B]`` long, which of the ``U`` is all of a pair's image; None: ``owner``.
-        sees_whole: Every pair looks at all of what it owns: its summary is that of the whole, its mask from ``masks``.
-        masks: ``[U, N]`` bool, what there is to see of each of the ``U``; None: everything.
+        owner: ``[B]`` long, index of each pair's image among the ``U``.
+        mask: ``[B, N]`` bool, True where the pair may attend.
+        summary: ``[B, D]``, the counterpart of [CLS]: the mean of the pair's patches. It is never masked.
+        feat: ``[B, E]``, L2-normalised; None where it is not needed.
+        summaries: ``[U, D]``, the counterpart of [CLS] of each of the ``U``; None: the mean of its patches.
+        whole_owner: ``[B]`` long, index of each pair's whole image among the ``U``; None: ``owner``.
+        sees_whole: Every pair attends to all of its image: its summary is that of the image, its mask from ``masks``.
+        masks: ``[U, N]`` bool, the real tokens of each of the ``U``; None: all.
         host_owner: ``owner`` in main memory, an array; None: it is fetched.
         host_whole_owner: ``whole_owner`` likewise.
-        source: Name of these tokens within a model's pass: requests for equally named contexts share keys and values.
-            Whatever carries one name is one context, or the whole of it. None: nothing is shared.
+        source: Name of these tokens within a model's pass: requests for contexts of one name share keys and values.
+            Contexts of one name must be one context, or the whole of it. None: nothing is shared.
     """
 
     tokens: Tensor
@@ -84,12 +83,12 @@ class Context:
     def select(self, index: Tensor) -> "Context":
         """The contexts of the pairs at ``index``, in that order; the tokens stay shared, not copied."""
         names = ("owner", "mask", "summary", "feat", "whole_owner")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        unknown = {"host_owner": None, "host_whole_owner": None, "source": None}
-        return replace(self, **{name: value[index] for name, value in given.items()}, **unknown)
+        selected = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        reset = {"host_owner": None, "host_whole_owner": None, "source": None}
+        return replace(self, **{name: value[index] for name, value in selected.items()}, **reset)
 
     def whole(self) -> "Context":
-        """The same pairs, each looking at all of its image; tokens are shared. No ``feat``: it meant the part."""
+        """The same pairs, each attending to all of its image; tokens are shared. No ``feat``: it was of the region."""
         owner = self.owner if self.whole_owner is None else self.whole_owner
         summaries = self.tokens.mean(dim=1) if self.summaries is None else self.summaries
         return Context(
@@ -108,10 +107,10 @@ class Context:
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch after the towers; what every objective reads. What nobody needs is None.
+    """A batch after the towers: the input of every objective. Fields that are not needed are None.
 
     Attributes:
-        batch: The batch it was made from: labels, boxes, identities.
+        batch: The batch: labels, boxes, identities.
         text: The unmasked texts.
         masked_text: The masked texts.
         context: What the texts are paired with; None for plain text.
@@ -130,12 +129,12 @@ class EncodedBatch:
 
     @cached_property
     def full_context(self) -> Context:
-        """Every pair looking at all of its image (for boxes: a region mask would give the answer away)."""
+        """The context with every pair attending to all of its image (a region mask would give a box away)."""
         return self.context.whole()
 
     @cached_property
     def masked_context(self) -> Context | None:
-        """What masked texts look at: the context. In parallel text the text, as it is the context that is masked."""
+        """The context of masked texts; in parallel text the unmasked text, as the context's sentences are masked."""
         return context_of_text(self.text) if is_parallel(self.batch) else self.context
 
 
@@ -146,11 +145,11 @@ def is_parallel(batch: Batch) -> bool:
 
 def context_of_text(text: TextStates) -> Context:
     """Texts as contexts: tokens but the first, which plays the summary (CCLM, arXiv:2206.00621)."""
-    own = torch.arange(len(text.embeds), device=text.embeds.device)
+    owner = torch.arange(len(text.embeds), device=text.embeds.device)
     summaries, masks = text.embeds[:, 0], text.mask[:, 1:]
     return Context(
         text.embeds[:, 1:],
-        own,
+        owner,
         masks,
         summaries,
         summaries=summaries,

@@ -1,4 +1,4 @@
-"""A model as one folder: ``config.json``, ``model.safetensors``, tokenizer files. Readable on any machine."""
+"""Save and load a model as one folder: ``config.json``, ``model.safetensors``, tokenizer files."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -22,11 +22,12 @@ from x2vlm.registry import (
     TOKENIZERS,
     VISION_ENCODERS,
 )
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.load_weights import prepare, put
-from x2vlm.weights.weight_files import CheckpointError, read_tensors, write_tensors
+from x2vlm.weights.weight_files import read_tensors, write_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# Arguments of parts that say where first weights come from; a saved model has its own.
+# Arguments of parts that name initial weights; a saved model has its own.
 SOURCES = ("checkpoint", "pretrained", "init_from", "init_layers")
 _FAMILIES = (
     MODELS,
@@ -42,7 +43,7 @@ _PARTS = ("vision_encoder", "text_encoder", "fusion_encoder")
 
 
 class PretrainedModel(BaseModel):
-    """A model that is saved as a folder and comes back from it, and knows which of its parameters are new."""
+    """A model that can be saved to a folder and loaded from it, and that records which of its parameters are new."""
 
     _fresh: frozenset[str] | None = None
 
@@ -69,7 +70,7 @@ class PretrainedModel(BaseModel):
         save_pretrained(self, folder, tokenizer)
 
     def fresh_parameters(self) -> set[str]:
-        """Names of parameters that no checkpoint and no pre-trained tower filled: they learn faster."""
+        """Names of parameters that no checkpoint and no pre-trained tower filled: they have a higher learning rate."""
         if self._fresh is not None:
             return set(self._fresh)
         parts = self.towers | {f"objectives.{name}": part for name, part in self.objectives.items()}
@@ -77,7 +78,7 @@ class PretrainedModel(BaseModel):
         return {name for name, _ in self.named_parameters()} - loaded
 
     def set_fresh_parameters(self, names: Iterable[str]) -> None:
-        """Say which parameters count as new; loading a checkpoint does."""
+        """Set which parameters count as new; loading a checkpoint does so."""
         self._fresh = frozenset(names) & {name for name, _ in self.named_parameters()}
 
 
@@ -87,10 +88,10 @@ def _pretrained_names(part: nn.Module) -> set[str]:
 
 
 def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None) -> None:
-    """Write a model into a folder, with whatever it takes to build it again, and nothing of where it was built.
+    """Write a model into a folder, with all that is needed to build it again, and no paths of this machine.
 
     Args:
-        model: A model that was built from configs, not from built parts; it remembers them as ``arguments``.
+        model: A model that was built from configs, not from built parts; it stores them as ``arguments``.
         folder: Is made; files of an earlier model in it are replaced.
         tokenizer: Its tokenizer; the one it was built with where not given.
 
@@ -103,7 +104,7 @@ def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None)
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
         tokenizer.save_pretrained(str(folder))
-        _forget_origin(folder / "tokenizer_config.json")
+        _remove_origin(folder / "tokenizer_config.json")
         config["tokenizer"] = {"type": "HFTokenizer", "path": "."}
     write_tensors(folder / WEIGHTS, model.state_dict())
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
@@ -138,9 +139,9 @@ def load_pretrained(folder: str | Path) -> nn.Module:
 
 
 def refuse_unregistered(config: Any, file: Path, path: str = "") -> None:
-    """A folder comes from anybody: the types in it must be parts of this library, or of plugins that are imported.
+    """Check that the types in a config are registered parts of this library, or of imported plugins.
 
-    A config may name whatever can be imported, and so run anything. A model that was downloaded may not.
+    The config of a run may name anything that can be imported. That of a downloaded model may not: it could run code.
 
     Raises:
         CheckpointError: If a type is no registered part.
@@ -166,8 +167,8 @@ def _is_registered(type_: str) -> bool:
     if module.partition(".")[0] in ("x2vlm", "plugins"):  # what is installed here, and registers itself
         with suppress(ImportError):
             import_module(module)
-    known = [(name, part) for family in _FAMILIES for name, part in family.module_dict.items()]
-    return any(type_ in (name, f"{part.__module__}.{part.__qualname__}") for name, part in known)
+    registered = [(name, part) for family in _FAMILIES for name, part in family.module_dict.items()]
+    return any(type_ in (name, f"{part.__module__}.{part.__qualname__}") for name, part in registered)
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:
@@ -186,31 +187,31 @@ def model_config(model: nn.Module) -> dict[str, Any]:
                 key: part_config(part, model.objectives[key], f"model.{name}.{key}") for key, part in value.items()
             }
         else:
-            config[name] = plain(value, f"model.{name}")
+            config[name] = to_json_value(value, f"model.{name}")
     return config
 
 
-def part_config(given: Any, built: nn.Module, path: str) -> dict[str, Any]:
-    """The config of a part without the sources of its first weights; parts may say themselves (``portable_config``).
+def part_config(part: Any, built: nn.Module, path: str) -> dict[str, Any]:
+    """The config of a part without the sources of its first weights; parts may define it (``portable_config``).
 
     Raises:
         ConfigError: If it was given built, or names a file.
     """
-    if not isinstance(given, Mapping):
+    if not isinstance(part, Mapping):
         raise ConfigError(
             f"was given as a built {type(built).__name__}, and how to build it again is not known. "
             "Build the model from configs: dict(type=...).",
             path,
         )
-    raw = dict.items(given) if isinstance(given, dict) else given.items()
-    config = {key: value for key, value in raw if key not in SOURCES}
+    items = dict.items(part) if isinstance(part, dict) else part.items()
+    config = {key: value for key, value in items if key not in SOURCES}
     if hasattr(built, "portable_config"):
         config = built.portable_config(config)
-    return plain(config, path)
+    return to_json_value(config, path)
 
 
-def plain(value: Any, path: str) -> Any:
-    """A value of a config as JSON has it; types by their names.
+def to_json_value(value: Any, path: str) -> Any:
+    """A value of a config as JSON; types by their names.
 
     Raises:
         ConfigError: If it is an object, or a path that only this machine has.
@@ -219,9 +220,9 @@ def plain(value: Any, path: str) -> Any:
         value = imported(value)
     if isinstance(value, Mapping):
         raw = dict.items(value) if isinstance(value, dict) else value.items()
-        return {str(key): plain(item, f"{path}.{key}") for key, item in raw}
+        return {str(key): to_json_value(item, f"{path}.{key}") for key, item in raw}
     if isinstance(value, list | tuple | range):
-        return [plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        return [to_json_value(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, str) and Path(value).is_absolute():
         raise ConfigError(
             f"{value!r} is a path of this machine, and the saved model could not be read elsewhere. "
@@ -242,8 +243,8 @@ def _type_name(target: Any) -> str:
     return f"{target.__module__}.{target.__qualname__}"
 
 
-def _forget_origin(file: Path) -> None:
-    """Take out of a tokenizer's settings the folder it was read from."""
+def _remove_origin(file: Path) -> None:
+    """Remove the folder that a tokenizer was read from from its settings."""
     if not file.is_file():
         return
     settings = json.loads(file.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""X2-VLM: one model for images, regions, videos and texts, whatever is paired with what.
+"""X2-VLM: one model for images, regions, videos and texts.
 
 Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D width, E embed_dim.
 """
@@ -33,16 +33,16 @@ class X2VLM(PretrainedModel):
     Args:
         vision_encoder: Built or a config: ``images [U, 3, H, W] -> (tokens [U, N, D], summary [U, D] or None)``, with
             ``width`` and ``grid``. It may also take ``masked_patches`` (BEiT-2), and may have ``encode_regions(images,
-            owner, mask)`` for reading parts of images on their own (CLIP ViT). None for texts alone.
+            owner, mask)`` for encoding regions separately (CLIP ViT). None for texts alone.
         text_encoder: Built or a config: ``(ids [B, L], mask [B, L]) -> [B, L, D]``, with ``width``, ``vocab_size`` and
-            ``word_embeddings``. None for pictures alone.
-        fusion_encoder: Built or a config, or None where no text is read with its context.
-        objectives: Objectives by name; a stream names those it wants.
-        embed_dim: Size of the space that contexts and texts share; None where nothing compares them: there are then no
-            projections, no features and no temperature, as in the published grounding and answering models.
+            ``word_embeddings``. None for images alone.
+        fusion_encoder: Built or a config, or None where no text is fused with a context.
+        objectives: Objectives by name; a stream names those it trains.
+        embed_dim: Size of the space that contexts and texts share; None without a contrastive objective: there are then
+            no projections, no features and no temperature, as in the published grounding and answering models.
         temperature: Start value of the softness of similarities; kept in [0.001, 0.5].
         num_frames: Frames a clip may have; 0 leaves out the frame positions (no videos then).
-        attention: Attention backend of every tower that does not name its own.
+        attention: Attention backend of every tower whose config names none.
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
         shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
@@ -82,13 +82,13 @@ class X2VLM(PretrainedModel):
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
         self.activation_checkpointing, common = activation_checkpointing, {"attention": attention, "shapes": shapes}
-        words = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        vocabulary = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         self.vision_encoder = self.text_encoder = self.fusion_encoder = None
         if vision_encoder is not None:
             self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
         if text_encoder is not None:
-            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **words)
-        text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
+            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **vocabulary)
+        text_width, vision_width = (getattr(tower, "width", None) for tower in (self.text_encoder, self.vision_encoder))
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
             self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)
@@ -119,17 +119,17 @@ class X2VLM(PretrainedModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def towers(self) -> dict[str, nn.Module]:
-        """Those of ``vision_encoder``, ``text_encoder`` and ``fusion_encoder`` that there are."""
+        """Those of ``vision_encoder``, ``text_encoder`` and ``fusion_encoder`` that are not None."""
         names = ("vision_encoder", "text_encoder", "fusion_encoder")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def blocks(self) -> list[nn.Module]:
-        """The rows of layers of all towers."""
+        """The blocks of all towers."""
         return [block for tower in self.towers.values() for block in layers_of(tower)]
 
     @torch.no_grad()
@@ -171,20 +171,22 @@ class X2VLM(PretrainedModel):
     def _losses(
         self, batches: Mapping[str, Batch], factors: Mapping[str, Mapping[str, float]]
     ) -> dict[str, dict[str, Tensor]]:
-        # 1. What is needed goes through the towers, once each.
+        # 1. The towers encode what the objectives need, once each.
         needs = {stream: self._needs(names) for stream, names in factors.items()}
         encoded = encode.encode_batches(self, batches, needs)
-        # 2. Objectives say which texts are to be read with which contexts; all of it is read in one pass.
+        # 2. Objectives request which texts are fused with which contexts; one pass serves all requests.
         requests = {}
         for stream, names in factors.items():
             for name in names:
                 check_needs(name, self.objectives[name].needs, encoded[stream])
                 requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
-        fused = iter(self.read([request for own in requests.values() for request in own]))
-        # 3. Losses of what was read, and their factors, here and nowhere else.
+        fused = iter(
+            self.read([request for requests_of_objective in requests.values() for request in requests_of_objective])
+        )
+        # 3. Losses of the fused states, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
-        for (stream, name), own in requests.items():
-            objective, states = self.objectives[name], [next(fused) for _ in own]
+        for (stream, name), requests_of_objective in requests.items():
+            objective, states = self.objectives[name], [next(fused) for _ in requests_of_objective]
             factor = factors[stream][name] * objective.weight
             for key, value in objective.losses(encoded[stream], states).items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
@@ -193,7 +195,11 @@ class X2VLM(PretrainedModel):
     def _factors(
         self, batches: Mapping[str, Batch], objectives: Mapping[str, Objectives]
     ) -> dict[str, dict[str, float]]:
-        """The objectives of each stream, with the factor of their losses; refuses what a batch cannot serve."""
+        """The objectives of each stream, with the factor of their losses.
+
+        Raises:
+            ValueError: If one is unknown, or a batch lacks a field that it needs.
+        """
         factors = {}
         for stream, batch in batches.items():
             chosen = objectives.get(stream)
@@ -212,20 +218,20 @@ class X2VLM(PretrainedModel):
         return needs
 
     def encode(self, batch: Batch, needs: Needs = EVERYTHING) -> EncodedBatch:
-        """The first phase for one batch: what is needed of it through the towers.
+        """The first phase for one batch: encode it with the towers.
 
         Args:
             batch: The batch.
-            needs: What is going to be read; texts, contexts and their features if not given.
+            needs: The fields to encode; by default texts, contexts and their features.
         """
         return encode.encode_batches(self, {"": batch}, {"": needs})[""]
 
     def read(self, requests: Sequence[FusionRequest]) -> list[FusedStates]:
-        """The second phase: texts with their contexts through the fusion encoder, all in one pass."""
+        """The second phase: fuse texts with their contexts, all requests in one pass."""
         return fuse(self.fusion_encoder, requests)
 
     def fuse(self, context: Context | None, text: TextStates, at: Tensor | int | None = None) -> Tensor:
-        """Each text after attending to its context, or only to itself where there is none: a pass of its own.
+        """Fuse each text with its context, or with nothing where there is none, in a pass of its own.
 
         Returns:
             ``[B, L, D]``; by ``at`` as in :class:`~x2vlm.models.fusion.requests.FusionRequest`.
@@ -235,12 +241,12 @@ class X2VLM(PretrainedModel):
     def encode_text(self, text_ids: Tensor, text_mask: Tensor, positions: Tensor | None = None) -> TextStates:
         """``[B, L]`` ids and mask (or ``[B, L, L]``) -> embeddings and features in the shared space.
 
-        All may lie in main memory: then no device is waited for. Positions are counted from 0, whatever the text
-        encoder counts from.
+        All may be in main memory: then no device is waited for. Positions are counted from 0, whatever the text
+        encoder's first position is.
         """
         host_mask = text_mask.numpy() if text_mask.dim() == 2 and text_mask.device.type == "cpu" else None
-        given = (None if one is None else one.to(self.device) for one in (text_ids, text_mask, positions))
-        return encode.encode_text(self, encode.TextIds(*given, host_mask, has_feature=True))
+        tensors = (None if tensor is None else tensor.to(self.device) for tensor in (text_ids, text_mask, positions))
+        return encode.encode_text(self, encode.TextIds(*tensors, host_mask, has_feature=True))
 
     def encode_context(self, batch: Batch) -> Context | None:
         """Pixels through the vision encoder, or the other language's sentence; None for plain text."""

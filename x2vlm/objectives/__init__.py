@@ -1,4 +1,4 @@
-"""Objectives: each reads an encoded batch and gives named losses, and never asks which stream it is in."""
+"""Objectives: named losses of an encoded batch, independent of the stream."""
 
 from x2vlm.objectives.answer import AnswerGeneration
 from x2vlm.objectives.bbox import BBox

@@ -1,4 +1,4 @@
-"""Answers in words: what does the question, read with its context, make a decoder say?
+"""Answer generation: a decoder over the fused states of a question.
 
 Shape letters: B questions, S tokens of a question, A answers to all of them, L tokens of an answer, D width.
 """
@@ -22,7 +22,7 @@ from x2vlm.signatures import argument_problems
 
 @OBJECTIVES.register_module()
 class AnswerGeneration(Objective):
-    """Write the answers to questions about pictures, clips or nothing (arXiv:2211.12402v1, App. A.1, "VQA").
+    """Generate answers to questions about images, clips or nothing (arXiv:2211.12402v1, App. A.1, "VQA").
 
     The question goes through the text and fusion encoders with its context, and a decoder that attends to the states
     of all its tokens learns the answers: the cross entropies of an answer's tokens are summed and weighted
@@ -51,21 +51,21 @@ class AnswerGeneration(Objective):
     ) -> None:
         super().__init__()
         if not isinstance(decoder, nn.Module):
-            given = {"width": width, "vocab_size": vocab_size, "attention": attention, **(decoder or {})}
-            if problems := argument_problems(AnswerDecoder, given):
+            arguments = {"width": width, "vocab_size": vocab_size, "attention": attention, **(decoder or {})}
+            if problems := argument_problems(AnswerDecoder, arguments):
                 raise ConfigError(" ".join(problems), "decoder")
-            decoder = AnswerDecoder(**given)
+            decoder = AnswerDecoder(**arguments)
         self.decoder, self.weight = decoder, weight
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """The questions with their contexts, all of their tokens.
 
         Raises:
-            ValueError: If a question reads several pictures together.
+            ValueError: If a question has several images.
         """
         if encoded.batch.text_owner is not None:
             raise ValueError(
-                "objective 'answer' reads a question with one picture or clip, but this batch shows several together. "
+                "objective 'answer' reads a question with one image or clip, but this batch shows several together. "
                 "Use objective 'classification' with contexts set to their number."
             )
         return [FusionRequest(encoded.text, encoded.context)]
@@ -74,7 +74,7 @@ class AnswerGeneration(Objective):
         batch, states = encoded.batch, fused[0].states
         ids, owner, weights = batch.answer_ids, batch.answer_owner, batch.answer_weights
         mask = batch.on_host().answer_mask
-        if not len(ids):  # one that counts nothing: a sharded decoder has to be run by all processes or by none
+        if not len(ids):  # one of weight 0: a sharded decoder has to be run by all processes or by none
             ids, mask = ids.new_zeros(1, 2), np.ones((1, 2), bool)
             owner, weights = owner.new_zeros(1), weights.new_zeros(1)
         keys_values = [(key[owner], value[owner]) for key, value in self.decoder.project(states)]
@@ -99,7 +99,7 @@ class AnswerGeneration(Objective):
     def write(
         self, fused: Sequence[FusedStates], start: int, end: int, num_beams: int = 1, max_tokens: int = 10
     ) -> GeneratedAnswers:
-        """Answers in free words; see :func:`~x2vlm.models.generation.answers.write_answers`."""
+        """Generate answers; see :func:`~x2vlm.models.generation.answers.write_answers`."""
         return write_answers(
             self.decoder, fused[0].states, fused[0].request.text.mask, start, end, num_beams, max_tokens
         )

@@ -1,9 +1,9 @@
-"""What an objective is: what it needs of a batch, what it wants read, and the losses of what was read.
+"""The protocol of objectives: declared needs, fusion requests, losses.
 
 A training step has three phases (:meth:`x2vlm.models.x2vlm.X2VLM.forward`). The towers encode what the ``needs`` of all
-objectives name. Each objective gives ``requests``: which texts are to be read with which contexts, and which states it
-wants. All requests of all objectives and streams are read in one pass. Each objective gives ``losses`` of its states.
-So an objective holds a head and two functions of what they are given; it knows neither the encoders nor the stream.
+objectives name. Each objective gives ``requests``: which texts are fused with which contexts, and which states it
+reads. The requests of all objectives and streams are fused in one pass. Each objective gives ``losses`` of its states.
+So an objective has a head and two functions of their arguments; it depends neither on the encoders nor on the stream.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Objective(nn.Module):
     """Base of all objectives.
 
     Attributes:
-        needs: What it reads of a batch, as data. A stream that does not have it is refused with a sentence.
+        needs: The fields of an encoded batch that it reads. A stream without them is refused with a sentence.
         weight: Factor of its losses, beside that of the stream and of the stream's config; applied by the model.
     """
 
@@ -27,7 +27,7 @@ class Objective(nn.Module):
     weight: float = 1.0
 
     def requests(self, encoded: EncodedBatch) -> Sequence[FusionRequest]:
-        """What the fusion encoder is to read for it; nothing, where it reads the towers' outputs alone."""
+        """Requests to the fusion encoder; none, where it reads only outputs of the towers."""
         return ()
 
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
@@ -35,6 +35,6 @@ class Objective(nn.Module):
 
         Args:
             encoded: The batch.
-            fused: The requests it gave for this batch, with their states, in the same order.
+            fused: Its requests for this batch with their states, in the same order.
         """
         raise NotImplementedError(f"{type(self).__name__} must give losses(encoded, fused).")

@@ -1,4 +1,4 @@
-"""Box prediction: where in the whole image is the thing this text describes?"""
+"""Box prediction: the box that a text refers to, in the whole image."""
 
 from collections.abc import Sequence
 

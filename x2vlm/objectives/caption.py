@@ -1,6 +1,6 @@
-"""Captions: which word comes next, given the picture and the words before?
+"""Caption generation: masked language modelling with causal attention.
 
-Shape letters: B captions, M guessed tokens, R texts under way, T tokens so far, V words, D width.
+Shape letters: B captions, M masked tokens, R partial captions, T tokens so far, V words, D width.
 """
 
 from math import log
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 @OBJECTIVES.register_module()
 class CaptionGeneration(MLM):
-    """Masked language modelling from left to right, which can then write captions (UniLM, arXiv:1905.03197).
+    """Masked language modelling from left to right, which can generate captions (UniLM, arXiv:1905.03197).
 
-    Batches come from :class:`~x2vlm.data.collate.caption_collate.CaptionCollate`. The target of each guess is the
-    true word with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the
-    divergence of the prediction from it, so that a perfect prediction costs nothing. It is summed and divided by the
-    number of guesses plus 1e-5, as published.
+    Batches come from :class:`~x2vlm.data.collate.caption_collate.CaptionCollate`. The target at each masked token is
+    the true word with probability ``1 - smoothing``, the rest spread over all other words but [CLS]; the loss is the
+    divergence of the prediction from it, 0 for a perfect prediction. It is summed and divided by the number of masked
+    tokens plus 1e-5, as published.
 
     Args:
         width: Width of the fusion encoder.
         vocab_size: Number of words.
-        tokenizer: Tells [CLS], [SEP], [MASK] and the prompt's tokens.
-        prompt: What every caption begins with; the same as in ``CaptionCollate``.
+        tokenizer: For [CLS], [SEP], [MASK] and the prompt's tokens.
+        prompt: The prompt of every caption; the same as in ``CaptionCollate``.
         smoothing: Probability that is taken from the true word; from 0 to below 1.
         tied: Score words by the text encoder's input embeddings instead of a matrix of its own.
         layer_norm_eps: Epsilon of the head's norm.
@@ -76,24 +76,24 @@ class CaptionGeneration(MLM):
         self.start_ids = [self.cls_id, *prompt_ids(tokenizer, prompt)]
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
-        """The captions, at the words to guess; [CLS] is never one of them."""
+        """The captions, at the masked words; [CLS] is never one of them."""
         labels, positions = masked_words(encoded)
         at, labels = positions_of(np.where(labels == self.cls_id, IGNORE_INDEX, labels), positions, IGNORE_INDEX)
         return [FusionRequest(encoded.masked_text, encoded.context, at=at, labels=labels)]
 
     def loss(self, states: Tensor, labels: np.ndarray, word_embeddings: Tensor) -> Tensor:
-        """Divergence of ``[P, D]`` guesses from the smoothed true words; see :func:`smoothed_divergence`."""
+        """The smoothed divergence of predictions from ``[P, D]`` states; see :func:`smoothed_divergence`."""
         labels = torch.from_numpy(labels).to(states.device, non_blocking=True)
         return smoothed_divergence(*self.scorer(states, word_embeddings), labels, self.smoothing, self.cls_id)
 
     def generate(self, model: Any, encoded: EncodedBatch, search: Search, cached: bool = True) -> list[GeneratedText]:
-        """Write a caption for each context of ``encoded``, with the words after the prompt only.
+        """Generate a caption for each context of ``encoded``; returns the words after the prompt.
 
         Args:
-            model: The model, whose towers read what is written.
+            model: The model, whose towers encode the partial captions.
             encoded: Its contexts are read, one caption for each pair; it needs no texts.
             search: How words are chosen.
-            cached: Read each token once (keys and values are kept) where the towers can, not anew at every word.
+            cached: Compute each token once, with a KV cache, where the towers support it, not anew at every word.
         """
         start = torch.tensor([self.start_ids], device=encoded.context.tokens.device)
         reader = CaptionReader(self, model, encoded, KVCache() if cached else None)
@@ -101,7 +101,7 @@ class CaptionGeneration(MLM):
 
 
 class CaptionReader:
-    """The next word of captions under way: what stands at a [MASK] behind them, as in training.
+    """Next-word scores of partial captions: the prediction at a [MASK] after them, as in training.
 
     With a cache, each word goes through the towers once, keys and values of an image are projected once for all words
     and beams, and the last layer of the fusion encoder computes the [MASK] alone.
@@ -110,7 +110,7 @@ class CaptionReader:
         objective: Whose head scores words.
         model: The towers.
         encoded: The contexts.
-        cache: Keeps what was read; None reads everything anew at each call. It is given up where a tower does not use
+        cache: Of earlier tokens; None computes everything anew at each call. It is dropped where a tower does not use
             it.
     """
 
@@ -121,42 +121,42 @@ class CaptionReader:
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
-        guess = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        hidden = self._read_anew(guess) if self.cache is None else self._read_on(guess, rows)
+        with_mask = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
+        hidden = self._score_all_tokens(with_mask) if self.cache is None else self._score_new_tokens(with_mask, rows)
         return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
 
-    def _read_anew(self, ids: Tensor) -> Tensor:
+    def _score_all_tokens(self, ids: Tensor) -> Tensor:
         context = self.encoded.context
         owner = np.arange(len(ids)) // (len(ids) // len(context))
         request = FusionRequest(self._text(ids, 0, None), context, contexts=owner)
         return self.model.read([request])[0].states[:, -1]
 
-    def _read_on(self, ids: Tensor, rows: Tensor) -> Tensor:
+    def _score_new_tokens(self, ids: Tensor, rows: Tensor) -> Tensor:
         cache = self.cache
         if cache.length:
             cache.select(rows)
         text = self._text(ids, cache.length, cache)
-        if not cache.kept:  # the text encoder keeps nothing
+        if not cache.kept:  # the text encoder does not use the cache
             self.cache = None
-            return self._read_anew(ids)
+            return self._score_all_tokens(ids)
         hidden = fuse_next(self.model.fusion_encoder, text, self.projected, cache)
         cache.keep(ids.shape[1] - 1)  # the [MASK] gives way to the word
         return hidden
 
-    def _text(self, ids: Tensor, known: int, cache: KVCache | None) -> TextStates:
+    def _text(self, ids: Tensor, num_cached: int, cache: KVCache | None) -> TextStates:
         """The tokens after the first ``known``, which are in the cache, through the text encoder."""
-        mask = causal_mask(torch.ones_like(ids, dtype=torch.bool))[:, known:]
-        positions = torch.arange(known, ids.shape[1], device=ids.device)[None] if known else None
-        return encode_text(self.model, TextIds(ids[:, known:], mask, positions), cache)
+        mask = causal_mask(torch.ones_like(ids, dtype=torch.bool))[:, num_cached:]
+        positions = torch.arange(num_cached, ids.shape[1], device=ids.device)[None] if num_cached else None
+        return encode_text(self.model, TextIds(ids[:, num_cached:], mask, positions), cache)
 
 
 def smoothed_divergence(
     hidden: Tensor, words: Tensor, bias: Tensor, labels: Tensor, smoothing: float, cls_id: int
 ) -> Tensor:
-    """Divergence of predictions from smoothed targets, per guess.
+    """Divergence of predictions from smoothed targets, per prediction.
 
     Args:
-        hidden: ``[N, D]``, what each guess is made from.
+        hidden: ``[N, D]`` states.
         words: ``[V, D]``; a word's score is its product with ``hidden``, plus ``bias``.
         bias: ``[V]``.
         labels: ``[N]`` true words, none of them [CLS].
@@ -164,9 +164,11 @@ def smoothed_divergence(
         cls_id: [CLS], which gets no share.
 
     Returns:
-        Scalar: the sum over guesses divided by their number plus 1e-5; 0 where there are none.
+        Scalar: the sum over predictions divided by their number plus 1e-5; 0 where there are none.
     """
     shares = torch.tensor([1 - smoothing, smoothing], dtype=torch.float64)
-    least = torch.special.entr(shares).sum().item() + smoothing * log(len(words) - 2)  # what perfect guesses cost
+    least = torch.special.entr(shares).sum().item() + smoothing * log(
+        len(words) - 2
+    )  # the cross entropy of perfect predictions
     total = linear_cross_entropy(hidden, words, bias, labels, smoothing, cls_id) - least * len(labels)
     return total / (len(labels) + 1e-5)

@@ -1,6 +1,6 @@
-"""Classification: which class is this text, picture, clip, or text about one or several pictures?
+"""Classification of texts, images, clips, or texts with one or several images.
 
-Shape letters: B texts (or pictures), K contexts that one text reads together, C classes, A answers, D width.
+Shape letters: B texts (or images), K contexts that one text reads together, C classes, A answers, D width.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ HEADS = ("two_layer", "linear")
 
 @OBJECTIVES.register_module()
 class Classification(Objective):
-    """Classify what position 0 says: of the fused text, of the text alone, or of the context alone.
+    """Classify the summary of the fused text, of the text alone, or of the context alone.
 
-    One head serves NLVR2 and MaRVL (two pictures a text), visual entailment, question answering over pictures and
+    One head serves NLVR2 and MaRVL (two images a text), visual entailment, question answering over images and
     clips with a fixed list of answers (all ``reads="fused"``), sentences (``"text"``: GLUE with X-FM's language
-    encoder), and pictures (``"context"``: ImageNet with X-FM's vision encoder, by the mean of its patches).
+    encoder), and images (``"context"``: ImageNet with X-FM's vision encoder, by the mean of its patches).
 
-    Several contexts of a text are fused with it one by one, and what comes out is concatenated in their order
+    Several contexts of a text are fused with it one by one, and the results are concatenated in their order
     (arXiv:2211.12402v1, Appendix A.1, "Natural Language for Visual Reasoning").
 
     Labels are numbers of classes (cross entropy, mean over those that are not -100), or weights of several right
@@ -62,13 +62,13 @@ class Classification(Objective):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value, known in (("reads", reads, READS), ("head", head, HEADS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}.{suggestion(value, known)} Accepted: {', '.join(known)}.")
+        for name, value, accepted in (("reads", reads, READS), ("head", head, HEADS)):
+            if value not in accepted:
+                raise ValueError(f"{name} is {value!r}.{suggestion(value, accepted)} Accepted: {', '.join(accepted)}.")
         if min(num_classes, contexts) < 1:
             raise ValueError(f"num_classes and contexts are counts from 1; given {num_classes} and {contexts}.")
         if reads == "text" and contexts > 1:
-            raise ValueError(f"reads='text' looks at no context, so contexts={contexts} means nothing. Leave it out.")
+            raise ValueError(f"reads='text' reads no context, so contexts={contexts} means nothing. Leave it out.")
         widths = {"fused": width, "text": text_width, "context": context_width}
         if widths[reads] is None:
             raise ValueError(f"reads={reads!r} needs the width of what it reads, but the model has no such encoder.")
@@ -78,7 +78,7 @@ class Classification(Objective):
         self.num_classes, self.reads, self.contexts, self.weight = num_classes, reads, contexts, weight
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
-        """Texts with their contexts, if that is what is classified."""
+        """Texts with their contexts, for ``reads="fused"``."""
         if self.reads != "fused":
             return []
         texts = encoded.batch.on_host().text_owner
@@ -93,7 +93,7 @@ class Classification(Objective):
         return self.head(self.summary(encoded, fused))
 
     def summary(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> Tensor:
-        """``[B, K * D]``, what the head reads."""
+        """``[B, K * D]``, the input of the head."""
         if self.reads == "text":
             return encoded.text.embeds[:, 0]
         pairs = encoded.context.summary if self.reads == "context" else fused[0].states
@@ -106,7 +106,7 @@ class Classification(Objective):
         return pairs.reshape(count, self.contexts * pairs.shape[-1])
 
     def loss(self, logits: Tensor, labels: Tensor | None = None, label_weights: Tensor | None = None) -> Tensor:
-        """The loss of scores that are given.
+        """The loss of logits.
 
         Args:
             logits: ``[B, C]``.
@@ -140,8 +140,8 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def mean_squared_error(predicted: Tensor, labels: Tensor) -> Tensor:
     """Mean over the ``[B]`` labels that are not -100; 0 where all are."""
-    known = labels != IGNORE_INDEX
-    return (predicted - labels).square().masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+    has_label = labels != IGNORE_INDEX
+    return (predicted - labels).square().masked_fill(~has_label, 0.0).sum() / has_label.sum().clamp(min=1)
 
 
 def weighted_cross_entropy(logits: Tensor, label_weights: Tensor) -> Tensor:
@@ -162,6 +162,8 @@ def weights_of_answers(answers: Tensor, weights: Tensor, owner: Tensor, num_text
     Returns:
         ``[B, C]``.
     """
-    known = answers != IGNORE_INDEX
-    index = owner[known] * num_classes + answers[known]
-    return weights.new_zeros(num_texts * num_classes).index_add_(0, index, weights[known]).view(num_texts, num_classes)
+    is_class = answers != IGNORE_INDEX
+    index = owner[is_class] * num_classes + answers[is_class]
+    return (
+        weights.new_zeros(num_texts * num_classes).index_add_(0, index, weights[is_class]).view(num_texts, num_classes)
+    )

@@ -1,4 +1,4 @@
-"""The small head that turns a fused summary into an answer."""
+"""The published head of matching, boxes and classes."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Contrast: does a context find its text among all texts of the batch, and a text its context?"""
+"""Image-text contrastive loss over the batches of all processes."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from x2vlm.models.fusion.requests import FusedStates
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
-from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
+from x2vlm.objectives.positives import Positives, check_rule, keys_match, pair_keys
 from x2vlm.registry import OBJECTIVES
 
 LOGITS = 2**22  # similarities compared at once: 16 MiB; the backward pass needs a few times as much
@@ -55,7 +55,7 @@ class ITC(Objective):
             processes = self.world or world_size()
             context, text = (ScaleGradient.apply(feat, 1 / processes) for feat in (context, text))
         if self.positives == "pairs" or encoded.batch.ids is None:
-            # Numbers of a process's own making: moved so that no two processes use the same ones.
+            # Keys that a process made itself: shifted so that no two processes use the same ones.
             keys = torch.cat([keys[:, :1] + row_offset(keys), keys[:, 1:]], dim=1)
         all_keys = all_gather_rows(keys)
         i2t = contrast(context, all_gather_rows(text), encoded.temperature, keys, all_keys)
@@ -64,10 +64,10 @@ class ITC(Objective):
 
 
 def contrast(rows: Tensor, columns: Tensor, temperature: Tensor, row_keys: Tensor, column_keys: Tensor) -> Tensor:
-    """Mean cross entropy of finding each row's own among the columns.
+    """Mean cross entropy of each row's positives among the columns.
 
-    Where there are many, a part of the rows is compared at a time, and once more in the backward pass: no more than
-    about ``LOGITS`` similarities are held, however large the batches of all processes are.
+    Large batches are compared in chunks of rows, which the backward pass recomputes: no more than about ``LOGITS``
+    similarities are held at once.
 
     Args:
         rows: ``[B, E]`` features.
@@ -82,7 +82,7 @@ def contrast(rows: Tensor, columns: Tensor, temperature: Tensor, row_keys: Tenso
 
     def costs(features: Tensor, keys: Tensor) -> Tensor:
         logits = features @ columns.T / temperature
-        return soft_cross_entropy(logits, same_thing(keys, column_keys)).sum()
+        return soft_cross_entropy(logits, keys_match(keys, column_keys)).sum()
 
     size = max(1, LOGITS // len(columns))
     if len(rows) <= size:

@@ -1,4 +1,4 @@
-"""Matching: does this text describe this context? Asked of true pairs and of the most confusing false ones."""
+"""Image-text matching with hard negatives."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
 from x2vlm.objectives.heads import two_layer_head
-from x2vlm.objectives.positives import Positives, check_rule, pair_keys, same_thing
+from x2vlm.objectives.positives import Positives, check_rule, keys_match, pair_keys
 from x2vlm.registry import OBJECTIVES
 
 
@@ -20,7 +20,7 @@ class ITM(Objective):
     """Matching loss with hard negatives from the process's own batch (arXiv:2211.12402v1, Eq. (2)).
 
     For every pair one negative context and one negative text are drawn, the likelier the more similar they are. Pairs
-    that have no negative (a batch of one, or of one image's captions) ask only whether the true pair matches.
+    that have no negative (a batch of one, or of one image's captions) train on the true pair only.
 
     Args:
         width: Width of the fusion encoder.
@@ -52,8 +52,8 @@ class ITM(Objective):
         similarity = encoded.context.feat @ encoded.text.feat.T / encoded.temperature
         keys = pair_keys(encoded, self.positives)
         weights = torch.stack([similarity.T, similarity]).softmax(dim=2) + 1e-5
-        # NaN features must not fail here, in the middle of a draw: the loss shows them where they can be named.
-        return tuple(weights.masked_fill(same_thing(keys, keys), 0.0).nan_to_num(nan=1.0).unbind())
+        # NaN features must not fail here, in the middle of a draw: the loss shows them where they are reported.
+        return tuple(weights.masked_fill(keys_match(keys, keys), 0.0).nan_to_num(nan=1.0).unbind())
 
     def request(self, encoded: EncodedBatch, context_negatives: Tensor, text_negatives: Tensor) -> FusionRequest:
         """True pairs, wrong contexts and wrong texts, ``3B`` rows in this order, with their labels.
@@ -63,12 +63,12 @@ class ITM(Objective):
             context_negatives: ``[B]``, a wrong context for each text; negative where there is none.
             text_negatives: ``[B]``, a wrong text for each context; negative where there is none.
         """
-        own = torch.arange(len(encoded.batch), device=context_negatives.device)
-        drawn = torch.cat([own, context_negatives, text_negatives])
+        pairs = torch.arange(len(encoded.batch), device=context_negatives.device)
+        drawn = torch.cat([pairs, context_negatives, text_negatives])
         labels = torch.where(drawn >= 0, 0, IGNORE_INDEX)
-        labels[: len(own)] = 1
+        labels[: len(pairs)] = 1
         _, wrong_contexts, wrong_texts = drawn.clamp(min=0).chunk(3)
-        contexts, texts = torch.cat([own, wrong_contexts, own]), torch.cat([own, own, wrong_texts])
+        contexts, texts = torch.cat([pairs, wrong_contexts, pairs]), torch.cat([pairs, pairs, wrong_texts])
         return FusionRequest(encoded.text, encoded.context, texts, contexts, at=0, labels=labels)
 
     def score(self, fused_summary: Tensor) -> Tensor:
@@ -79,6 +79,6 @@ class ITM(Objective):
 def draw(weights: Tensor) -> Tensor:
     """One index for each row of ``[B, B]`` weights, in one call; -1 where a row is all zero. ``[B]`` long."""
     possible = weights.sum(dim=1) > 0
-    # The very draw of torch.multinomial, without its look at the numbers, for which a GPU would have to be waited for.
+    # The same draw as torch.multinomial, without its check of the weights, which waits for the GPU.
     drawn = (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
     return torch.where(possible, drawn, -1)

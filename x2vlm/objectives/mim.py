@@ -1,4 +1,4 @@
-"""Masked image modelling: what would the vision encoder say of the patches that it does not see?
+"""Masked image modelling: predict the encoder's own features of masked patches.
 
 Shape letters: U images, N patches, D width.
 """
@@ -16,12 +16,12 @@ from x2vlm.registry import OBJECTIVES
 
 @OBJECTIVES.register_module()
 class MIM(Objective):
-    """The vision encoder reads images with hidden patches and should say what it says of them whole (X-FM).
+    """Predict the features of masked patches (X-FM).
 
-    What is to be hit is the encoder's own output of the same step for the images as they are, without gradient: no
-    second encoder, no tokenizer (X-FM, arXiv:2301.05065).
+    The target is the encoder's own output of the same step for the unmasked images, without gradient: there is no
+    second encoder and no tokenizer (X-FM, arXiv:2301.05065).
 
-    The loss is the mean squared error of the hidden patches' vectors (mean over all their numbers) and, added to it,
+    The loss is the mean squared error of the masked patches' vectors (mean over all their numbers) and, added to it,
     that of the mean over all patches.
 
     Args:
@@ -42,12 +42,12 @@ class MIM(Objective):
         return {"loss_mim": patches + self.mean_weight * mean}
 
     def terms(self, encoded: EncodedBatch) -> tuple[Tensor, Tensor]:
-        """Errors of the hidden patches and of the mean over all patches, scalars."""
-        hidden, context = encoded.batch.masked_patches, encoded.context
-        guess, guessed_mean = encoded.masked_image  # [U, N, D], [U, D]
-        count = len(hidden)  # an encoder that reads regions on their own puts them behind the images
-        seen = context.tokens[:count].detach()
-        seen_mean = seen.mean(dim=1) if context.summaries is None else context.summaries[:count].detach()
-        error = (guess - seen).square().mean(dim=-1)  # [U, N]
-        patches = error.masked_fill(~hidden, 0.0).sum() / hidden.sum().clamp(min=1)
-        return patches, (guessed_mean - seen_mean).square().mean()
+        """Errors of the masked patches and of the mean over all patches, scalars."""
+        masked, context = encoded.batch.masked_patches, encoded.context
+        predicted, predicted_mean = encoded.masked_image  # [U, N, D], [U, D]
+        count = len(masked)  # an encoder that encodes regions separately appends them to the images
+        target = context.tokens[:count].detach()
+        target_mean = target.mean(dim=1) if context.summaries is None else context.summaries[:count].detach()
+        error = (predicted - target).square().mean(dim=-1)  # [U, N]
+        patches = error.masked_fill(~masked, 0.0).sum() / masked.sum().clamp(min=1)
+        return patches, (predicted_mean - target_mean).square().mean()

@@ -1,4 +1,4 @@
-"""Masked words: which word belongs here, given the rest of the text and the context?"""
+"""Masked language modelling on fused texts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ MASKED = ("masked_ids", "mlm_positions", "mlm_labels")
 class MLM(Objective):
     """Masked language modelling on the fused text (arXiv:2211.12402v1, Eq. (3)); plain text is fused with nothing.
 
-    Of parallel texts, the words of the one that plays the context are masked, and guessed with the other one in view
+    Of parallel texts, the words of the context sentence are masked, and predicted from the other one
     (CCLM, arXiv:2206.00621).
 
     Args:
@@ -30,7 +30,7 @@ class MLM(Objective):
         vocab_size: Number of words.
         tied: Score words by the text encoder's input embeddings (as BERT does) instead of a matrix of its own.
         layer_norm_eps: Epsilon of the head's norm.
-        init_from: Folder or name of a BERT, RoBERTa or XLM-R whose word head this one begins as, if there is one of
+        init_from: Folder or name of a BERT, RoBERTa or XLM-R whose word head initialises this one, if it has one of
             these sizes; the text encoder's ``path`` where not given, as published.
         weight: Factor of the objective's losses.
     """
@@ -57,20 +57,22 @@ class MLM(Objective):
         nn.init.zeros_(self.dense.bias)
         if self.decoder is not None:
             nn.init.normal_(self.decoder.weight, std=0.02)
-        self._copied = self._begin_as(read_word_head(init_from)) if init_from else set()
+        self._copied = self._initialise_from(read_word_head(init_from)) if init_from else set()
 
     def pretrained_names(self) -> set[str]:
         """Parameters that were copied from ``init_from``."""
         return self._copied
 
-    def _begin_as(self, head: Mapping[str, Tensor]) -> set[str]:
-        """Take a whole head, or nothing where there is none or one of other sizes; returns what was filled."""
-        wanted = self.state_dict()
-        taken = {name: head[name] for name, value in wanted.items() if name in head and head[name].shape == value.shape}
-        if taken.keys() != wanted.keys():
+    def _initialise_from(self, head: Mapping[str, Tensor]) -> set[str]:
+        """Copy a whole head, or nothing where it is missing or of another size; returns the names that were copied."""
+        state = self.state_dict()
+        matching = {
+            name: head[name] for name, value in state.items() if name in head and head[name].shape == value.shape
+        }
+        if matching.keys() != state.keys():
             return set()
-        self.load_state_dict(taken)
-        return set(taken)
+        self.load_state_dict(matching)
+        return set(matching)
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """The masked texts, at the words to predict, with those words as labels."""
@@ -85,7 +87,7 @@ class MLM(Objective):
         """Mean cross entropy of ``[P, D]`` states; 0 where there are none.
 
         Args:
-            states: What each word is guessed from.
+            states: Of the masked tokens.
             labels: ``[P]``, the true words, in main memory.
             word_embeddings: ``[V, D]``.
         """

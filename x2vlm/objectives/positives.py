@@ -1,4 +1,4 @@
-"""Which texts of a batch are true of which contexts, besides the pairs themselves?"""
+"""Positives of contrastive learning: which texts of a batch match which contexts, besides the pairs themselves."""
 
 from typing import Literal
 
@@ -23,12 +23,13 @@ def check_rule(rule: str) -> str:
 
 
 def pair_keys(encoded: EncodedBatch, rule: str) -> Tensor:
-    """``[B, K]`` long; two pairs are true of each other where any column is equal.
+    """``[B, K]`` long; two pairs are positives of each other where any column is equal.
 
     Args:
         encoded: The batch.
-        rule: ``pairs``: only a pair itself is true (pre-training as published, where two captions of one image count as
-            false). ``ids``: pairs of equal identity too. ``ids_and_texts``: pairs with word for word the same text too.
+        rule: ``pairs``: only a pair itself is positive (pre-training as published, where two captions of one image
+            count as negatives). ``ids``: pairs of equal identity too. ``ids_and_texts``: pairs with word for word the
+            same text too.
     """
     ids = encoded.batch.ids
     count = len(encoded.batch)
@@ -39,7 +40,7 @@ def pair_keys(encoded: EncodedBatch, rule: str) -> Tensor:
     return torch.stack([ids, text_keys(encoded.batch.text_ids, encoded.batch.text_mask)], dim=1)
 
 
-def same_thing(first: Tensor, second: Tensor) -> Tensor:
+def keys_match(first: Tensor, second: Tensor) -> Tensor:
     """``[B, K]`` and ``[C, K]`` keys -> ``[B, C]`` bool."""
     return (first[:, None] == second[None]).any(dim=-1)
 

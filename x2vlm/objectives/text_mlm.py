@@ -1,4 +1,4 @@
-"""Masked words guessed by the text encoder alone: what keeps X-FM's language encoder a language model."""
+"""Masked language modelling by the text encoder alone, as for the language encoder of X-FM."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ class TextMLM(MLM):
         super().__init__(text_width, vocab_size, tied, layer_norm_eps, weight, init_from)
 
     def requests(self, encoded: EncodedBatch) -> Sequence[FusionRequest]:
-        """Nothing: the text encoder is all."""
+        """None: only the text encoder is used."""
         return ()
 
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""Parameters, activations and memory of a run, computed from a config without building the model."""
+"""Planning of runs by formula: shapes, parameters, activations, memory, network traffic, reading rates."""

@@ -1,7 +1,6 @@
-"""What the forward pass of one stream keeps for its backward pass, from formulas.
+"""Activation memory: what the forward pass of one stream saves for its backward pass, by formula.
 
-Layers are counted tensor by tensor: what each operation in them saves. The tests compare the sum with what autograd
-saves.
+Layers are counted tensor by tensor: what each operation saves. The tests compare the sum with what autograd saves.
 
 Letters: B pairs, U distinct contexts, F frames, L tokens, M masked tokens, D width, V words.
 """
@@ -9,18 +8,18 @@ Letters: B pairs, U distinct contexts, F frames, L tokens, M masked tokens, D wi
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from x2vlm.planning.model_shapes import FusionShape, Load, ModelShape, TextShape, VisionShape
+from x2vlm.planning.model_shapes import BatchShape, FusionShape, ModelShape, TextShape, VisionShape
 
 FULL = 4  # bytes of a number in fp32
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept: numbers in the precision of the products, numbers in fp32, and bytes of dropout masks.
+class SavedTensors:
+    """Saved tensors: elements in autocast precision, elements in fp32, and bytes of dropout masks.
 
-    In fp32 a tensor that several layers read is kept once; below fp32 each of the layers casts it and keeps its own
-    copy. ``copies`` are these additional ones.
+    In fp32 a tensor that several layers read is saved once; under autocast each layer casts it and saves its own copy.
+    ``copies`` are these additional elements.
     """
 
     half: float = 0
@@ -28,186 +27,197 @@ class Kept:
     mask_bytes: float = 0
     copies: float = 0
 
-    def __add__(self, other: "Kept") -> "Kept":
-        return Kept(
+    def __add__(self, other: "SavedTensors") -> "SavedTensors":
+        return SavedTensors(
             self.half + other.half,
             self.full + other.full,
             self.mask_bytes + other.mask_bytes,
             self.copies + other.copies,
         )
 
-    def __mul__(self, times: float) -> "Kept":
-        return Kept(self.half * times, self.full * times, self.mask_bytes * times, self.copies * times)
+    def __mul__(self, times: float) -> "SavedTensors":
+        return SavedTensors(self.half * times, self.full * times, self.mask_bytes * times, self.copies * times)
 
     def bytes(self, precision: str = "fp32") -> float:
-        """In bytes, at a precision of the products: ``fp32``, ``bf16`` or ``fp16``."""
+        """Bytes at an autocast precision: ``fp32``, ``bf16`` or ``fp16``."""
         copies = 0 if precision == "fp32" else self.copies
         return (self.half + copies) * BYTES[precision] + self.full * FULL + self.mask_bytes
 
 
-def vision_block(shape: VisionShape) -> Kept:
-    """A block for one image: per token what two norms read, and 8 D of products, attention and GELU.
+def vision_block(shape: VisionShape) -> SavedTensors:
+    """A block for one image: per token the inputs of two norms, and 8 D of linear layers, attention and GELU.
 
-    What norms and GELUs give is computed again, and scales are taken into weights; see ``x2vlm.models.ops.recompute``.
+    Outputs of norms and GELUs are recomputed, and layer scales are folded into weights; see
+    ``x2vlm.models.ops.recompute``.
     """
     d, n = shape.width, shape.tokens
-    return Kept(half=8 * d * n, full=(2 * d + shape.num_heads + 4) * n)  # q k v 3 D, attended D, read by GELU 4 D
+    # q k v 3 D, attention output D, input of GELU 4 D
+    return SavedTensors(half=8 * d * n, full=(2 * d + shape.num_heads + 4) * n)
 
 
-def vision_layer(shape: VisionShape, images: int) -> Kept:
-    """A block for all images, with what it makes once: the bias of positions, and scaled weights.
+def vision_layer(shape: VisionShape, images: int) -> SavedTensors:
+    """A block for all images, with what it computes once: the relative position bias, and scaled weights.
 
-    Below fp32 these are among the cast weights, which are counted elsewhere.
+    Under autocast the latter are among the cast weights, which are counted elsewhere.
     """
-    weights = Kept(half=shape.width**2, copies=-(shape.width**2))
-    once = weights + Kept(full=shape.num_heads * shape.tokens**2 + 2 * shape.width)
+    weights = SavedTensors(half=shape.width**2, copies=-(shape.width**2))
+    once = weights + SavedTensors(full=shape.num_heads * shape.tokens**2 + 2 * shape.width)
     return vision_block(shape) * images + once
 
 
-def text_layer(width: int, mlp_width: int, num_heads: int, length: int, dropout: bool) -> Kept:
+def text_layer(width: int, mlp_width: int, num_heads: int, length: int, dropout: bool) -> SavedTensors:
     """A layer for one text of ``length`` tokens: self-attention and feed-forward."""
-    # Read by q, k, v: D; q k v 3 D; attended D; read by the feed-forward: D.
-    half, full = 6 * width + 2 * mlp_width, 2 * width + num_heads + 4  # into the two norms
-    return Kept(half * length, full * length, 2 * width * length * dropout)
+    # Input of q, k, v: D; q k v 3 D; attention output D; input of the feed-forward: D.
+    half, full = 6 * width + 2 * mlp_width, 2 * width + num_heads + 4  # inputs of the two norms
+    return SavedTensors(half * length, full * length, 2 * width * length * dropout)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a stream has read, and the contexts that are asked, of ``tokens`` each.
+class FusionInputs:
+    """Texts that go through the fusion encoder, and the contexts that they attend to.
 
     Attributes:
-        rows: Texts that are read, each with a context.
-        wanted: Their tokens whose states are wanted: those go through all of the last layer.
-        most: Of one text.
+        texts: Texts, each with a context.
+        outputs: Tokens whose output states are used: only those go through all of the last layer.
+        max_outputs: Of one text.
         contexts: Distinct contexts; 0 where there are none.
-        tokens: Of each, with the summaries of the parts that are read.
-        parts: Whether texts see parts of contexts, so that there is a mask.
-        unevenly: Places for each token that asks: those of one context stand together, in groups of one size.
+        tokens: Of each context, with the summary tokens of its regions.
+        masked: Whether texts attend to regions of contexts, so that there is a mask.
+        imbalance: Padded queries per query: queries of one context are grouped, in groups of one size.
     """
 
-    rows: int
-    wanted: int
-    most: int
+    texts: int
+    outputs: int
+    max_outputs: int
     contexts: int
     tokens: int
-    parts: bool
-    unevenly: float
+    masked: bool
+    imbalance: float
 
 
-def fusion_layer(shape: FusionShape, asked: Asked, length: int, dropout: bool, last: bool) -> Kept:
+def fusion_layer(shape: FusionShape, inputs: FusionInputs, length: int, dropout: bool, last: bool) -> SavedTensors:
     """A fusion layer for all texts of ``length`` tokens: self-attention, cross-attention, feed-forward.
 
-    In the last layer only wanted tokens go on; all are looked at.
+    In the last layer only output tokens are queries; all tokens are keys and values.
     """
-    d, heads, count = shape.width, shape.num_heads, asked.rows * length
+    d, heads, count = shape.width, shape.num_heads, inputs.texts * length
     if last:
-        # Read by k and v: D; k v 2 D; then the wanted tokens, queries in rows of one size.
-        onward, places = asked.wanted, asked.rows * asked.most
-        kept = Kept(3 * d * count) + Kept(half=d, full=2) * onward
-        kept += Kept(2 * d, heads) * places
-        kept += Kept(half=d, full=2) * onward * (asked.most > 1)  # what they gather is packed again; where they stand
+        # Input of k and v: D; k v 2 D; then the output tokens, their queries padded to one number a text.
+        queries, padded = inputs.outputs, inputs.texts * inputs.max_outputs
+        saved = SavedTensors(3 * d * count) + SavedTensors(half=d, full=2) * queries
+        saved += SavedTensors(2 * d, heads) * padded
+        saved += SavedTensors(half=d, full=2) * queries * (inputs.max_outputs > 1)  # packed again, with indices
     else:
-        onward = count
-        kept = Kept(half=5 * d, full=heads) * count  # read by q, k, v: D; q k v 3 D; attended D
-    kept += Kept(full=d + 2, mask_bytes=d * dropout) * onward  # into the norm
-    if asked.contexts:
-        kept += cross_attention(shape, asked, onward, dropout)
-    # Into the feed-forward, GELU and norm.
-    return kept + Kept(half=shape.mlp_width, full=2 * d + 2, mask_bytes=d * dropout) * onward
+        queries = count
+        saved = SavedTensors(half=5 * d, full=heads) * count  # input of q, k, v: D; q k v 3 D; attention output D
+    saved += SavedTensors(full=d + 2, mask_bytes=d * dropout) * queries  # input of the norm
+    if inputs.contexts:
+        saved += cross_attention(shape, inputs, queries, dropout)
+    # Inputs of the feed-forward, GELU and norm.
+    return saved + SavedTensors(half=shape.mlp_width, full=2 * d + 2, mask_bytes=d * dropout) * queries
 
 
-def cross_attention(shape: FusionShape, asked: Asked, tokens: int, dropout: bool) -> Kept:
-    """The part of a fusion layer in which ``tokens`` read contexts: keys and values are projected once per context."""
+def cross_attention(shape: FusionShape, inputs: FusionInputs, queries: int, dropout: bool) -> SavedTensors:
+    """Cross-attention of a fusion layer with a number of queries; keys and values are projected once per context."""
     d = shape.width
-    own = Kept(half=2 * d, full=d + 2 + 2, mask_bytes=d * dropout) * tokens  # read, gathered; where they stand
-    places = Kept(half=2 * d + asked.tokens * asked.parts, full=shape.num_heads) * (tokens * asked.unevenly)
-    sources = Kept(half=2 * d + shape.context_width) * (asked.contexts * asked.tokens)
-    return own + places + sources
+    per_query = SavedTensors(half=2 * d, full=d + 2 + 2, mask_bytes=d * dropout) * queries  # input, gathered; indices
+    per_padded = SavedTensors(half=2 * d + inputs.tokens * inputs.masked, full=shape.num_heads)
+    keys_and_values = SavedTensors(half=2 * d + shape.context_width) * (inputs.contexts * inputs.tokens)
+    return per_query + per_padded * (queries * inputs.imbalance) + keys_and_values
 
 
-def embedded(shape: TextShape, length: int, dropout: bool) -> Kept:
-    """Embeddings of one text: into the norm, and the dropout behind it."""
-    return Kept(full=(shape.width + 2 + 3 * 2) * length, mask_bytes=shape.width * length * dropout)
+def embeddings(shape: TextShape, length: int, dropout: bool) -> SavedTensors:
+    """Embeddings of one text: input of the norm, and the dropout after it."""
+    return SavedTensors(full=(shape.width + 2 + 3 * 2) * length, mask_bytes=shape.width * length * dropout)
 
 
-def activations(shape: ModelShape, load: Load, checkpointing: bool = False, unevenly: float = 2.0) -> Kept:
-    """What the forward pass of one stream keeps, all texts being as long as they may be.
+def activations(
+    shape: ModelShape, batch: BatchShape, checkpointing: bool = False, imbalance: float = 2.0
+) -> SavedTensors:
+    """Saved tensors of the forward pass of one stream, all texts having the maximum length.
 
     Args:
         shape: The model.
-        load: The stream's batch.
-        checkpointing: Keep only the inputs of every layer; see :func:`recomputed` for what comes on top.
-        unevenly: How often the context that is read most is read, over the mean; above 2 groups are split.
+        batch: The stream's batch.
+        checkpointing: Activation checkpointing: only the inputs of every layer; :func:`recomputed` comes on top.
+        imbalance: Queries of the context with most queries over the mean; above 2 groups are split.
     """
     vision, text = shape.vision, shape.text
-    asked, total = _asked(shape, load, unevenly), Kept()
-    for layer, depth, inputs in _layers(shape, load, asked):
-        total += Kept(full=inputs * depth) if checkpointing else layer * depth
-    if vision and load.frames:
-        images, d, n = load.contexts * load.frames, vision.width, vision.tokens
-        total += Kept(3 * vision.patch_size**2 * (n - 1) * images, (d + 2) * n * images)  # pixels; into the last norm
-    if text and load.tokens:
-        # What the encoder gives, of which features and the fusion encoder take parts.
-        total += (embedded(text, load.tokens, shape.dropout) + Kept(text.width * load.tokens)) * _texts(load)
-    if shape.fusion and asked.rows:
-        total += Kept(full=2 * asked.rows * load.tokens)  # which text's token each one is
-        if checkpointing:  # who sees what, a byte each, for the last layer and for the others
-            seen = asked.contexts and asked.parts and asked.tokens * asked.unevenly
-            total += Kept(mask_bytes=seen * (asked.rows * load.tokens + asked.wanted))
-    if "mlm" in load.objectives and text:
-        masked = load.pairs * load.masks
-        width = shape.fusion.width if shape.fusion else text.width
-        # Into the layer, GELU and norm; the gradients of what the scores are made from are made with the scores.
-        total += Kept(3 * width * masked, (width + 2) * masked + (width + 1) * text.vocab_size)
-    heads = load.pairs * sum({"itm": 3, "bbox": 1}.get(name, 0) for name in load.objectives)
-    width = shape.fusion.width if shape.fusion else 0
-    return total + Kept(half=5 * width, full=2 * width + 2) * heads  # into two linear layers, GELU and norm
+    inputs, total = _fusion_inputs(shape, batch, imbalance), SavedTensors()
+    for layer, depth, input_size in _layers(shape, batch, inputs):
+        total += SavedTensors(full=input_size * depth) if checkpointing else layer * depth
+    if vision and batch.frames:
+        images, d, n = batch.contexts * batch.frames, vision.width, vision.tokens
+        pixels = 3 * vision.patch_size**2 * (n - 1)
+        total += SavedTensors(pixels * images, (d + 2) * n * images)  # pixels; input of the last norm
+    if text and batch.tokens:
+        # Output of the encoder, of which projections and the fusion encoder read parts.
+        output = SavedTensors(text.width * batch.tokens)
+        total += (embeddings(text, batch.tokens, shape.dropout) + output) * _texts(batch)
+    if shape.fusion and inputs.texts:
+        total += SavedTensors(full=2 * inputs.texts * batch.tokens)  # indices of texts
+        if checkpointing:  # attention masks, a byte an entry, for the last layer and for the others
+            mask = inputs.contexts and inputs.masked and inputs.tokens * inputs.imbalance
+            total += SavedTensors(mask_bytes=mask * (inputs.texts * batch.tokens + inputs.outputs))
+    return total + _heads(shape, batch)
 
 
-def recomputed(shape: ModelShape, load: Load) -> Kept:
-    """With checkpointing, what is there besides while the largest layer is computed again."""
-    layers = [layer for layer, _, _ in _layers(shape, load, _asked(shape, load, unevenly=2.0))]
-    return max(layers, key=lambda kept: kept.bytes("fp32"), default=Kept())
+def _heads(shape: ModelShape, batch: BatchShape) -> SavedTensors:
+    """The heads of masked language modelling, matching and box prediction."""
+    total, fusion_width = SavedTensors(), shape.fusion.width if shape.fusion else 0
+    if "mlm" in batch.objectives and shape.text:
+        masked, width = batch.pairs * batch.masks, fusion_width or shape.text.width
+        # Inputs of linear layer, GELU and norm; the gradient of the word embeddings is computed with the logits.
+        gradient = (width + 1) * shape.text.vocab_size
+        total += SavedTensors(3 * width * masked, (width + 2) * masked + gradient)
+    texts = batch.pairs * sum({"itm": 3, "bbox": 1}.get(name, 0) for name in batch.objectives)
+    # Inputs of two linear layers, GELU and norm.
+    return total + SavedTensors(half=5 * fusion_width, full=2 * fusion_width + 2) * texts
 
 
-def _layers(shape: ModelShape, load: Load, asked: Asked) -> Iterator[tuple[Kept, int, float]]:
-    """For each kind of layer what one keeps, the number of them, and numbers in a layer's input."""
+def recomputed(shape: ModelShape, batch: BatchShape) -> SavedTensors:
+    """With activation checkpointing, additional saved tensors while the largest layer is recomputed."""
+    layers = [layer for layer, _, _ in _layers(shape, batch, _fusion_inputs(shape, batch, imbalance=2.0))]
+    return max(layers, key=lambda saved: saved.bytes("fp32"), default=SavedTensors())
+
+
+def _layers(shape: ModelShape, batch: BatchShape, inputs: FusionInputs) -> Iterator[tuple[SavedTensors, int, float]]:
+    """For each kind of layer the saved tensors of one, the number of layers, and the elements of a layer's input."""
     vision, text, fusion = shape.vision, shape.text, shape.fusion
-    if vision and load.frames:
-        images = load.contexts * load.frames
+    if vision and batch.frames:
+        images = batch.contexts * batch.frames
         yield vision_layer(vision, images), vision.depth, vision.tokens * vision.width * images
-    if text and load.tokens:
-        layer = text_layer(text.width, text.mlp_width, text.num_heads, load.tokens, shape.dropout)
-        yield layer * _texts(load), text.depth, text.width * load.tokens * _texts(load)
-    if fusion and asked.rows:
-        inputs = fusion.width * load.tokens * asked.rows
-        yield fusion_layer(fusion, asked, load.tokens, shape.dropout, last=False), fusion.depth - 1, inputs
-        yield fusion_layer(fusion, asked, load.tokens, shape.dropout, last=True), 1, inputs
+    if text and batch.tokens:
+        layer = text_layer(text.width, text.mlp_width, text.num_heads, batch.tokens, shape.dropout)
+        yield layer * _texts(batch), text.depth, text.width * batch.tokens * _texts(batch)
+    if fusion and inputs.texts:
+        size = fusion.width * batch.tokens * inputs.texts
+        yield fusion_layer(fusion, inputs, batch.tokens, shape.dropout, last=False), fusion.depth - 1, size
+        yield fusion_layer(fusion, inputs, batch.tokens, shape.dropout, last=True), 1, size
 
 
-def _texts(load: Load) -> int:
-    """Texts that the text encoder reads, as far as objectives do.
-
-    Each, once more with its words masked, and sentences that play the context.
-    """
-    plain = any(name != "mlm" for name in load.objectives) or load.sentences
-    return load.pairs * (plain + ("mlm" in load.objectives)) + load.contexts * load.sentences
+def _texts(batch: BatchShape) -> int:
+    """Texts that the text encoder reads: each, once more with masked words, and sentences as contexts."""
+    plain = any(name != "mlm" for name in batch.objectives) or batch.sentences
+    return batch.pairs * (plain + ("mlm" in batch.objectives)) + batch.contexts * batch.sentences
 
 
-def _asked(shape: ModelShape, load: Load, unevenly: float) -> Asked:
-    """Matching reads three texts for each pair, masked words and boxes one; wanted are summaries, and masked words."""
-    rows = {name: times * load.pairs for name, times in {"itm": 3, "mlm": 1, "bbox": 1}.items()}
-    most = {name: load.masks if name == "mlm" else 1 for name in rows}
-    used = [name for name in rows if name in load.objectives]
-    tokens = load.tokens - 1 if load.sentences else shape.vision.tokens - 1 if shape.vision and load.frames else 0
-    parts = "bbox" in load.objectives or load.pairs > load.contexts
-    summaries = -(-load.pairs // load.contexts) * parts + ("bbox" in used or not parts) if load.contexts else 0
-    return Asked(
-        rows=sum(rows[name] for name in used),
-        wanted=sum(rows[name] * most[name] for name in used),
-        most=max((most[name] for name in used), default=0),
-        contexts=load.contexts if tokens else 0,
+def _fusion_inputs(shape: ModelShape, batch: BatchShape, imbalance: float) -> FusionInputs:
+    """Matching reads three texts a pair, MLM and boxes one; outputs are the summary tokens, and the masked words."""
+    texts = {name: times * batch.pairs for name, times in {"itm": 3, "mlm": 1, "bbox": 1}.items()}
+    outputs = {name: batch.masks if name == "mlm" else 1 for name in texts}
+    used = [name for name in texts if name in batch.objectives]
+    tokens = batch.tokens - 1 if batch.sentences else shape.vision.tokens - 1 if shape.vision and batch.frames else 0
+    regions = "bbox" in batch.objectives or batch.pairs > batch.contexts
+    summaries = 0
+    if batch.contexts:
+        summaries = -(-batch.pairs // batch.contexts) * regions + ("bbox" in used or not regions)
+    return FusionInputs(
+        texts=sum(texts[name] for name in used),
+        outputs=sum(texts[name] * outputs[name] for name in used),
+        max_outputs=max((outputs[name] for name in used), default=0),
+        contexts=batch.contexts if tokens else 0,
         tokens=tokens + summaries,
-        parts=parts or load.sentences,
-        unevenly=unevenly,
+        masked=regions or batch.sentences,
+        imbalance=imbalance,
     )

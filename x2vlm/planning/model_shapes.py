@@ -1,6 +1,6 @@
-"""Shapes of a model and of its batches as plain numbers, and the parameters that follow from them.
+"""Shapes of models and batches, and parameter counts by formula; nothing is built.
 
-Nothing is built: this is arithmetic, for planning. The tests compare it with models that are built.
+The tests compare the formulas with models that are built.
 """
 
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ class VisionShape:
 
     @property
     def tokens(self) -> int:
-        """Patches and the class token."""
+        """Number of patches and the class token."""
         return self.rows * self.columns + 1
 
 
 @dataclass(frozen=True)
 class TextShape:
-    """BERT and its kin: embeddings and ``depth`` layers."""
+    """BERT-like text encoders: embeddings and ``depth`` layers."""
 
     width: int
     depth: int
@@ -49,11 +49,11 @@ class FusionShape:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A whole model; towers that are left out are None.
+    """A model; towers that it does not have are None.
 
     Attributes:
         objectives: Names: ``itc, itm, mlm, bbox``.
-        tied: Whether the masked-word head shares the words of the text encoder.
+        tied: Whether the MLM head shares the word embeddings of the text encoder.
         dropout: Probability above 0 in text and fusion layers.
     """
 
@@ -68,18 +68,18 @@ class ModelShape:
 
 
 @dataclass(frozen=True)
-class Load:
+class BatchShape:
     """A batch of one stream, in one process.
 
     Attributes:
         pairs: B.
-        contexts: U distinct pictures, clips or sentences.
-        frames: F of a clip; 1 for pictures; 0 where the context is a sentence or nothing.
-        tokens: L of a text; of a sentence that plays the context, too.
-        masks: M.
-        objectives: Those that the stream trains.
+        contexts: U distinct images, videos or sentences.
+        frames: F of a video; 1 for images; 0 where the context is a sentence or nothing.
+        tokens: L of a text; of a sentence as context, too.
+        masks: M masked tokens of a text.
+        objectives: Objectives of the stream.
         sentences: Whether contexts are sentences (parallel text).
-        share: In how large a share of the steps the stream takes part.
+        share: Fraction of the steps in which the stream takes part.
     """
 
     pairs: int
@@ -93,12 +93,12 @@ class Load:
 
 
 def linear(inputs: int, outputs: int) -> int:
-    """Weights and biases of a linear layer."""
+    """Parameters of a linear layer: weights and biases."""
     return inputs * outputs + outputs
 
 
 def vision_parameters(shape: VisionShape) -> int:
-    """Patches, class token, blocks (attention without bias of keys, table of positions, two scales), last norm."""
+    """Patch embedding, class token, blocks (attention without key bias, position table, layer scales), last norm."""
     d = shape.width
     table = ((2 * shape.rows - 1) * (2 * shape.columns - 1) + 3) * shape.num_heads
     attention = 3 * d * d + 2 * d + table + linear(d, d)
@@ -107,7 +107,7 @@ def vision_parameters(shape: VisionShape) -> int:
 
 
 def text_parameters(shape: TextShape) -> int:
-    """Words, positions, types and their norm; layers."""
+    """Embeddings of words, positions and types with their norm; layers."""
     d = shape.width
     embeddings = (shape.vocab_size + shape.positions + shape.types) * d + 2 * d
     layer = 4 * linear(d, d) + 2 * d + linear(d, shape.mlp_width) + linear(shape.mlp_width, d) + 2 * d
@@ -124,7 +124,7 @@ def fusion_parameters(shape: FusionShape) -> int:
 
 
 def parameters(shape: ModelShape) -> dict[str, int]:
-    """Parameters by part: ``vision_encoder``, ``text_encoder``, ``fusion_encoder``, ``projections``, ``objectives``."""
+    """Parameters of ``vision_encoder``, ``text_encoder``, ``fusion_encoder``, ``projections`` and ``objectives``."""
     vision_width = shape.vision.width if shape.vision else None
     text_width = shape.text.width if shape.text else None
     width = shape.fusion.width if shape.fusion else text_width or vision_width
@@ -136,8 +136,8 @@ def parameters(shape: ModelShape) -> dict[str, int]:
         "bbox": linear(width, 2 * width) + 2 * 2 * width + linear(2 * width, 4),
     }
     if shape.text:
-        words = shape.text.vocab_size
-        heads["mlm"] = linear(width, width) + 2 * width + words + (0 if shape.tied else words * width)
+        vocab = shape.text.vocab_size
+        heads["mlm"] = linear(width, width) + 2 * width + vocab + (0 if shape.tied else vocab * width)
     return {
         "vision_encoder": vision_parameters(shape.vision) if shape.vision else 0,
         "text_encoder": text_parameters(shape.text) if shape.text else 0,
@@ -148,17 +148,17 @@ def parameters(shape: ModelShape) -> dict[str, int]:
 
 
 def largest_unit(shape: ModelShape) -> int:
-    """Parameters that FSDP gathers at once: those of a layer, or all that are in no layer, whichever are more."""
+    """Parameters of the largest FSDP unit: a layer, or everything outside of layers."""
     layers = [in_layers // tower.depth for tower, in_layers in _towers(shape) if tower.depth]
     return max([*layers, sum(parameters(shape).values()) - layer_parameters(shape)])
 
 
 def layer_parameters(shape: ModelShape) -> int:
-    """Parameters in layers of towers, not in embeddings, norms behind the layers, projections and heads."""
+    """Parameters in layers of towers; without embeddings, last norms, projections and heads."""
     return sum(in_layers for _, in_layers in _towers(shape))
 
 
 def _towers(shape: ModelShape) -> list[tuple[VisionShape | TextShape | FusionShape, int]]:
-    """Towers that are there, with the parameters in their layers."""
+    """The towers that a model has, each with the parameters in its layers."""
     counts = [(shape.vision, vision_parameters), (shape.text, text_parameters), (shape.fusion, fusion_parameters)]
     return [(tower, count(tower) - count(replace(tower, depth=0))) for tower, count in counts if tower]

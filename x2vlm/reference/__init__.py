@@ -1,1 +1,1 @@
-"""The published computation, written plainly: the oracle of tests and the other side of the benchmark."""
+"""The published computation without optimisations: reference of the tests and of the benchmark."""

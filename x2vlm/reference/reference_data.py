@@ -1,6 +1,6 @@
-"""Reading regions as published: pictures in base64 within the lines, decoded in full, every text padded to the maximum.
+"""Read regions as published: images in base64 within the lines, decoded in full, every text padded to the maximum.
 
-Shape letters: R regions of a picture, N patches.
+Shape letters: R regions of an image, N patches.
 """
 
 import base64
@@ -26,29 +26,29 @@ INSIDE = 0.5
 def read_regions(
     line: str, side: int, grid: tuple[int, int], change: Callable[[np.ndarray], np.ndarray], max_regions: int = 5
 ) -> Sample:
-    """A sample from a line ``{"binary", "caption", "elems": [{"bb", "caption"}]}``, its patch masks made on the way.
+    """A sample from a line ``{"binary", "caption", "elems": [{"bb", "caption"}]}``, with its patch masks.
 
     Args:
         line: JSON.
-        side: Of the picture that comes out, in pixels.
+        side: Of the output image, in pixels.
         grid: Rows and columns of its patches.
         change: RandAugment of a ``[side, side, 3]`` array.
         max_regions: At most so many texts.
     """
     record = json.loads(line)
-    picture = Image.open(io.BytesIO(base64.b64decode(record["binary"]))).convert("RGB")
-    width, height = picture.size
+    image = Image.open(io.BytesIO(base64.b64decode(record["binary"]))).convert("RGB")
+    width, height = image.size
     elements = [(element["bb"], _in_a_language(element["caption"])) for element in record["elems"]]
     (x, y, w, h), _ = random.choice(elements)
     left, top = random.randint(0, math.floor(x)), random.randint(0, math.floor(y))
     right = random.randint(min(math.ceil(x + w), width), width)
     bottom = random.randint(min(math.ceil(y + h), height), height)
     random.shuffle(elements)
-    picture = picture.crop((left, top, right, bottom))
+    image = image.crop((left, top, right, bottom))
     mirrored = random.random() < 0.5
     if mirrored:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = image.resize((side, side), Image.Resampling.BICUBIC)
     texts, boxes = [clean_caption(record["caption"])], [(0.0, 0.0, 1.0, 1.0)]
     for (x, y, w, h), caption in elements:
         if len(texts) == max_regions:
@@ -61,7 +61,7 @@ def read_regions(
             x0, x1 = right - left - x1, right - left - x0
         texts.append(clean_caption(caption))
         boxes.append((x0 / (right - left), y0 / (bottom - top), x1 / (right - left), y1 / (bottom - top)))
-    frame = np.require(change(np.asarray(picture)), requirements=["C", "W"])
+    frame = np.require(change(np.asarray(image)), requirements=["C", "W"])
     masks = [boxes_to_patch_mask(torch.tensor([box]), grid) for box in boxes]
     return Sample(
         where="a line",

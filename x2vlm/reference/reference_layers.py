@@ -1,4 +1,4 @@
-"""The layers of the plain path: explicit softmax attention on whatever it is given, nothing shared, nothing left out.
+"""Layers of the reference path: explicit softmax attention on padded inputs, no sharing of computation.
 
 The weights are those of the library's own modules, which are only read here.
 
@@ -8,7 +8,7 @@ Shape letters: B rows, L queries, N keys, H heads, D width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from x2vlm.models.fusion.encoder import FusionLayer
+from x2vlm.models.fusion.layer import FusionLayer
 
 TEXT_FORBIDDEN = -10000.0
 CONTEXT_FORBIDDEN = -1e9
@@ -38,8 +38,8 @@ def softmax_attention(
     return (weights @ value).transpose(1, 2).flatten(2)
 
 
-def forbid(mask: Tensor, value: float) -> Tensor:
-    """``[B, N]`` or ``[B, L, N]`` bool, True where attention may look -> what is added to ``[B, H, L, N]`` logits."""
+def additive_mask(mask: Tensor, value: float) -> Tensor:
+    """``[B, N]`` or ``[B, L, N]`` bool, True where attention is allowed -> what is added to ``[B, H, L, N]`` logits."""
     mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
     return (~mask).float() * value
 
@@ -55,12 +55,12 @@ def vision_block(block: nn.Module, x: Tensor) -> Tensor:
 
 
 def text_layer(layer: nn.Module, hidden: Tensor, added: Tensor, source: Tensor | None = None) -> Tensor:
-    """A layer of BERT: ``[B, L, D]`` -> the same. It looks at ``source``, which is ``hidden`` where not given."""
+    """A layer of BERT: ``[B, L, D]`` -> the same. Keys and values come from ``source``, ``hidden`` where not given."""
     source = hidden if source is None else source
-    own, out = layer.attention.self, layer.attention.output
-    dropout = own.dropout.p if layer.training else 0.0
-    projected = own.query(hidden), own.key(source), own.value(source)
-    mixed = softmax_attention(*projected, own.num_attention_heads, added, dropout)
+    attention, out = layer.attention.self, layer.attention.output
+    dropout = attention.dropout.p if layer.training else 0.0
+    projected = attention.query(hidden), attention.key(source), attention.value(source)
+    mixed = softmax_attention(*projected, attention.num_attention_heads, added, dropout)
     hidden = out.LayerNorm(hidden + out.dropout(out.dense(mixed)))
     return layer.output.LayerNorm(hidden + layer.output.dropout(layer.output.dense(layer.intermediate(hidden))))
 
@@ -80,13 +80,13 @@ def fusion_layer(
     context_added: Tensor | None,
     source: Tensor | None = None,
 ) -> Tensor:
-    """A fusion layer: every row of ``hidden`` ``[B, L, D]`` brings its own context ``[B, 1 + N, C]``.
+    """A fusion layer: every row of ``hidden`` ``[B, L, D]`` has its own context ``[B, 1 + N, C]``.
 
-    Its texts look at ``source``, which is ``hidden`` where not given.
+    Keys and values of self-attention come from ``source``, ``hidden`` where not given.
     """
     hidden = attend_and_add(layer.attention, hidden, hidden if source is None else source, added)
     if context is not None:
         hidden = attend_and_add(layer.crossattention, hidden, context, context_added)
-    part = layer.ffn  # its weights alone: as a whole it keeps less for the backward pass than is plain
+    part = layer.ffn  # only its weights: its own forward saves less for the backward pass than the reference does
     inner = F.gelu(part.intermediate(hidden))
     return part.LayerNorm(hidden + part.hidden_dropout(part.output(inner)))

@@ -1,6 +1,6 @@
-"""The plain path: the published computation with the weights of a given model, and none of the library's savings.
+"""The reference path: the published computation with the weights of a model, without the library's optimisations.
 
-Texts are padded to the most tokens allowed, every pair brings its own copy of its image's patches and projects keys and
+Texts are padded to the most tokens allowed, every pair has its own copy of its image's patches and projects keys and
 values from it, matching runs in two passes, the negatives are drawn one by one, the masked texts go through the text
 layers again, and attention is an explicit softmax. The numbers are those of the library (tests show it), so that the
 time and memory of the two can be compared.
@@ -23,7 +23,7 @@ from x2vlm.models.x2vlm import X2VLM
 from x2vlm.reference.reference_layers import (
     CONTEXT_FORBIDDEN,
     TEXT_FORBIDDEN,
-    forbid,
+    additive_mask,
     fusion_layer,
     text_layer,
     vision_block,
@@ -31,28 +31,28 @@ from x2vlm.reference.reference_layers import (
 
 
 class Tokens(NamedTuple):
-    """Embeddings ``[B, L, D]``, the summary first, and bool mask ``[B, L]``, True where attention may look."""
+    """Embeddings ``[B, L, D]``, the summary first, and bool mask ``[B, L]``, True where attention is allowed."""
 
     embeds: Tensor
     mask: Tensor
 
 
 class ReferenceModel:
-    """A model, computed plainly.
+    """The published computation with the weights of a model.
 
     Args:
         model: With BEiT-2 (or no vision encoder), a text encoder built like BERT, and cross-attention fusion.
         max_tokens: All texts are padded to so many tokens.
-        max_masks: And so many words are guessed in each, most of them none.
+        max_masks: Masked positions of each text, most of them unused.
 
     Raises:
-        ValueError: If there is no plain path for the model's vision encoder.
+        ValueError: If there is no reference path for the model's vision encoder.
     """
 
     def __init__(self, model: X2VLM, max_tokens: int = 40, max_masks: int = 12) -> None:
         if model.vision_encoder is not None and not isinstance(model.vision_encoder, BEiT2):
             kind = type(model.vision_encoder).__name__
-            raise ValueError(f"there is a plain path for BEiT2 only, and the vision encoder is {kind}.")
+            raise ValueError(f"there is a reference path for BEiT2 only, and the vision encoder is {kind}.")
         self.model, self.max_tokens, self.max_masks = model, max_tokens, max_masks
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ReferenceModel:
         room = self.max_tokens - ids.shape[1]
         ids = F.pad(ids, (0, room), value=self.model.text_encoder.pad_token_id)
         mask = F.pad(mask, (0, room), value=False)
-        net, added = self.model.text_encoder.net, forbid(mask, TEXT_FORBIDDEN)
+        net, added = self.model.text_encoder.net, additive_mask(mask, TEXT_FORBIDDEN)
         hidden = net.embeddings(input_ids=ids)
         for layer in net.encoder.layer:
             hidden = text_layer(layer, hidden, added)
@@ -82,20 +82,22 @@ class ReferenceModel:
 
     def fuse(self, text: Tokens, context: Tokens | None) -> Tensor:
         """``[B, L, D]``: each text with its own context; None runs the layers without cross-attention."""
-        hidden, added = text.embeds, forbid(text.mask, TEXT_FORBIDDEN)
-        seen = (None, None) if context is None else (context.embeds, forbid(context.mask, CONTEXT_FORBIDDEN))
+        hidden, added = text.embeds, additive_mask(text.mask, TEXT_FORBIDDEN)
+        context_inputs = (
+            (None, None) if context is None else (context.embeds, additive_mask(context.mask, CONTEXT_FORBIDDEN))
+        )
         for layer in self.model.fusion_encoder.layer:
-            hidden = fusion_layer(layer, hidden, added, *seen)
+            hidden = fusion_layer(layer, hidden, added, *context_inputs)
         return hidden
 
     def contexts(self, batch: Batch) -> tuple[Tokens | None, Tokens | None]:
-        """What each pair may see, and all of its image; a copy of the patches for every pair, None for plain text."""
+        """Context and full context of each pair, with a copy of the patches for every pair; None for plain text."""
         if batch.pixels is None:
             if batch.context_ids is None:
                 return None, None
             sentences = self.encode_text(batch.context_ids, batch.context_text_mask)
-            own = Tokens(sentences.embeds[batch.owner], sentences.mask[batch.owner])
-            return own, own
+            context = Tokens(sentences.embeds[batch.owner], sentences.mask[batch.owner])
+            return context, context
         images = self.encode_pixels(batch.pixels)
         full = images[batch.owner]
         everything = torch.ones(full.shape[:2], dtype=torch.bool, device=full.device)
@@ -125,9 +127,9 @@ class ReferenceModel:
         names = list(self.model.objectives) if objectives is None else list(objectives)
         context, full = self.contexts(batch)
         losses: dict[str, Tensor] = {}
-        text = self.encode_text(batch.text_ids, batch.text_mask) if {*names} - {"mlm"} or _parallel(batch) else None
+        text = self.encode_text(batch.text_ids, batch.text_mask) if {*names} - {"mlm"} or _is_parallel(batch) else None
         if "itc" in names or "itm" in names:
-            feats = self.features(context, text, sentences=_parallel(batch))
+            feats = self.features(context, text, sentences=_is_parallel(batch))
             if "itc" in names:
                 losses["loss_itc"] = self._itc(*feats)
             if "itm" in names:
@@ -140,14 +142,14 @@ class ReferenceModel:
         return losses
 
     def features(self, context: Tokens, text: Tokens, sentences: bool = False) -> tuple[Tensor, Tensor]:
-        """``[B, E]`` of contexts, which are pictures or ``sentences``, and of texts."""
+        """``[B, E]`` of contexts, which are images or ``sentences``, and of texts."""
         of_contexts = self.model.text_proj if sentences else self.model.vision_proj
         pairs = (of_contexts, context), (self.model.text_proj, text)
         return tuple(F.normalize(project(tokens.embeds[:, 0]), dim=-1) for project, tokens in pairs)
 
     @torch.no_grad()
     def draw(self, context: Tensor, text: Tensor) -> tuple[list[int], list[int]]:
-        """Hard negatives from ``[B, E]`` features, one draw after the other."""
+        """Draw hard negatives by ``[B, E]`` features, one after the other."""
         logits = context @ text.T / self.model.temperature
         wrong_contexts, wrong_texts = logits.T.softmax(dim=1) + 1e-5, logits.softmax(dim=1) + 1e-5
         wrong_contexts.fill_diagonal_(0)
@@ -155,46 +157,49 @@ class ReferenceModel:
         return tuple([torch.multinomial(row, 1).item() for row in rows] for rows in (wrong_contexts, wrong_texts))
 
     def _itc(self, context: Tensor, text: Tensor) -> Tensor:
-        logits, own = context @ text.T / self.model.temperature, torch.arange(len(text), device=text.device)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        logits, targets = context @ text.T / self.model.temperature, torch.arange(len(text), device=text.device)
+        return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
     def _itm(self, context: Tokens, text: Tokens, wrong_contexts: Sequence[int], wrong_texts: Sequence[int]) -> Tensor:
         true = self.fuse(text, context)[:, 0]
-        contexts = _joined(_chosen(context, wrong_contexts), context)
-        texts = _joined(text, _chosen(text, wrong_texts))
+        contexts = _concatenate(_select_rows(context, wrong_contexts), context)
+        texts = _concatenate(text, _select_rows(text, wrong_texts))
         false = self.fuse(texts, contexts)[:, 0]
         labels = (torch.arange(len(true) + len(false), device=true.device) < len(true)).long()
         return F.cross_entropy(self.model.objectives["itm"].head(torch.cat([true, false])), labels)
 
     def _mlm(self, batch: Batch, context: Tokens | None, text: Tokens | None) -> Tensor:
         mlm, mask = self.model.objectives["mlm"], batch.text_mask
-        if _parallel(batch):  # the words of the sentence that plays the context are guessed, from the other one
+        if _is_parallel(batch):  # the words of the context sentence are masked, and predicted from the other one
             context, mask = text, batch.context_text_mask[batch.owner]
         hidden = self.fuse(self.encode_text(batch.masked_ids, mask), context)
         room = self.max_masks - batch.mlm_positions.shape[1]
-        places, labels = F.pad(batch.mlm_positions, (0, room)), F.pad(batch.mlm_labels, (0, room), value=IGNORE_INDEX)
-        chosen = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+        positions, labels = (
+            F.pad(batch.mlm_positions, (0, room)),
+            F.pad(batch.mlm_labels, (0, room), value=IGNORE_INDEX),
+        )
+        chosen = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
         scores = mlm.score(chosen, self.model.text_encoder.word_embeddings)
         return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX)
 
     def _bbox(self, batch: Batch, full: Tokens, text: Tokens) -> dict[str, Tensor]:
         predicted = self.model.objectives["bbox"].head(self.fuse(text, full)[:, 0]).sigmoid()
-        asked = batch.has_box.to(predicted.dtype)
+        weight = batch.has_box.to(predicted.dtype)
         l1 = (predicted - xyxy_to_cxcywh(batch.boxes_xyxy)).abs().sum(dim=-1)
         giou = paired_giou(cxcywh_to_xyxy(predicted), batch.boxes_xyxy)
         return {
-            "loss_bbox": (l1 * asked).sum() / asked.sum(),
-            "loss_giou": ((1 - giou) * asked).sum() / asked.sum(),
+            "loss_bbox": (l1 * weight).sum() / weight.sum(),
+            "loss_giou": ((1 - giou) * weight).sum() / weight.sum(),
         }
 
 
-def _parallel(batch: Batch) -> bool:
+def _is_parallel(batch: Batch) -> bool:
     return batch.pixels is None and batch.context_ids is not None
 
 
-def _chosen(tokens: Tokens, rows: Sequence[int]) -> Tokens:
+def _select_rows(tokens: Tokens, rows: Sequence[int]) -> Tokens:
     return Tokens(torch.stack([tokens.embeds[row] for row in rows]), torch.stack([tokens.mask[row] for row in rows]))
 
 
-def _joined(first: Tokens, second: Tokens) -> Tokens:
+def _concatenate(first: Tokens, second: Tokens) -> Tokens:
     return Tokens(*(torch.cat(both) for both in zip(first, second, strict=True)))

@@ -1,4 +1,4 @@
-"""Tensors of published state dicts that follow from the others: indices of positions, and second names of tied ones."""
+"""Derived tensors of published state dicts: indices of positions, and second names of tied tensors."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _UNTIED = ("mlm_head.", "fusion_encoder.lm_head.")  # matrices of their own
 
 
 def derived(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs to a published state dict beside its parameters, made from these.
+    """Compute the tensors of a published state dict that follow from its parameters.
 
     Args:
         state: Tensors under published names; derived ones among them are not read.
@@ -25,40 +25,40 @@ def derived(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ``position_ids``, ``relative_position_index``, and the tied ``decoder.weight`` and ``decoder.bias`` of word
         heads, under published names. Tied copies share their memory with what they copy.
     """
-    made: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.endswith("position_embeddings.weight"):
-            made[name.replace("position_embeddings.weight", "position_ids")] = torch.arange(len(value))[None]
+            tensors[name.replace("position_embeddings.weight", "position_ids")] = torch.arange(len(value))[None]
         elif name.endswith("pos_embed.weight"):  # CLIP
-            made[name.replace("pos_embed.weight", "position_ids")] = torch.arange(len(value))[None]
+            tensors[name.replace("pos_embed.weight", "position_ids")] = torch.arange(len(value))[None]
         elif name.endswith(_TABLE):
             if (index := relative_index(len(value))) is not None:
-                made[name.replace(_TABLE, _INDEX)] = index
+                tensors[name.replace(_TABLE, _INDEX)] = index
         elif name.endswith(_HEADS):
             head = name.removesuffix("bias")
-            made[f"{head}decoder.bias"] = value
+            tensors[f"{head}decoder.bias"] = value
             if not head.startswith(_UNTIED) and (words := _embeddings_of(head, state)) is not None:
-                made[f"{head}decoder.weight"] = words
+                tensors[f"{head}decoder.weight"] = words
         elif name == "fusion_encoder.lm_head.decoder.weight":  # X-FM: tied to embeddings that nothing else reads
-            made[f"fusion_encoder.roberta.{_WORDS}"] = value
-    return made
+            tensors[f"fusion_encoder.roberta.{_WORDS}"] = value
+    return tensors
 
 
 def _embeddings_of(head: str, state: Mapping[str, Tensor]) -> Tensor | None:
     """The word embeddings of the encoder that a head belongs to."""
     encoder = head.partition(".")[0]
     names = (f"{encoder}.{inner}{_WORDS}" for inner in ("bert.", "roberta.", ""))
-    found = next((state[name] for name in names if name in state), None)
-    if found is None and encoder == "fusion_encoder":
+    embeddings = next((state[name] for name in names if name in state), None)
+    if embeddings is None and encoder == "fusion_encoder":
         return state.get("fusion_encoder.lm_head.decoder.weight")
-    return found
+    return embeddings
 
 
 @cache
 def relative_index(rows: int) -> Tensor | None:
-    """The published index into a square relative table of so many rows; None if none has so many.
+    """The published index into a square relative table of ``rows`` rows; None if no table has that many.
 
-    BEiT's tables have three rows more than places: class to patch, patch to class, class to class.
+    BEiT's tables have three rows more than distances: class to patch, patch to class, class to class.
 
     Returns:
         ``[N, N]`` for Swin's windows, ``[1 + N, 1 + N]`` for BEiT; row: query, column: key.
@@ -68,18 +68,18 @@ def relative_index(rows: int) -> Tensor | None:
     side = side or _side_of(rows)
     if side is None:
         return None
-    places = torch.cartesian_prod(torch.arange(side), torch.arange(side))  # [N, 2] row, column
-    distance = places[:, None] - places[None] + side - 1
+    positions = torch.cartesian_prod(torch.arange(side), torch.arange(side))  # [N, 2] row, column
+    distance = positions[:, None] - positions[None] + side - 1
     index = distance[..., 0] * (2 * side - 1) + distance[..., 1]
     if not has_class:
         return index
-    whole = index.new_empty(len(index) + 1, len(index) + 1)
-    whole[1:, 1:] = index
-    whole[0, :], whole[:, 0], whole[0, 0] = rows - 3, rows - 2, rows - 1
-    return whole
+    with_class = index.new_empty(len(index) + 1, len(index) + 1)
+    with_class[1:, 1:] = index
+    with_class[0, :], with_class[:, 0], with_class[0, 0] = rows - 3, rows - 2, rows - 1
+    return with_class
 
 
-def _side_of(places: int) -> int | None:
-    """Side of the square grid with so many distinct distances ``(2 side - 1) ** 2``; None if there is none."""
-    root = math.isqrt(max(places, 0))
-    return (root + 1) // 2 if root * root == places and root % 2 else None
+def _side_of(distances: int) -> int | None:
+    """Side of the square grid with ``distances`` distinct distances ``(2 side - 1) ** 2``; None if there is none."""
+    root = math.isqrt(max(distances, 0))
+    return (root + 1) // 2 if root * root == distances and root % 2 else None

@@ -1,11 +1,11 @@
-"""What became of every tensor of a file and of every parameter of a model."""
+"""The report of loading weights: what was done with every tensor of a file and every parameter of a model."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.checkpoint_file import CheckpointError
 
 Shape = tuple[int, ...]
 _SHOWN = 4
@@ -13,9 +13,9 @@ _SHOWN = 4
 
 @dataclass
 class LoadReport:
-    """The result of loading weights; ``str()`` of it is made to be read.
+    """The result of loading weights; ``str()`` formats it for people.
 
-    All names are this library's, unless said otherwise.
+    All names are this library's, except where noted.
 
     Attributes:
         source: Where the tensors came from.
@@ -26,8 +26,8 @@ class LoadReport:
         copied: Parts that were filled from a part of another name, e.g. an answer decoder from fusion layers: name ->
             name it was copied from.
         fresh: Parameters that count as new for the learning rate although they were filled.
-        missing: Parameters of the model that the file has not.
-        unexpected: Tensors of the file that a part of the model has no place for.
+        missing: Parameters of the model that the file lacks.
+        unexpected: Tensors of the file for which the model has no parameter.
         left_out: Tensors of the file of whole parts that this model does not have, and those that were to be skipped.
         misfits: Tensors whose shapes differ and for which no rule is known: name -> shape in the file, in the model.
         allowed: Patterns of names that may be missing.
@@ -47,14 +47,14 @@ class LoadReport:
     allowed: Sequence[str] = ()
 
     def check(self, allow_missing: Sequence[str] = (), allow_unexpected: Sequence[str] = ()) -> None:
-        """Fail unless everything has its place, or is allowed not to.
+        """Raise unless all parameters are loaded and all tensors used, or listed as allowed.
 
         Args:
             allow_missing: Patterns of parameters that may be missing (``objectives.classification``, ``*.bias``).
-            allow_unexpected: Patterns of tensors that may be there without a place.
+            allow_unexpected: Patterns of tensors that may be unexpected.
 
         Raises:
-            CheckpointError: With all that does not fit, and the whole report.
+            CheckpointError: With every mismatch, and the whole report.
         """
         self.allowed = tuple(allow_missing)
         missing = [name for name in self.missing if not matches(name, allow_missing)]
@@ -62,22 +62,25 @@ class LoadReport:
         problems = []
         if self.misfits:
             shapes = [
-                f"{name} is {_by(theirs)} there and {_by(ours)} here" for name, (theirs, ours) in self.misfits.items()
+                f"{name} is {_format_shape(theirs)} there and {_format_shape(ours)} here"
+                for name, (theirs, ours) in self.misfits.items()
             ]
-            problems.append(f"of another size: {_some(shapes, '; ')}. Set the sizes in the config as in the file.")
+            problems.append(
+                f"of another size: {abbreviated(shapes, '; ')}. Set the sizes in the config as in the file."
+            )
         if missing:
             problems.append(
-                f"missing: {_some(missing)}. If they are to be trained from nothing, allow them by name: "
+                f"missing: {abbreviated(missing)}. If they are to be trained from nothing, allow them by name: "
                 f"loading=dict(allow_missing={_parts(missing)!r})."
             )
         if unexpected:
             problems.append(
-                f"without a place in the model: {_some(unexpected)}. If they may be left out, allow them by name: "
-                f"loading=dict(allow_unexpected={_parts(unexpected)!r})."
+                f"without a place in the model: {abbreviated(unexpected)}. If they may be left out, allow them by "
+                f"name: loading=dict(allow_unexpected={_parts(unexpected)!r})."
             )
         if problems:
-            found = "\n  ".join(problems)
-            raise CheckpointError(f"{self.source} does not fit this model:\n  {found}\n{self}")
+            listed = "\n  ".join(problems)
+            raise CheckpointError(f"{self.source} does not fit this model:\n  {listed}\n{self}")
 
     def __str__(self) -> str:
         origin = f" (published {self.kind}, names converted)" if self.kind else ""
@@ -85,11 +88,13 @@ class LoadReport:
         lines = [f"loaded {len(self.loaded)} of {total} tensors from {self.source}{origin}: {_counts(self.loaded)}"]
         for title, shapes in (("resized", self.resized), ("of another size", self.misfits)):
             if shapes:
-                told = [f"{name} {_by(there)} -> {_by(here)}" for name, (there, here) in shapes.items()]
-                lines.append(f"{title} {len(shapes)}: {_some(told, shown=2)}")
+                entries = [
+                    f"{name} {_format_shape(there)} -> {_format_shape(here)}" for name, (there, here) in shapes.items()
+                ]
+                lines.append(f"{title} {len(shapes)}: {abbreviated(entries, shown=2)}")
         if self.copied:
-            told = [f"{name} from {source}" for name, source in self.copied.items()]
-            lines.append(f"copied {len(self.copied)}: {_some(told, shown=2)}")
+            entries = [f"{name} from {source}" for name, source in self.copied.items()]
+            lines.append(f"copied {len(self.copied)}: {abbreviated(entries, shown=2)}")
         for title, names in (
             ("missing", [name for name in self.missing if not matches(name, self.allowed)]),
             (
@@ -100,16 +105,16 @@ class LoadReport:
             ("filled, but learning like new ones", self.fresh),
         ):
             if names:
-                lines.append(f"{title} {len(names)}: {_some(names)}")
+                lines.append(f"{title} {len(names)}: {abbreviated(names)}")
         if self.left_out:
             lines.append(f"left out {len(self.left_out)}: {_counts(self.left_out)}")
         return "\n  ".join(lines)
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name, or a part it is in, is meant by one of the patterns.
+    """Whether a name, or the part it belongs to, matches one of the patterns.
 
-    ``objectives.classification`` means everything in it; ``*`` and ``?`` stand for any letters.
+    ``objectives.classification`` matches everything in it; ``*`` and ``?`` match any letters.
     """
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)
 
@@ -129,9 +134,10 @@ def _parts(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(part_of, names)))
 
 
-def _some(told: Sequence[str], between: str = ", ", shown: int = _SHOWN) -> str:
-    return between.join(told[:shown]) + (f" and {len(told) - shown} more" if len(told) > shown else "")
+def abbreviated(entries: Sequence[str], between: str = ", ", shown: int = _SHOWN) -> str:
+    """The first entries of a list, and how many more there are."""
+    return between.join(entries[:shown]) + (f" and {len(entries) - shown} more" if len(entries) > shown else "")
 
 
-def _by(shape: Iterable[int]) -> str:
+def _format_shape(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape)) or "a number"

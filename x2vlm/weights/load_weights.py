@@ -1,4 +1,4 @@
-"""Filling a model from a file, whoever wrote it, with a report of what became of every tensor."""
+"""Load weights into a model: this library's or published ones, with a report on every tensor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.kind_detection import guess_kind, is_published
 from x2vlm.weights.load_report import LoadReport, matches, part_of
 from x2vlm.weights.missing_parts import NEW_IN_DECODER, fill_caption_head, fill_decoder
-from x2vlm.weights.published_names import UNUSED, from_published, guess_kind, is_published
+from x2vlm.weights.published_names import UNUSED
+from x2vlm.weights.published_state import from_published
 from x2vlm.weights.resize import fit, grids_of
-from x2vlm.weights.weight_files import CheckpointError, read_tensors
+from x2vlm.weights.weight_files import read_tensors
 
 # Whole parts of a model: one that the model does not have at all may be left out of what it loads.
 _PARTS = (
@@ -29,18 +32,18 @@ _OPTIONAL = ("vision_encoder.net.mask_token",)
 
 @dataclass(frozen=True)
 class Loading:
-    """How weights are taken into a model that is to be trained further.
+    """How weights are loaded into a model that is trained further.
 
     Patterns name parameters as this library does (``x2vlm parameters CONFIG --names`` lists them);
-    ``objectives.classification`` means all in it.
+    ``objectives.classification`` matches everything in it.
 
     Attributes:
         allow_missing: Parameters that the file may lack; they stay as the model was made and count as new.
-        allow_unexpected: Tensors of the file that may be without a place.
-        skip: Tensors of the file that are not taken although they would fit: ``text_encoder`` keeps the text encoder
+        allow_unexpected: Tensors of the file that may be unexpected.
+        skip: Tensors of the file that are ignored although they would fit: ``text_encoder`` keeps the text encoder
             that the config names. What they would have filled may be missing.
         fresh: Parameters that count as new for the learning rate although the file fills them.
-        kind: Published class of the file; told from its names where not given.
+        kind: Published class of the file; detected from its names where not given.
     """
 
     allow_missing: Sequence[str] = ()
@@ -52,7 +55,7 @@ class Loading:
 
 @dataclass
 class Prepared:
-    """What will be loaded, under the model's names and in its shapes, and the report on it."""
+    """Tensors to load, under the model's names and in its shapes, and the report on them."""
 
     tensors: dict[str, Tensor]
     report: LoadReport
@@ -71,7 +74,7 @@ def load_into(
     loading: Loading | None = None,
     complete: bool = False,
 ) -> LoadReport:
-    """Fill a model with weights: ours or published ones, of this size of images or another.
+    """Load weights into a model: this library's or published ones, for this image size or another.
 
     Afterwards ``model.fresh_parameters()`` are those that the weights did not fill.
 
@@ -79,7 +82,7 @@ def load_into(
         model: The model.
         source: A file or folder, or named tensors.
         loading: What may be missing, and so on.
-        complete: Ask for every parameter: the model is to be used as it is, not to be trained.
+        complete: Require every parameter: the model is used as it is, not trained.
 
     Returns:
         What was loaded and what was not.
@@ -109,47 +112,47 @@ def prepare(
     """
     loading = loading or Loading()
     report = LoadReport(source=source)
-    wanted = dict(model.state_dict())
-    given, origin = _under_our_names(tensors, loading.kind, report)
+    state = dict(model.state_dict())
+    renamed, origin = _under_our_names(tensors, loading.kind, report)
     report.left_out = [
-        name for name in given if matches(name, loading.skip) or (name.startswith(UNUSED) and name not in wanted)
+        name for name in renamed if matches(name, loading.skip) or (name.startswith(UNUSED) and name not in state)
     ]
-    given = {name: value for name, value in given.items() if name not in set(report.left_out)}
-    copied = fill_caption_head(given, wanted)
+    renamed = {name: value for name, value in renamed.items() if name not in set(report.left_out)}
+    copied = fill_caption_head(renamed, state)
     by_rule: tuple[str, ...] = ()
-    if not complete and (decoder := fill_decoder(given, wanted)):
+    if not complete and (decoder := fill_decoder(renamed, state)):
         copied |= decoder
         by_rule = NEW_IN_DECODER
-    report.copied = {name: source_name for name, (source_name, _) in copied.items() if name in wanted}
-    given |= {name: value for name, (_, value) in copied.items()}
+    report.copied = {name: source_name for name, (source_name, _) in copied.items() if name in state}
+    renamed |= {name: value for name, (_, value) in copied.items()}
     used = {source_name for source_name, _ in copied.values()}
-    parts, grids = {part_of(name) for name in wanted}, grids_of(model)
+    parts, grids = {part_of(name) for name in state}, grids_of(model)
     fitted: dict[str, Tensor] = {}
     partly: set[str] = set()
-    for name, value in given.items():
-        if name not in wanted:
-            known = part_of(name) in _PARTS or name.startswith("objectives.")
-            leave = name in used or name in _OPTIONAL or (known and part_of(name) not in parts)
-            (report.left_out if leave else report.unexpected).append(name)
+    for name, value in renamed.items():
+        if name not in state:
+            is_model_part = part_of(name) in _PARTS or name.startswith("objectives.")
+            is_left_out = name in used or name in _OPTIONAL or (is_model_part and part_of(name) not in parts)
+            (report.left_out if is_left_out else report.unexpected).append(name)
             continue
-        result = fit(name, value, wanted[name], grids.get(name.partition(".")[0]))
+        result = fit(name, value, state[name], grids.get(name.partition(".")[0]))
         if result is None or (complete and not result.whole):
-            report.misfits[name] = (tuple(value.shape), tuple(wanted[name].shape))
+            report.misfits[name] = (tuple(value.shape), tuple(state[name].shape))
             continue
         fitted[name] = result.value
-        if value.shape != wanted[name].shape:
-            report.resized[name] = (tuple(value.shape), tuple(wanted[name].shape))
+        if value.shape != state[name].shape:
+            report.resized[name] = (tuple(value.shape), tuple(state[name].shape))
         if not result.whole:
             partly.add(name)
         if result.fresh or matches(name, loading.fresh):
             report.fresh.append(name)
     report.loaded = list(fitted)
     report.converted = {name: origin[name] for name in fitted if origin.get(name, name) != name}
-    report.missing = [name for name in wanted if name not in fitted and name not in report.misfits]
+    report.missing = [name for name in state if name not in fitted and name not in report.misfits]
     if not fitted:
         raise CheckpointError(
             f"{source} has no parameter of this config's model: it is of another model. It has "
-            f"{', '.join(list(tensors)[:4])}, ...; the model has {', '.join(list(wanted)[:4])}, ..."
+            f"{', '.join(list(tensors)[:4])}, ...; the model has {', '.join(list(state)[:4])}, ..."
         )
     report.check(
         () if complete else (*loading.allow_missing, *loading.skip, *by_rule),
@@ -159,14 +162,14 @@ def prepare(
 
 
 def note_fresh(model: nn.Module, prepared: Prepared) -> None:
-    """Tell a model which of its parameters count as new once these weights are in it."""
+    """Set which parameters of a model count as new once these weights are loaded."""
     if hasattr(model, "set_fresh_parameters"):
         model.set_fresh_parameters(prepared.fresh_in(model))
 
 
 @torch.no_grad()
 def put(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of the right names and shapes into a model; what is not named stays as it is."""
+    """Copy tensors of the right names and shapes into a model; other parameters stay as they are."""
     model.load_state_dict({**model.state_dict(), **tensors})
 
 

@@ -1,45 +1,45 @@
-"""Parts that a pre-trained model does not have, filled from parts that it has: word heads and answer decoders."""
+"""Initialise parts that a pre-trained model lacks from parts that it has: word heads and answer decoders."""
 
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.published_names import DECODER
-from x2vlm.weights.weight_files import CheckpointError
 
 Copied = dict[str, tuple[str, Tensor]]
 _MLM, _CAPTION = "objectives.mlm.", "objectives.caption."
 _WORDS = "text_encoder.net.embeddings.word_embeddings.weight"
 _KEY = "crossattention.key.weight"
 _KEY_OR_VALUE = re.compile(r"\.crossattention\.(key|value)\.")
-# What the decoder may go without, if it begins as fusion layers that read tokens of another width.
+# Parameters of the decoder that stay new where the fusion layers read tokens of another width.
 NEW_IN_DECODER = (f"{DECODER}layer.*.crossattention.key", f"{DECODER}layer.*.crossattention.value")
 _LAYER = re.compile(r"(.*?layer)\.(\d+)\.(.+)$")
 
 
-def fill_caption_head(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Copied:
-    """Captions are written by the head that guessed masked words (and, for whoever asks, the other way round).
+def fill_caption_head(tensors: Mapping[str, Tensor], model_state: Mapping[str, Tensor]) -> Copied:
+    """Initialise the caption head from the masked-word head, or the masked-word head from the caption head.
 
     Args:
-        given: Tensors under our names.
-        wanted: The model's.
+        tensors: Those of the file, under our names.
+        model_state: The model's.
 
     Returns:
         What is filled: name -> (name it is taken from, tensor). Empty where there is nothing to fill.
     """
     for target, source in ((_CAPTION, _MLM), (_MLM, _CAPTION)):
-        if _has(wanted, target) and not _has(given, target):
+        if _has(model_state, target) and not _has(tensors, target):
             return {
                 target + name.removeprefix(source): (name, value)
-                for name, value in given.items()
+                for name, value in tensors.items()
                 if name.startswith(source)
             }
     return {}
 
 
-def fill_decoder(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Copied:
-    """The answer decoder begins as the fusion layers, with the text encoder's embeddings and the masked words' head.
+def fill_decoder(tensors: Mapping[str, Tensor], model_state: Mapping[str, Tensor]) -> Copied:
+    """Initialise the answer decoder from the fusion layers, the text encoder's embeddings and the masked-word head.
 
     All fusion layers are taken, or every second one (the second, fourth, ...) where the decoder has half as many.
     Keys and values of cross-attention stay new where patches, which they read there, and the question's states, which
@@ -47,45 +47,48 @@ def fill_decoder(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> C
     words: a model with another text encoder (``Loading(skip="text_encoder")``) has other words.
 
     Args:
-        given: Tensors under our names.
-        wanted: The model's.
+        tensors: Those of the file, under our names.
+        model_state: The model's.
 
     Returns:
-        What is filled: name -> (name it is taken from, tensor). Empty where there is no decoder, or it is given.
+        What is filled: name -> (name it is taken from, tensor). Empty where the model has no decoder, or the file has
+        one.
 
     Raises:
         CheckpointError: If the number of layers is neither the fusion encoder's nor half of it.
     """
-    if not _has(wanted, DECODER) or _has(given, DECODER):
+    if not _has(model_state, DECODER) or _has(tensors, DECODER):
         return {}
-    donors = _depth(given, "fusion_encoder.layer")
-    depth = _depth(wanted, f"{DECODER}layer")
-    if not donors:
+    fusion_depth = _depth(tensors, "fusion_encoder.layer")
+    depth = _depth(model_state, f"{DECODER}layer")
+    if not fusion_depth:
         return {}
     filled: Copied = {}
-    reads_alike = given[f"fusion_encoder.layer.0.{_KEY}"].shape == wanted[f"{DECODER}layer.0.{_KEY}"].shape
-    for number, donor in enumerate(decoder_layers(donors, depth)):
-        start = f"fusion_encoder.layer.{donor}."
-        for name, value in given.items():
+    same_context_width = (
+        tensors[f"fusion_encoder.layer.0.{_KEY}"].shape == model_state[f"{DECODER}layer.0.{_KEY}"].shape
+    )
+    for number, fusion_layer in enumerate(decoder_layers(fusion_depth, depth)):
+        start = f"fusion_encoder.layer.{fusion_layer}."
+        for name, value in tensors.items():
             target = f"{DECODER}layer.{number}.{name.removeprefix(start)}"
-            if name.startswith(start) and (reads_alike or not _KEY_OR_VALUE.search(name)):
+            if name.startswith(start) and (same_context_width or not _KEY_OR_VALUE.search(name)):
                 filled[target] = (name, value)
-    one_vocabulary = _WORDS in given and _WORDS in wanted and given[_WORDS].shape == wanted[_WORDS].shape
-    for name, value in given.items():
+    same_vocabulary = _WORDS in tensors and _WORDS in model_state and tensors[_WORDS].shape == model_state[_WORDS].shape
+    for name, value in tensors.items():
         for source, target in (("text_encoder.net.embeddings.", f"{DECODER}embeddings."), (_MLM, DECODER)):
             new = target + name.removeprefix(source)
-            if name.startswith(source) and new in wanted and (one_vocabulary or not _has_words(name)):
+            if name.startswith(source) and new in model_state and (same_vocabulary or not _has_words(name)):
                 filled[new] = (name, value)
     return filled
 
 
 def _has_words(name: str) -> bool:
-    """Whether a tensor has a row for each word: worth nothing with other words."""
+    """Whether a tensor has a row for each word, so that it is meaningless with another vocabulary."""
     return name.endswith(("word_embeddings.weight", f"{_MLM}bias", f"{_MLM}decoder.weight"))
 
 
 def decoder_layers(fusion_depth: int, decoder_depth: int) -> list[int]:
-    """Which fusion layers an answer decoder begins as: all, or the odd ones where it has half as many.
+    """Fusion layers from which an answer decoder is initialised: all, or the odd ones where it has half as many.
 
     Raises:
         CheckpointError: If it has another number.
@@ -95,15 +98,15 @@ def decoder_layers(fusion_depth: int, decoder_depth: int) -> list[int]:
     if 2 * decoder_depth == fusion_depth:
         return list(range(1, fusion_depth, 2))
     raise CheckpointError(
-        f"an answer decoder of {decoder_depth} layers cannot begin as {fusion_depth} fusion layers: it takes all, or "
-        f"every second. Set its depth to {fusion_depth} or {fusion_depth // 2}."
+        f"an answer decoder of {decoder_depth} layers cannot be initialised from {fusion_depth} fusion layers: it "
+        f"takes all, or every second. Set its depth to {fusion_depth} or {fusion_depth // 2}."
     )
 
 
-def _has(state: Mapping[str, Tensor], beginning: str) -> bool:
-    return any(name.startswith(beginning) for name in state)
+def _has(state: Mapping[str, Tensor], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in state)
 
 
 def _depth(state: Mapping[str, Tensor], layers: str) -> int:
-    numbers = [int(found[2]) for found in map(_LAYER.match, state) if found and found[1] == layers]
+    numbers = [int(match[2]) for match in map(_LAYER.match, state) if match and match[1] == layers]
     return 1 + max(numbers, default=-1)

@@ -5,7 +5,7 @@ import torch
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
-EXTRA_ROWS = 3  # class to patch, patch to class, class to class: not places, and copied as they are
+EXTRA_ROWS = 3  # class to patch, patch to class, class to class: no distances, copied as they are
 
 
 def resize_relative_table(
@@ -13,14 +13,14 @@ def resize_relative_table(
 ) -> Tensor:
     """Resize a table of relative position biases from one patch grid to another.
 
-    The rows known are taken to lie at growing distances from the centre, denser near it, so that biases of near patches
-    stay what they are; a cubic spline reads them off at whole distances.
+    The source rows are placed at growing distances from the centre, denser near it, so that biases of near patches keep
+    their values; a cubic spline is evaluated at integer distances.
 
     Args:
         table: ``[(2h - 1)(2w - 1) + extra_rows, H]``, one column per head.
         source: Rows and columns of the patch grid it was made for.
         target: Rows and columns of the grid that is wanted.
-        extra_rows: Rows at the end that are no places: 3 in BEiT, none in Swin.
+        extra_rows: Rows at the end that are no distances: 3 in BEiT, none in Swin.
 
     Returns:
         The table for ``target``, of the same type.
@@ -33,19 +33,19 @@ def resize_relative_table(
         raise ValueError(f"a relative table of {len(table)} rows is not that of a {source[0]} x {source[1]} grid.")
     if source == target:
         return table
-    known = [growing_distances(from_, to) for from_, to in zip((height, width), _sides(target), strict=True)]
-    wanted = [np.arange(side) - side // 2 for side in _sides(target)]
+    source_distances = [growing_distances(from_, to) for from_, to in zip((height, width), _sides(target), strict=True)]
+    target_distances = [np.arange(side) - side // 2 for side in _sides(target)]
     degrees = {"kx": min(3, height - 1), "ky": min(3, width - 1)}  # cubic, unless the table is tiny
     columns = [
-        RectBivariateSpline(*known, column.reshape(height, width), **degrees)(*wanted).ravel()
+        RectBivariateSpline(*source_distances, column.reshape(height, width), **degrees)(*target_distances).ravel()
         for column in table[: height * width].T.double().cpu().numpy()
     ]
-    places = torch.from_numpy(np.stack(columns, axis=1)).to(table)
-    return torch.cat([places, table[height * width :]])
+    positions = torch.from_numpy(np.stack(columns, axis=1)).to(table)
+    return torch.cat([positions, table[height * width :]])
 
 
 def growing_distances(source: int, target: int) -> np.ndarray:
-    """Signed distances ``..., -(1 + q), -1, 0, 1, 1 + q, ...`` of ``source`` places that should reach ``target // 2``.
+    """Signed distances ``..., -(1 + q), -1, 0, 1, 1 + q, ...`` of ``source`` rows that should reach ``target // 2``.
 
     ``q`` is sought between 1.01 and 1.5 only, as published, so small tables may fall short; the spline then keeps its
     value at the edge.

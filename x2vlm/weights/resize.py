@@ -1,4 +1,4 @@
-"""Tensors made to fit a model of another size: more or fewer patches, another number of frames."""
+"""Resize tensors for a model of another size: more or fewer patches, another number of frames."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from x2vlm.distributed import whole
+from x2vlm.distributed import full_tensor
 from x2vlm.weights.relative_positions import EXTRA_ROWS, resize_relative_table
 
 Grid = tuple[int, int]
@@ -21,7 +21,7 @@ class Fitted:
 
     Attributes:
         value: The tensor.
-        whole: Whether all of it comes from the file; False where a part is as the model was made.
+        whole: Whether all of it comes from the file; False where a part keeps the model's initial values.
         fresh: Whether the parameter counts as new all the same (as published, for frame positions of another number).
     """
 
@@ -31,10 +31,10 @@ class Fitted:
 
 
 def fit(name: str, value: Tensor, wanted: Tensor, grid: Grid | None = None) -> Fitted | None:
-    """A tensor in the shape of another one, by the published rules; None where no rule knows how.
+    """Resize a tensor to the shape of another one by the published rules; None where no rule applies.
 
-    Relative tables: cubic spline over growing distances (see ``positions``). Absolute tables: bicubic. Frame positions:
-    those that both have are copied, the others stay as the model was made.
+    Relative tables: cubic spline over growing distances (see ``relative_positions``). Absolute tables: bicubic. Frame
+    positions: those that both have are copied, the others stay as the model was made.
 
     Args:
         name: Our name, by which the rule is chosen.
@@ -65,8 +65,8 @@ def resize_absolute_table(table: Tensor, source: Grid, target: Grid) -> Tensor:
         ``[extra + rows * columns, D]``, of the same type.
     """
     extra = len(table) - source[0] * source[1]
-    places = table[extra:].reshape(1, *source, -1).permute(0, 3, 1, 2).float()
-    resized = nn.functional.interpolate(places, size=target, mode="bicubic", align_corners=False)
+    positions = table[extra:].reshape(1, *source, -1).permute(0, 3, 1, 2).float()
+    resized = nn.functional.interpolate(positions, size=target, mode="bicubic", align_corners=False)
     return torch.cat([table[:extra], resized.permute(0, 2, 3, 1).reshape(target[0] * target[1], -1).to(table)])
 
 
@@ -100,19 +100,19 @@ def _absolute(value: Tensor, wanted: Tensor, grid: Grid | None) -> Fitted | None
 def _frames(value: Tensor, wanted: Tensor) -> Fitted | None:
     if value.dim() != 4 or value.shape[2:] != wanted.shape[2:]:
         return None
-    both = min(value.shape[1], wanted.shape[1])
-    filled = whole(wanted.detach()).clone()
-    filled[:, :both] = value[:, :both]
-    return Fitted(filled, whole=both == wanted.shape[1], fresh=True)
+    common = min(value.shape[1], wanted.shape[1])
+    filled = full_tensor(wanted.detach()).clone()
+    filled[:, :common] = value[:, :common]
+    return Fitted(filled, whole=common == wanted.shape[1], fresh=True)
 
 
-def _square(places: int) -> Grid | None:
-    side = math.isqrt(max(places, 0))
-    return (side, side) if places > 0 and side * side == places else None
+def _square(count: int) -> Grid | None:
+    side = math.isqrt(max(count, 0))
+    return (side, side) if count > 0 and side * side == count else None
 
 
-def _square_of_distances(places: int) -> Grid | None:
-    side = _square(places)
+def _square_of_distances(count: int) -> Grid | None:
+    side = _square(count)
     return ((side[0] + 1) // 2, (side[0] + 1) // 2) if side and side[0] % 2 else None
 
 

@@ -1,4 +1,4 @@
-"""Weights of towers that others trained (BERT, RoBERTa, XLM-R; BEiT-2, CLIP, Swin): names, and what is taken of them.
+"""Pre-trained weights of towers (BERT, RoBERTa, XLM-R; BEiT-2, CLIP, Swin) under the names of this library.
 
 Names are those of this library's towers: ``net.embeddings...`` of a text encoder, ``layer.0...`` of a fusion encoder.
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from x2vlm.weights.load_report import matches
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.load_report import abbreviated, matches
 from x2vlm.weights.published_names import BERT_NAMES
 from x2vlm.weights.resize import fit
-from x2vlm.weights.vision_names import our_vision_name, tower_of
-from x2vlm.weights.weight_files import CheckpointError, read_tensors
+from x2vlm.weights.vision_names import our_vision_name, vision_encoder_kind
+from x2vlm.weights.weight_files import read_tensors
 
 _BERT_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)$")
 _TENSORFLOW = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
@@ -24,7 +25,7 @@ _WORD_HEAD = re.compile(
 _WORD_HEAD_PARTS = ("dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias", "bias", "decoder.weight")
 _SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
 _TABLE = "attn.relative_position_bias_table"
-# Of vision towers: heads, indices that are made again, the text half of CLIP.
+# Of vision towers: heads, derived indices, the text half of CLIP.
 _NOT_TAKEN = (
     *(
         "head",
@@ -55,7 +56,7 @@ def read_bert(path: str) -> dict[str, Tensor]:
 
 
 def read_word_head(path: str) -> dict[str, Tensor]:
-    """The head with which a BERT, RoBERTa or XLM-R guessed masked words, under the names of objective ``mlm``.
+    """The masked-word head of a BERT, RoBERTa or XLM-R, under the names of objective ``mlm``.
 
     Args:
         path: As for :func:`read_bert`.
@@ -107,7 +108,7 @@ def _read(path: str) -> dict[str, Tensor]:
 
 
 def bert_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder alone, as transformers' bare model names it: no poolers, no heads.
+    """The encoder without poolers and heads, under the names of transformers' bare model.
 
     Names lose ``bert.`` or ``roberta.``; TensorFlow's ``gamma`` and ``beta`` become ``weight`` and ``bias``.
 
@@ -127,7 +128,9 @@ def bert_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def choose_layers(tensors: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
-    """A BERT of these layers only, in this order: ``range(1, 24, 2)`` makes 12 of the 24 of BERT-large, as published.
+    """Tensors of a BERT with these layers only, in this order.
+
+    ``range(1, 24, 2)`` makes 12 of the 24 layers of BERT-large, as published.
 
     Raises:
         CheckpointError: If there are fewer layers.
@@ -135,27 +138,27 @@ def choose_layers(tensors: Mapping[str, Tensor], layers: Sequence[int]) -> dict[
     depth = bert_depth(tensors)
     if beyond := [layer for layer in layers if not 0 <= layer < depth]:
         raise CheckpointError(f"layers {beyond} are not among the {depth} (0 to {depth - 1}) of these weights.")
-    place = {layer: number for number, layer in enumerate(layers)}
+    new_number = {layer: number for number, layer in enumerate(layers)}
     chosen: dict[str, Tensor] = {}
     for name, value in tensors.items():
         layer = _BERT_LAYER.match(name)
         if layer is None:
             chosen[name] = value
-        elif int(layer[1]) in place:
-            chosen[f"encoder.layer.{place[int(layer[1])]}.{layer[2]}"] = value
+        elif int(layer[1]) in new_number:
+            chosen[f"encoder.layer.{new_number[int(layer[1])]}.{layer[2]}"] = value
     return chosen
 
 
 def bert_depth(tensors: Iterable[str]) -> int:
     """Number of layers."""
-    return 1 + max((int(found[1]) for found in map(_BERT_LAYER.match, tensors) if found), default=-1)
+    return 1 + max((int(match[1]) for match in map(_BERT_LAYER.match, tensors) if match), default=-1)
 
 
 def split_bert(tensors: Mapping[str, Tensor], text_layers: int, fusion_layers: int) -> dict[str, Tensor]:
     """Text and fusion encoder from one BERT, as published: 12 layers make 12 + 6, and likewise 6 + 6.
 
-    The text encoder begins as the lower ``text_layers``, the fusion encoder as the upper ``fusion_layers`` (both, where
-    they overlap); its cross-attention stays new.
+    The text encoder is initialised from the lower ``text_layers``, the fusion encoder as the upper ``fusion_layers``
+    (both, where they overlap); its cross-attention stays new.
 
     Args:
         tensors: As :func:`bert_tensors` gives them.
@@ -178,17 +181,19 @@ def fusion_tensors(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tenso
     Raises:
         CheckpointError: If there are fewer layers.
     """
-    there = bert_depth(tensors)
-    if there < depth:
-        raise CheckpointError(f"these weights have {there} layers, fewer than the {depth} of the fusion encoder.")
-    named = {theirs: ours for ours, theirs in BERT_NAMES.items()}
-    found: dict[str, Tensor] = {}
-    for name, value in choose_layers(tensors, range(there - depth, there)).items():
+    depth_of_bert = bert_depth(tensors)
+    if depth_of_bert < depth:
+        raise CheckpointError(
+            f"these weights have {depth_of_bert} layers, fewer than the {depth} of the fusion encoder."
+        )
+    our_names = {theirs: ours for ours, theirs in BERT_NAMES.items()}
+    renamed: dict[str, Tensor] = {}
+    for name, value in choose_layers(tensors, range(depth_of_bert - depth, depth_of_bert)).items():
         if layer := _BERT_LAYER.match(name):
             part, _, kind = layer[2].rpartition(".")
-            if part in named:
-                found[f"layer.{layer[1]}.{named[part]}.{kind}"] = value
-    return found
+            if part in our_names:
+                renamed[f"layer.{layer[1]}.{our_names[part]}.{kind}"] = value
+    return renamed
 
 
 def vision_tensors(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
@@ -200,51 +205,49 @@ def vision_tensors(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]
         state: Published names, those of transformers' CLIP, or timm's.
         depth: Blocks that a shared table is copied into.
     """
-    inner = {name.removeprefix("vision_encoder."): v for name, v in state.items() if name.startswith("vision_encoder.")}
-    inner = {name.removeprefix("vision_model."): value for name, value in (inner or state).items()}
-    inner = {name: value for name, value in inner.items() if not matches(name, _NOT_TAKEN)}
-    tower = tower_of(inner)
+    tensors = {
+        name.removeprefix("vision_encoder."): v for name, v in state.items() if name.startswith("vision_encoder.")
+    }
+    tensors = {name.removeprefix("vision_model."): value for name, value in (tensors or state).items()}
+    tensors = {name: value for name, value in tensors.items() if not matches(name, _NOT_TAKEN)}
+    tower = vision_encoder_kind(tensors)
     if tower == "beit2":
-        if _SHARED_TABLE in inner:
-            shared = inner.pop(_SHARED_TABLE)
-            inner |= {f"blocks.{number}.{_TABLE}": shared.clone() for number in range(depth)}
-        if any(name.startswith("fc_norm.") for name in inner):  # `norm` is then of another training, and not read
-            inner = {name: value for name, value in inner.items() if not name.startswith("norm.")}
-    from_timm = tower == "swin" and not any(name.startswith("layers.0.downsample.") for name in inner)
-    return {f"net.{name}" if from_timm else our_vision_name(name): value for name, value in inner.items()}
+        if _SHARED_TABLE in tensors:
+            shared = tensors.pop(_SHARED_TABLE)
+            tensors |= {f"blocks.{number}.{_TABLE}": shared.clone() for number in range(depth)}
+        if any(name.startswith("fc_norm.") for name in tensors):  # `norm` is then of another training, and not read
+            tensors = {name: value for name, value in tensors.items() if not name.startswith("norm.")}
+    from_timm = tower == "swin" and not any(name.startswith("layers.0.downsample.") for name in tensors)
+    return {f"net.{name}" if from_timm else our_vision_name(name): value for name, value in tensors.items()}
 
 
 @torch.no_grad()
 def fill(tower: nn.Module, tensors: Mapping[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> set[str]:
-    """Fill a tower; tables of positions are resized to its grid.
+    """Load tensors into a tower; tables of positions are resized to its grid.
 
     Args:
         tower: The module.
         tensors: Under its names.
-        source: What to call them in a message.
+        source: Name of the weights in error messages.
         grid: Rows and columns of its patches.
 
     Returns:
         Names of the parameters that were filled.
 
     Raises:
-        CheckpointError: If a parameter of the tower stays empty, a tensor has no place, or sizes differ.
+        CheckpointError: If a parameter of the tower is missing, a tensor is unexpected, or sizes differ.
     """
-    wanted = dict(tower.state_dict())
-    missing = [name for name in wanted if name not in tensors and name not in _OPTIONAL]
-    unexpected = [name for name in tensors if name not in wanted and name not in _OPTIONAL]
-    fitted = {name: fit(name, value, wanted[name], grid) for name, value in tensors.items() if name in wanted}
+    state = dict(tower.state_dict())
+    missing = [name for name in state if name not in tensors and name not in _OPTIONAL]
+    unexpected = [name for name in tensors if name not in state and name not in _OPTIONAL]
+    fitted = {name: fit(name, value, state[name], grid) for name, value in tensors.items() if name in state}
     sizes = [
-        f"{name} is {tuple(tensors[name].shape)} there and {tuple(wanted[name].shape)} here"
+        f"{name} is {tuple(tensors[name].shape)} there and {tuple(state[name].shape)} here"
         for name, result in fitted.items()
         if result is None
     ]
-    told = (("missing", missing), ("without a place", unexpected), ("of another size", sizes))
-    if problems := [f"{title}: {_some(names)}" for title, names in told if names]:
+    groups = (("missing", missing), ("without a place", unexpected), ("of another size", sizes))
+    if problems := [f"{title}: {abbreviated(names, shown=5)}" for title, names in groups if names]:
         raise CheckpointError(f"{source} does not fit {type(tower).__name__}: {'; '.join(problems)}.")
-    tower.load_state_dict({**wanted, **{name: result.value for name, result in fitted.items()}})
+    tower.load_state_dict({**state, **{name: result.value for name, result in fitted.items()}})
     return {name for name, _ in tower.named_parameters()} & set(fitted)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

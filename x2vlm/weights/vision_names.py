@@ -1,14 +1,15 @@
 """Names inside the published vision encoders (BEiT-2, CLIP ViT, Swin), in both directions.
 
-Names here are without what stands before them in a model (``vision_encoder.``).
+Names are without the prefix ``vision_encoder.`` that they have in a model.
 """
 
 import re
 from collections.abc import Iterable
 
-TOWERS = ("beit2", "clip", "swin")
+KINDS_OF_VISION = ("beit2", "clip", "swin")
+_PREFIX = "vision_encoder."
 
-# Published (and transformers') beginning, our beginning; for going back, the first of ours that fits is taken.
+# Published (or transformers') prefix, our prefix; backwards the first of ours that fits is taken.
 _CLIP = (
     ("class_embedding", "class_token"),
     ("patch_embed.", "patch_embed."),
@@ -31,7 +32,12 @@ _CLIP_BLOCK = (
 _MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.+)$")
 
 
-def tower_of(names: Iterable[str]) -> str:
+def vision_encoder_names(names: Iterable[str]) -> list[str]:
+    """Of a model's parameter names those of its vision encoder, without ``vision_encoder.``."""
+    return [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
+
+
+def vision_encoder_kind(names: Iterable[str]) -> str:
     """Which vision encoder these are the names of, published or ours: ``clip``, ``swin``, else ``beit2``."""
     for name in names:
         if name.startswith(("class_embedding", "pre_layrnorm.", "embeddings.", "class_token", "pre_norm.")):
@@ -42,7 +48,7 @@ def tower_of(names: Iterable[str]) -> str:
 
 
 def our_vision_name(published: str) -> str:
-    """Our name of a parameter of a published vision encoder; the encoder is told from the name.
+    """Our name of a parameter of a published vision encoder; the encoder is recognised by the name.
 
     The projection of patches is the one name that CLIP and the others share in part: CLIP's has no ``proj``.
     """
@@ -65,7 +71,7 @@ def published_vision_name(ours: str, tower: str) -> str:
 
     Args:
         ours: E.g. ``net.layers.1.downsample.norm.weight``.
-        tower: What it is a parameter of, one of ``TOWERS``; see :func:`tower_of`.
+        tower: Its vision encoder, one of ``KINDS_OF_VISION``; see :func:`vision_encoder_kind`.
     """
     if tower == "clip":
         if block := re.match(r"blocks\.(\d+)\.(.+)$", ours):
@@ -78,5 +84,5 @@ def published_vision_name(ours: str, tower: str) -> str:
     return f"fc_{name}" if name.startswith("norm.") else name
 
 
-def _renamed(name: str, beginnings: Iterable[tuple[str, str]]) -> str:
-    return next((new + name.removeprefix(old) for old, new in beginnings if name.startswith(old)), name)
+def _renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
+    return next((new + name.removeprefix(old) for old, new in prefixes if name.startswith(old)), name)

@@ -2,16 +2,23 @@ import pytest
 import torch
 
 from x2vlm.benchmark.growth import growth_gallery
-from x2vlm.benchmark.growth.growth_gallery import gallery, open_gallery, slopes, synthetic, told, write_gallery
+from x2vlm.benchmark.growth.growth_gallery import (
+    format_rows,
+    gallery,
+    index_slopes,
+    open_gallery,
+    synthetic,
+    write_gallery,
+)
 from x2vlm.gallery.index import ExactIndex
 
 
 def test_the_gallery_is_made_of_files_and_the_queries_are_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(growth_gallery, "_PIECE", 30)
+    monkeypatch.setattr(growth_gallery, "_SHARD", 30)
     write_gallery(tmp_path, 70)
     rows, queries = open_gallery(tmp_path)
     assert len(rows) == 70
-    assert len(rows.pieces) == 3
+    assert len(rows.shards) == 3
     assert queries.norm(dim=1).sub(1).abs().max() < 1e-5
     index = ExactIndex()
     index.fill(rows)
@@ -29,20 +36,20 @@ def test_what_is_near_a_centre_is_nearer_than_the_rest():
 def test_a_slope_is_the_power_of_the_size():
     powers = {"a": 1.0, "b": 0.5}
     rows = [{"size": n, "index": name, "seconds": 3 * n**p} for n in (10, 100, 1000) for name, p in powers.items()]
-    assert slopes(rows) == pytest.approx(powers)
+    assert index_slopes(rows) == pytest.approx(powers)
 
 
 def test_one_size_has_no_slope():
-    with pytest.raises(ValueError, match="two sizes or more; a was measured at 10 only"):
-        slopes([{"size": 10, "index": "a", "seconds": 1.0}])
+    with pytest.raises(ValueError, match="two points or more; given 1"):
+        index_slopes([{"size": 10, "index": "a", "seconds": 1.0}])
 
 
 @pytest.mark.slow
-def test_every_index_is_measured_alone_and_told_in_a_table():
+def test_every_index_is_measured_in_a_process_of_its_own_and_listed_in_a_table():
     rows = gallery([200, 2000], options={"FaissIVF": {"lists": 4, "probes": 4}}, threads=1)
     assert [(row["size"], row["index"]) for row in rows] == [
         (size, name) for size in (200, 2000) for name in ("ExactIndex", "FaissFlat", "FaissIVF")
     ]
     assert all(row["recall"] > 0.99 for row in rows)  # all lists are looked into
     assert all(row["seconds"] > 0 and row["peak_memory"] > 100e6 for row in rows)
-    assert told(rows).count("FaissIVF") == 3
+    assert format_rows(rows).count("FaissIVF") == 3

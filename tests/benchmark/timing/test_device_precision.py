@@ -12,7 +12,7 @@ def test_a_precision_of_gpus_is_refused_on_a_cpu_in_a_sentence(precision):
 
 
 def test_cuda_without_a_device_is_refused_in_a_sentence():
-    with pytest.raises(ConfigError, match=r"--device cuda: torch .* sees no CUDA device\. Use --device cpu"):
+    with pytest.raises(ConfigError, match=r"--device cuda: torch .* has no CUDA device\. Use --device cpu"):
         check_device("cuda", "fp32", has_cuda=False)
 
 
@@ -24,7 +24,7 @@ def test_what_a_device_can_do_is_let_through(device, precision):
 
 
 @pytest.mark.parametrize(("precision", "during"), [("tf32", "high"), ("fp32", "highest"), ("bf16", "highest")])
-def test_torch_is_told_how_to_multiply_and_what_it_was_told_before_comes_back(precision, during):
+def test_matmul_precision_is_set_and_the_former_setting_comes_back(precision, during):
     with matmul_precision("tf32"):
         with pytest.raises(KeyError), computing_in(precision, "cpu"):
             assert torch.get_float32_matmul_precision() == during

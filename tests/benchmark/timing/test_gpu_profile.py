@@ -28,14 +28,14 @@ EVENTS = [
 ]
 
 
-def test_a_trace_tells_kernels_waits_and_the_busiest_stream():
+def test_a_trace_has_kernels_waits_and_the_busiest_stream():
     figures = figures_of(EVENTS)
     assert figures == {"kernels": 4, "waits": 3, "items": 1, "nonzeros": 1, "busy_seconds": pytest.approx(600e-6)}
 
 
 def test_times_may_be_strings_and_a_run_may_launch_nothing():
-    told = [{**RUN, "ts": "100.0", "dur": "1000.0"}]
-    assert figures_of(told) == {"kernels": 0, "waits": 0, "items": 0, "nonzeros": 0, "busy_seconds": 0.0}
+    events = [{**RUN, "ts": "100.0", "dur": "1000.0"}]
+    assert figures_of(events) == {"kernels": 0, "waits": 0, "items": 0, "nonzeros": 0, "busy_seconds": 0.0}
 
 
 def test_a_trace_without_the_run_is_refused():

@@ -3,7 +3,8 @@ import time
 import pytest
 import torch
 
-from x2vlm.benchmark.timing.measurement import flops_of, interleaved, matmul_rate, peak_memory, slope, summary
+from x2vlm.benchmark.timing.measurement import flops_of, interleaved, matmul_rate, slope, summary
+from x2vlm.benchmark.timing.peak_memory import peak_memory
 from x2vlm.models.layers.attention import attend
 
 

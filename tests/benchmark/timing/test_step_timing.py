@@ -6,7 +6,7 @@ from x2vlm.benchmark.timing.step_timing import time_steps
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Runs tell how long they take, instead of taking it; what ran is remembered."""
+    """Runs report their seconds instead of taking them; what ran is recorded."""
     ran = []
 
     def seconds_of(run, device):
@@ -24,13 +24,13 @@ def steps(seconds):
 
 
 def test_the_first_step_stands_apart_and_the_median_one_is_repeated(clock):
-    told, middle = time_steps(steps([9.0, 1.0, 3.0, 2.0]))
-    (library, each), (plain, _) = told
+    timed, middle = time_steps(steps([9.0, 1.0, 3.0, 2.0]))
+    (library, each), (reference, _) = timed
     assert middle == 3
     assert each == [1.0, 3.0, 2.0]
     assert (library["first"], library["median"], library["greatest"], library["repeated"]) == (9.0, 2.0, 3.0, 2.0)
-    assert plain["first"] == 90.0
-    assert library["varied_by_repeated"] == plain["varied_by_repeated"] == 1.0
+    assert reference["first"] == 90.0
+    assert library["varied_by_repeated"] == reference["varied_by_repeated"] == 1.0
     assert [number for number, _ in clock[8:]] == [3] * 8
 
 

@@ -41,8 +41,8 @@ def test_chosen_tokens_are_written_twice_at_one_position():
     made = duplicate_masked_tokens([10, 11, 12, 13], [1, 3], mask_id=99)
     assert made.ids == [10, 99, 11, 12, 99, 13]
     assert made.positions == [0, 1, 1, 2, 3, 3]
-    assert made.unseen == [False, True, False, False, True, False]
-    assert made.guessed == [1, 4]
+    assert made.hidden == [False, True, False, False, True, False]
+    assert made.masked_indices == [1, 4]
 
 
 def test_the_published_layout_written_out(seed):

@@ -71,7 +71,7 @@ def test_pairs_share_the_image_they_look_at():
     assert batch.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert batch.owner.tolist() == [0, 0, 1, 2, 2, 2]
     assert batch.has_box.tolist() == [True, True, False, True, True, True]
-    assert [one["number"] for one in batch.extras] == [0, 1, 2]
+    assert [entry["number"] for entry in batch.extras] == [0, 1, 2]
     assert batch.where == [f"train.jsonl:{n}" for n in (0, 0, 1, 2, 2, 2)]
     torch.testing.assert_close(batch.boxes_xyxy[5], torch.tensor([0.2, 0, 1, 0.3]))
 
@@ -92,7 +92,7 @@ def test_images_of_which_no_pair_is_kept_are_left_out(seed):
         batch = collate(batch_size=2)([regions(n, 1) for n in range(6)])
         assert len(batch.pixels) == len(batch.extras) == 2
         assert batch.owner.tolist() == [0, 1]
-        assert [f"train.jsonl:{one['number']}" for one in batch.extras] == batch.where
+        assert [f"train.jsonl:{entry['number']}" for entry in batch.extras] == batch.where
         assert batch.drawn == 6
 
 
@@ -119,12 +119,12 @@ def test_the_order_of_samples_does_not_matter(order):
     samples = [regions(n, n % 3 + 1) for n in range(5)]
     batch, shuffled = collate()(samples), collate()([samples[n] for n in order])
     assert sorted(pairs(batch)) == sorted(pairs(shuffled))
-    known = dict(zip(pairs(batch), batch.text_ids.tolist(), strict=True))
-    assert {pair: ids for pair, ids in zip(pairs(shuffled), shuffled.text_ids.tolist(), strict=True)} == known
+    expected = dict(zip(pairs(batch), batch.text_ids.tolist(), strict=True))
+    assert {pair: ids for pair, ids in zip(pairs(shuffled), shuffled.text_ids.tolist(), strict=True)} == expected
     assert dict(zip(pairs(batch), batch.ids.tolist(), strict=True)) == dict(
         zip(pairs(shuffled), shuffled.ids.tolist(), strict=True)
     )
-    assert [one["number"] for one in shuffled.extras] == list(order)
+    assert [entry["number"] for entry in shuffled.extras] == list(order)
 
 
 def test_clips_are_stacked_whole():
@@ -188,8 +188,8 @@ def test_the_published_masking_is_the_default():
 
 
 def test_equal_identities_get_equal_numbers_and_unknown_ones_are_all_different():
-    known = collate()([image(0, "a", "dog"), image(1), image(2, ids=["image1"])])
-    assert known.ids[0] == known.ids[1] and known.ids[2] == known.ids[3] != known.ids[0]
+    expected = collate()([image(0, "a", "dog"), image(1), image(2, ids=["image1"])])
+    assert expected.ids[0] == expected.ids[1] and expected.ids[2] == expected.ids[3] != expected.ids[0]
     unknown = collate()([image(0, "a", "dog", ids=[]), image(0, ids=[])])
     assert len(set(unknown.ids.tolist())) == 3
 

@@ -20,10 +20,10 @@ def image(number=0, *texts, count=1, **fields):
     return Sample(f"a:{number}", list(texts), pixels, ids=["same"] * max(len(texts), 1), num_contexts=count, **fields)
 
 
-def seen(batch):
+def pairs_of(batch):
     """What every pair is: the image and the number of the text."""
     owner = range(len(batch.owner)) if batch.text_owner is None else batch.text_owner.tolist()
-    return [*zip([round(one, 1) for one in batch.pixels[batch.owner, 0, 0, 0].tolist()], owner, strict=True)]
+    return [*zip([round(entry, 1) for entry in batch.pixels[batch.owner, 0, 0, 0].tolist()], owner, strict=True)]
 
 
 def test_classes_are_whole_numbers_and_numbers_to_predict_are_floats():
@@ -49,7 +49,7 @@ def test_weights_need_to_know_how_many_classes_there_are(classes, reason):
 
 def test_answers_stand_one_after_the_other_with_their_owner_and_weight():
     answers = [[("red", 0.7), ("a red dog", 0.3)], [], [("cats", 0.5)]]
-    batch = collate(*[image(n, "a dog", answers=[known]) for n, known in enumerate(answers)])
+    batch = collate(*[image(n, "a dog", answers=[listed]) for n, listed in enumerate(answers)])
     a, red, dog, cat, s = TOKENIZER.convert_tokens_to_ids(["a", "red", "dog", "cat", "##s"])
     expected = [[CLS, red, SEP, PAD, PAD], [CLS, a, red, dog, SEP], [CLS, cat, s, SEP, PAD]]
     assert batch.answer_ids.tolist() == expected
@@ -58,7 +58,7 @@ def test_answers_stand_one_after_the_other_with_their_owner_and_weight():
     torch.testing.assert_close(batch.answer_weights, torch.tensor([0.7, 0.3, 0.5]))
 
 
-def test_answers_are_cut_only_where_asked_for():
+def test_answers_are_cut_only_where_requested():
     sample = image(0, "a dog", answers=[[("a red dog on a mat", 1.0)]])
     assert collate(sample).answer_ids.shape == (1, 8)
     assert collate(sample, max_answer_tokens=4).answer_ids[0, -1] == SEP
@@ -76,8 +76,8 @@ def test_labels_and_answers_go_with_their_text_when_some_texts_are_left_out(seed
     batch = collate(sample, batch_size=3)
     assert len(batch.labels) == 3
     assert [texts[label] for label in batch.labels.tolist()] == batch.texts
-    said = [TOKENIZER.decode(ids, skip_special_tokens=True) for ids in batch.answer_ids]
-    assert said == batch.texts
+    decoded = [TOKENIZER.decode(ids, skip_special_tokens=True) for ids in batch.answer_ids]
+    assert decoded == batch.texts
 
 
 def test_some_texts_with_and_some_without_labels_are_refused():
@@ -87,7 +87,7 @@ def test_some_texts_with_and_some_without_labels_are_refused():
 
 def test_a_text_reads_its_images_together_and_in_order():
     batch = collate(image(1, "a dog", count=2, labels=[1]), image(2, "cats", count=2, labels=[0]))
-    assert seen(batch) == [(1.0, 0), (1.1, 0), (2.0, 1), (2.1, 1)]
+    assert pairs_of(batch) == [(1.0, 0), (1.1, 0), (2.0, 1), (2.1, 1)]
     assert batch.text_owner.tolist() == [0, 0, 1, 1] and batch.owner.tolist() == [0, 1, 2, 3]
     assert len(batch) == 2 and batch.text_ids.shape[0] == len(batch.ids) == len(batch.labels) == len(batch.where) == 2
     assert batch.boxes_xyxy is None and batch.has_box is None
@@ -95,7 +95,7 @@ def test_a_text_reads_its_images_together_and_in_order():
 
 def test_two_texts_about_two_images_are_four_pairs():
     batch = collate(image(1, "a dog", "cats", count=2), image(2, "mat", "red", count=2))
-    assert seen(batch) == [(1.0, 0), (1.1, 0), (1.0, 1), (1.1, 1), (2.0, 2), (2.1, 2), (2.0, 3), (2.1, 3)]
+    assert pairs_of(batch) == [(1.0, 0), (1.1, 0), (1.0, 1), (1.1, 1), (2.0, 2), (2.1, 2), (2.0, 3), (2.1, 3)]
     assert batch.pixels.shape == (4, 3, 2, 2)
 
 

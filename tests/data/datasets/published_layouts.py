@@ -550,7 +550,7 @@ def localized_narratives(root):
     write_jsonl(root / "coco_val_localized_narratives.jsonl", [base, base, {**base, "image_id": "x"}])
     config = dict(type="JsonLines", ann_file="coco_val_localized_narratives.jsonl", image_root="images")
     config |= dict(keys=dict(image="image_id"), file_pattern="{:012d}.jpg")
-    return Layout(config, 2, ["wants a number, got 'x'"], {"caption": base["caption"], "id": "139"})
+    return Layout(config, 2, ["needs a number, got 'x'"], {"caption": base["caption"], "id": "139"})
 
 
 def xflickrco(root):

@@ -40,7 +40,7 @@ def test_a_bad_record_is_named_and_the_others_come_out():
         Numbers()[1]
 
 
-def test_an_error_of_a_transform_names_the_record_and_keeps_what_the_transform_said():
+def test_an_error_of_a_transform_names_the_record_and_keeps_its_message():
     with pytest.raises(RecordError, match=r"^numbers:1: clip\.mp4: has no frames$") as caught:
         Numbers(pipeline=[fail(RecordError("clip.mp4", "has no frames"))])[0]
     assert caught.value.where == "numbers:1"
@@ -62,7 +62,7 @@ def test_a_transform_that_drops_a_record_is_named():
 
 
 @pytest.mark.parametrize("index", [-1, 3])
-def test_an_index_outside_is_told(index):
+def test_an_index_outside_is_reported(index):
     with pytest.raises(IndexError, match=f"Numbers has no record {index}: it has 3"):
         Numbers()[index]
 

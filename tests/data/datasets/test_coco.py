@@ -38,7 +38,7 @@ BOXES = [
 @pytest.fixture
 def files(tmp_path):
     def write(boxes=BOXES):
-        numbered = [{"id": i, **one} for i, one in enumerate(boxes, 1)]
+        numbered = [{"id": i, **entry} for i, entry in enumerate(boxes, 1)]
         captions = {"images": IMAGES[:2] + IMAGES[3:], "annotations": CAPTIONS}
         instances = {"images": IMAGES, "annotations": numbered, "categories": CATEGORIES}
         (tmp_path / "captions.json").write_text(json.dumps(captions))
@@ -86,7 +86,7 @@ def test_a_box_that_reaches_out_is_cut_to_its_image(files, tmp_path):
         (("captions", "boxes"), ["10"]),
     ],
 )
-def test_what_an_image_must_have_can_be_said(files, tmp_path, require, ids):
+def test_what_an_image_must_have_can_be_set(files, tmp_path, require, ids):
     data = Coco(tmp_path, **files(), require=require)
     assert [str(image) for image in data.ids] == ids
 
@@ -125,19 +125,19 @@ def test_nothing_is_printed_and_the_adapter_can_be_sent_to_another_process(files
         ),
     ],
 )
-def test_a_file_of_another_kind_is_told(tmp_path, text, reason):
+def test_a_file_of_another_kind_is_reported(tmp_path, text, reason):
     (tmp_path / "captions.json").write_text(text)
     with pytest.raises(ValueError, match=rf"captions_file: .*captions\.json.*{reason}"):
         Coco(tmp_path, captions_file=tmp_path / "captions.json")
 
 
 @pytest.mark.parametrize("require", ["boxes", ("box",)])
-def test_a_wrong_requirement_is_told(files, tmp_path, require):
+def test_a_wrong_requirement_is_reported(files, tmp_path, require):
     with pytest.raises(ValueError, match="require is"):
         Coco(tmp_path, **files(), require=require)
 
 
-def test_no_file_or_a_missing_one_is_told(tmp_path):
+def test_no_file_or_a_missing_one_is_reported(tmp_path):
     with pytest.raises(ValueError, match="captions_file, instances_file or both"):
         Coco(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"instances_file: gone\.json"):

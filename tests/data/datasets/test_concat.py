@@ -53,7 +53,7 @@ def test_a_bad_record_is_named_by_its_own_data_set(part, write_lines):
         Concat([part("a", 1), broken], pipeline=[dict(type="PackSample")])[1]
 
 
-def test_no_data_set_is_told():
+def test_no_data_set_is_reported():
     with pytest.raises(ValueError, match="datasets is empty"):
         Concat([])
 

@@ -18,8 +18,8 @@ def root(tmp_path, png):
 
 def test_the_class_of_an_image_is_the_folder_it_is_in(root):
     data = ImageFolder(root)
-    found = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
-    assert found == [
+    actual = [(data[n]["id"], data[n]["label"], data[n]["extras"]["class"]) for n in range(len(data))]
+    assert actual == [
         ("n01/c.jpg", 0, "n01"),
         ("n02/b.png", 1, "n02"),
         ("n02/in/a.PNG", 1, "n02"),
@@ -40,8 +40,23 @@ def test_a_pipeline_makes_samples_without_texts(root):
     assert sample.pixels.shape == (3, 8, 8)
 
 
-def test_a_class_without_folder_and_a_folder_without_images_are_told(root):
+def test_a_class_without_folder_and_a_folder_without_images_are_reported(root):
     with pytest.raises(ValueError, match=r"has no folder 'n04' \(1 are missing\)"):
         ImageFolder(root, ["n01", "n04"])
     with pytest.raises(ValueError, match=r"no image in the folders of .* ends in \.tif"):
         ImageFolder(root, endings=(".tif",))
+
+
+def test_without_labels_every_image_below_the_root_is_a_record(root, png):
+    (root / "top.png").write_bytes(png())
+    data = ImageFolder(root, labels=False)
+    assert [data[n]["id"] for n in range(len(data))] == [
+        *("n01/c.jpg", "n02/b.png", "n02/in/a.PNG", "n03/d.png", "top.png")
+    ]
+    assert "label" not in data[0]
+    assert data[0]["extras"] == {}
+
+
+def test_classes_without_labels_are_refused(root):
+    with pytest.raises(ValueError, match="classes are given but labels=False"):
+        ImageFolder(root, ["n01"], labels=False)

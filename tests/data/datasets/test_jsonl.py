@@ -119,7 +119,7 @@ def test_several_files_are_numbered_through_and_each_record_knows_its_line(write
     assert [data.record(i)["where"] for i in range(len(data))] == ["1.jsonl:1", "1.jsonl:3", "2.jsonl:1"]
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_files_of_one_name_are_distinguished_by_their_folders(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "train.jsonl").write_text('{"image": "x.png", "caption": "x"}\n')
@@ -148,9 +148,9 @@ def test_a_line_that_is_not_utf8_is_a_bad_record(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ({"caption": "a cat"}, "shows nothing"),
-        ({"image": "a.png"}, "says nothing"),
-        ({"image": "a.png", "caption": []}, "says nothing"),
+        ({"caption": "a cat"}, "has no image and no video"),
+        ({"image": "a.png"}, "has no text and no label"),
+        ({"image": "a.png", "caption": []}, "has no text and no label"),
         ({"image": "a.png", "caption": 3}, "caption: expected a string"),
         ({"image": "a.png", "caption": ["a", 3]}, "caption: expected a string"),
         ({"image": "a.png", "elems": {"bb": 1}}, "elems: expected a list"),
@@ -160,7 +160,7 @@ def test_a_line_that_is_not_utf8_is_a_bad_record(tmp_path):
         ({"clips": [{"image": "a.png"}]}, r"clips\[0\].*expected an object with a video"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told(write_lines, line, reason):
+def test_what_is_wrong_with_a_record_is_reported(write_lines, line, reason):
     with pytest.raises(RecordError, match=rf"^train\.jsonl:1.*{reason}"):
         JsonLines(write_lines(line)).record(0)
 
@@ -177,7 +177,7 @@ def test_a_broken_image_among_good_ones_is_named_by_its_line(write_lines, tmp_pa
     assert data[3]["frames"][0].shape == (8, 8, 3)
 
 
-def test_a_missing_file_and_a_missing_folder_are_told_when_the_adapter_is_made(write_lines):
+def test_a_missing_file_and_a_missing_folder_are_reported_when_the_adapter_is_made(write_lines):
     with pytest.raises(FileNotFoundError, match=r"dataset: ann_file: gone\.jsonl does not exist"):
         build(DATASETS, dict(type="JsonLines", ann_file="gone.jsonl"), path="dataset")
     with pytest.raises(FileNotFoundError, match="image_root: gone does not exist"):
@@ -186,7 +186,7 @@ def test_a_missing_file_and_a_missing_folder_are_told_when_the_adapter_is_made(w
 
 def test_a_json_array_is_read_like_lines_whatever_its_layout(tmp_path):
     lines = [
-        {"image": f"{n}.png", "caption": said, "image_id": n} for n, said in enumerate(("ä 犬 [", 'a "]" }', "c,\\"))
+        {"image": f"{n}.png", "caption": text, "image_id": n} for n, text in enumerate(("ä 犬 [", 'a "]" }', "c,\\"))
     ]
     (tmp_path / "flat.json").write_text(json.dumps(lines), encoding="utf-8")
     (tmp_path / "tall.json").write_text("\ufeff\n" + json.dumps(lines, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -216,19 +216,19 @@ def test_arrays_and_lines_can_be_mixed(tmp_path, write_lines):
         ("[ ]", "holds an empty JSON array"),
     ],
 )
-def test_a_broken_array_is_told(tmp_path, content, reason):
+def test_a_broken_array_is_reported(tmp_path, content, reason):
     (tmp_path / "train.json").write_text(content)
     with pytest.raises(ValueError, match=reason):
         JsonLines(tmp_path / "train.json")
 
 
-def test_an_empty_file_is_told(write_lines):
+def test_an_empty_file_is_reported(write_lines):
     with pytest.raises(ValueError, match="is empty"):
         JsonLines(write_lines())
 
 
 @pytest.mark.parametrize("options", [dict(image_format="png"), dict(kind="thing"), dict(keys=dict(captions="x"))])
-def test_a_wrong_option_is_told(write_lines, options):
+def test_a_wrong_option_is_reported(write_lines, options):
     with pytest.raises(ValueError, match=r"expected|Did you mean 'caption'"):
         JsonLines(write_lines({}), **options)
 

@@ -46,7 +46,7 @@ def test_every_image_of_a_true_sentence_is_a_record(write_lines, tar):
     assert decode_image(record["image"], "w").shape == (100, 400, 3)
 
 
-def test_false_sentences_come_with_their_label_if_asked(write_lines, tar):
+def test_false_sentences_come_with_their_label_if_requested(write_lines, tar):
     data = NlvrV1(write_lines(TRUE, FALSE), tar, only_true=False)
     assert [data.record(i)["extras"]["label"] for i in range(len(data))] == [True] * 6 + [False]
     data = NlvrV1(write_lines(TRUE, FALSE), tar, only_true=False, pipeline=[PickCaption(), PickLabel()])
@@ -115,14 +115,14 @@ def test_images_can_lie_in_a_folder(write_lines, tar, tmp_path):
         ({**TRUE, "images": ["gone.png"]}, r"no member 'gone\.png'"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told_and_the_next_is_read(write_lines, tar, line, reason):
+def test_what_is_wrong_with_a_record_is_reported_and_the_next_is_read(write_lines, tar, line, reason):
     data = NlvrV1(write_lines(line, SINGLE), tar)
     with pytest.raises(RecordError, match=rf"^train\.jsonl:1: {reason}"):
         data.record(0)
     assert data.record(len(data) - 1)["id"] == "7-3-4"
 
 
-def test_missing_images_are_told_at_the_start(write_lines, tmp_path):
+def test_missing_images_are_reported_at_the_start(write_lines, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images: .*gone\.tar does not exist"):
         NlvrV1(write_lines(TRUE), tmp_path / "gone.tar")
     (tmp_path / "a.tar").write_bytes(b"x" * 600)

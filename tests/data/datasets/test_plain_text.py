@@ -43,7 +43,7 @@ def test_several_files_and_subsets(write_text):
     assert pickle.loads(pickle.dumps(data)).record(1) == data.record(1)
 
 
-def test_an_empty_file_and_a_missing_one_are_told(write_text):
+def test_an_empty_file_and_a_missing_one_are_reported(write_text):
     with pytest.raises(ValueError, match="no record is left: the data has 0"):
         PlainText(write_text(""))
     with pytest.raises(FileNotFoundError, match=r"files: gone\.txt"):

@@ -14,7 +14,7 @@ def test_a_subset_is_a_range_less_the_excluded_identities(tmp_path):
     assert subset.indices(6, names).tolist() == [2, 4]
 
 
-def test_without_options_all_records_are_used_and_no_identity_is_asked_for():
+def test_without_options_all_records_are_used_and_no_identity_is_requested():
     assert Subset.of(None).indices(3, id_of=None).tolist() == [0, 1, 2]
 
 
@@ -40,11 +40,11 @@ def test_a_subset_that_leaves_nothing_is_refused():
         Subset(start=2).indices(2, names)
 
 
-def test_a_misspelt_subset_option_is_told_with_the_closest_name():
+def test_a_misspelt_subset_option_is_reported_with_the_closest_name():
     with pytest.raises(ValueError, match=r"no option 'stopp'\. Did you mean 'stop'\?"):
         Subset.of(dict(stopp=3))
 
 
-def test_a_missing_list_of_identities_is_told():
+def test_a_missing_list_of_identities_is_reported():
     with pytest.raises(FileNotFoundError, match=r"subset\.exclude_ids: .*gone\.txt"):
         Subset(exclude_ids="gone.txt").indices(2, names)

@@ -19,7 +19,7 @@ def write(tmp_path):
     return write
 
 
-def test_rows_are_records_with_what_the_columns_are_said_to_hold(write):
+def test_rows_are_records_with_the_fields_of_the_columns(write):
     path = write(
         "train.tsv", 'index\tsentence1\tsentence2\tlabel\n0\tA "dog.\tAn animal.\tentailment\n1\tx\ty\tneutral\n'
     )
@@ -65,13 +65,13 @@ def test_a_number_can_be_part_of_a_file_name(write, tmp_path):
     path = write("a.csv", "id,c\n42,dog\nx,cat\n")
     data = Table(path, dict(image="id", caption="c"), file_pattern="COCO_{:06d}.jpg")
     assert data[0]["image"] == tmp_path / "COCO_000042.jpg"
-    with pytest.raises(RecordError, match="wants a number, got 'x'"):
+    with pytest.raises(RecordError, match="needs a number, got 'x'"):
         data[1]
 
 
 @pytest.mark.parametrize("pattern", ["a.mp4", "{}{}.mp4", "{0.__class__}.mp4", "{name}.mp4"])
 def test_a_pattern_has_one_plain_gap(write, pattern):
-    with pytest.raises(ValueError, match="expected one gap"):
+    with pytest.raises(ValueError, match="expected one placeholder"):
         Table(write("a.csv", "v\nx\n"), dict(video="v"), file_pattern=pattern)
 
 
@@ -88,7 +88,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(write):
         ({}, "columns is empty"),
     ],
 )
-def test_a_wrong_column_is_told_when_the_adapter_is_made(write, columns, reason):
+def test_a_wrong_column_is_reported_when_the_adapter_is_made(write, columns, reason):
     with pytest.raises(ValueError, match=reason):
         Table(write("a.csv", "a,b\n1,2\n"), columns)
 
@@ -102,7 +102,7 @@ def test_a_short_row_is_one_bad_record(write):
 
 def test_an_unknown_ending_needs_a_delimiter(write):
     path = write("a.txt", "a;b\n1;2\n")
-    with pytest.raises(ValueError, match="say delimiter="):
+    with pytest.raises(ValueError, match="set delimiter="):
         Table(path, dict(text="b"))
     assert Table(path, dict(text="b"), delimiter=";")[0]["text"] == "2"
 

@@ -68,7 +68,7 @@ def test_a_line_without_phrases_has_no_elements(index):
         ("skip", []),
     ],
 )
-def test_a_phrase_for_several_things_gets_the_box_it_is_asked_to_have(index, multi_box, boxes):
+def test_a_phrase_for_several_things_gets_the_box_it_is_configured_to_get(index, multi_box, boxes):
     elems = TarShards(index(), multi_box=multi_box).record(0)["elems"]
     assert [elem["bb"] for elem in elems if elem["caption"] == "Two men"] == boxes
 
@@ -77,7 +77,7 @@ def test_a_union_is_around_all_its_boxes():
     assert enclosing_box([(3, 4, 1, 1), (1, 6, 1, 4)]) == (1, 4, 3, 6)
 
 
-def test_equal_phrases_for_one_thing_are_kept_once_if_asked(index):
+def test_equal_phrases_for_one_thing_are_kept_once_if_requested(index):
     elems = TarShards(index(), unique_phrases=True).record(0)["elems"]
     assert [elem["caption"] for elem in elems] == ["Two men", "a dog"]
 
@@ -99,7 +99,7 @@ def test_records_without_caption_are_bad_or_left_out_from_the_start(index):
     assert data.record(0)["id"] == "b"
 
 
-def test_captions_that_no_record_has_are_told_at_the_start(index):
+def test_captions_that_no_record_has_are_reported_at_the_start(index):
     with pytest.raises(ValueError, match=r"captions='captions_xx': none of 2 records"):
         TarShards(index(), captions="captions_xx", drop_uncaptioned=True)
 
@@ -123,12 +123,12 @@ def test_a_broken_image_and_a_missing_one_are_named_among_good_ones(index):
         ({"phrases": PHRASES, "entities": {"1": {"boxes": [[1, 2]]}}}, "phrases or entities of an unknown shape"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told(index, changes, reason):
+def test_what_is_wrong_with_a_record_is_reported(index, changes, reason):
     with pytest.raises(RecordError, match=rf"^train\.jsonl:1: .*{reason}"):
         TarShards(index(line("a", **changes))).record(0)
 
 
-def test_a_wrong_way_with_several_boxes_is_told(index):
+def test_a_wrong_way_with_several_boxes_is_reported(index):
     with pytest.raises(ValueError, match="multi_box is 'all'; expected one of union, first, each, skip"):
         TarShards(index(), multi_box="all")
 
@@ -166,7 +166,7 @@ def test_the_last_of_members_with_one_name_counts_and_folders_do_not(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "a.pn", "a.png\0", "zzz"])
-def test_a_member_that_is_not_there_is_told(write_tar, name):
+def test_a_member_that_is_not_there_is_reported(write_tar, name):
     with pytest.raises(RecordError, match="no member"):
         TarIndex(write_tar(("a.png", b"1"), ("b.png", b"2"))).read(name, "w")
 
@@ -194,7 +194,7 @@ def test_a_tar_that_vanishes_is_a_bad_record(write_tar):
         index.read("a", "w")
 
 
-def test_an_index_is_kept_only_if_asked_and_made_anew_when_the_tar_changes(write_tar, tmp_path):
+def test_an_index_is_kept_only_if_requested_and_made_anew_when_the_tar_changes(write_tar, tmp_path):
     path = write_tar(("a", b"1"))
     TarIndex(path)
     assert not (tmp_path / "kept").exists()
@@ -250,7 +250,7 @@ def test_a_video_member_is_the_video(write_tar):
         ([("1.jpg", b"x"), ("1.txt", b"a"), ("1.json", b"{")], r"member \.json: "),
     ],
 )
-def test_what_is_wrong_with_a_group_is_told(write_tar, group, reason):
+def test_what_is_wrong_with_a_group_is_reported(write_tar, group, reason):
     with pytest.raises(RecordError, match=rf"^shard\.tar:1: {reason}"):
         WebDataset(write_tar(*group)).record(0)
 
@@ -263,7 +263,7 @@ def test_a_shard_that_is_cut_short_gives_its_records_and_names_the_last(write_ta
         data.record(1)
 
 
-def test_shards_without_a_record_are_told(tmp_path):
+def test_shards_without_a_record_are_reported(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"not a tar file" * 100)
     with pytest.raises(ValueError, match=r"shards hold no record: .*a\.tar: not a plain tar"):
         WebDataset(tmp_path / "a.tar")
@@ -315,9 +315,9 @@ def test_the_real_captions_of_three_languages_are_words_of_one_vocabulary(shared
     tokenizer = bert_vocab(vocabulary(texts, 6000))
     data = TarShards(ann, captions=captions, subset=dict(stop=60))
     for language in captions:
-        told = [AllCaptions(language)(data[n])["texts"] for n in range(60) if language in data[n]["caption"]]
-        pieces = tokenize(tokenizer, [text for texts in told for text in texts], 40)
-        assert len(told) > 50 and not any(tokenizer.unk_token_id in row for row in pieces)
+        captions_of_all = [AllCaptions(language)(data[n])["texts"] for n in range(60) if language in data[n]["caption"]]
+        pieces = tokenize(tokenizer, [text for texts in captions_of_all for text in texts], 40)
+        assert len(captions_of_all) > 50 and not any(tokenizer.unk_token_id in row for row in pieces)
     assert tokenizer.tokenize("一个男孩") == ["一", "个", "男", "孩"]
 
 

@@ -130,10 +130,10 @@ def test_a_jpeg_cut_anywhere_is_refused_where_pillow_refuses_it(progressive):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), min_size=1, max_size=4))
-def test_a_damaged_jpeg_is_what_pillow_makes_of_it(places):
+@given(positions=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_jpeg_is_what_pillow_makes_of_it(positions):
     data = bytearray(photograph(quality=60))
-    for share, value in places:
+    for share, value in positions:
         data[int(share * len(data))] = value
     ours, theirs = by_us(bytes(data)), by_pillow(bytes(data))
     if isinstance(theirs, np.ndarray) and isinstance(ours, np.ndarray):
@@ -190,10 +190,10 @@ def test_an_array_of_another_shape_is_refused(array):
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(format=st.sampled_from(FORMATS), places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
-def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, places):
+@given(format=st.sampled_from(FORMATS), damage=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
+def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, damage):
     data = bytearray(encoded(format))
-    for share, value in places:
+    for share, value in damage:
         data[int(share * len(data))] = value
     try:
         assert decode_image(bytes(data), "w").ndim == 3

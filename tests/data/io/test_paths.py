@@ -24,13 +24,13 @@ def test_an_absolute_name_below_the_folder_is_allowed(tmp_path):
     assert path_inside(tmp_path, str(tmp_path / "a.jpg"), "w") == tmp_path / "a.jpg"
 
 
-def test_a_missing_file_is_told_with_the_option_and_where_it_was_looked_for(tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_with_the_option_and_the_folder_it_is_relative_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=rf"ann_file: gone\.jsonl does not exist \(looked from {tmp_path}\)"):
         existing_file("gone.jsonl", "ann_file")
 
 
-def test_a_folder_in_place_of_a_file_is_told_and_the_other_way_round(tmp_path):
+def test_a_folder_in_place_of_a_file_is_reported_and_the_other_way_round(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError, match="is a folder, but a file is needed"):
         existing_file(tmp_path, "ann_file")
@@ -38,7 +38,7 @@ def test_a_folder_in_place_of_a_file_is_told_and_the_other_way_round(tmp_path):
         existing_folder(tmp_path / "file", "image_root")
 
 
-def test_a_pattern_gives_sorted_files_and_one_that_fits_nothing_is_told(tmp_path):
+def test_a_pattern_gives_sorted_files_and_one_that_fits_nothing_is_reported(tmp_path):
     for name in ("b.jsonl", "a.jsonl", "c.txt"):
         (tmp_path / name).touch()
     assert [file.name for file in existing_files(tmp_path / "*.jsonl", "ann_file")] == ["a.jsonl", "b.jsonl"]

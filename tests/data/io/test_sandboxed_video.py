@@ -66,7 +66,7 @@ def test_several_clips_are_open_at_once_and_the_process_goes_with_the_reader(wri
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("hangs.mp4", r"its decoder did not come back within 1 s \(max_seconds\)"),
+        ("hangs.mp4", r"its decoder did not finish within 1 s \(max_seconds\)"),
         ("dies.mp4", "its decoder died of it"),
         ("eats.mp4", r"needs more memory to be decoded than [\d,]+ bytes \(max_memory\)"),
     ],
@@ -90,7 +90,7 @@ def test_a_clip_at_which_the_decoder_hangs_dies_or_eats_costs_itself_alone(write
         (dict(max_bytes=99), r"has [\d,]+ bytes, over the limit of 99 \(max_bytes\)"),
     ],
 )
-def test_a_clip_over_a_limit_is_told(write_clip, limits, reason):
+def test_a_clip_over_a_limit_is_reported(write_clip, limits, reason):
     with pytest.raises(RecordError, match=reason):
         WatchedReader(**limits).open(write_clip()).get([0])
 
@@ -104,14 +104,14 @@ def test_a_clip_that_was_open_when_another_ended_the_process_is_read_on(write_cl
     assert np.array_equal(clip.get([4]), DecordReader().open(good).get([4]))
 
 
-def test_what_the_reader_inside_says_is_kept(tmp_path):
+def test_the_message_of_the_reader_inside_is_kept(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(RecordError, match=r"a\.mp4: cannot be opened by decord"):
         WatchedReader().open(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("name", ["max_seconds", "max_frames", "max_memory"])
-def test_a_limit_that_is_none_is_told(name):
+def test_a_limit_that_is_none_is_reported(name):
     with pytest.raises(ValueError, match=f"{name} is 0; expected a limit above 0"):
         WatchedReader(**{name: 0})
 
@@ -128,8 +128,8 @@ def test_workers_of_a_loader_read_past_clips_at_which_decoders_hang_and_die(writ
     reader = WatchedReader(Ill(), max_seconds=1)
     data = VideoFolder(tmp_path, pipeline=[SampleFrames(2, reader=reader)])
     reader.open(tmp_path / "a.mp4")  # also before the workers are forked
-    places = [(index, index) for index in range(4)]
-    loader = make_loader(SeededDataset(data, "video", attempts=1), list, 1, places, num_workers=2)
+    positions = [(index, index) for index in range(4)]
+    loader = make_loader(SeededDataset(data, "video", attempts=1), list, 1, positions, num_workers=2)
     drawn = [batch[0] for batch in loader]
-    assert [one.sample is None for one in drawn] == [False, True, True, False]
-    assert [one.bad[0].where for one in drawn if one.bad] == ["dies.mp4", "hangs.mp4"]
+    assert [entry.sample is None for entry in drawn] == [False, True, True, False]
+    assert [entry.bad[0].where for entry in drawn if entry.bad] == ["dies.mp4", "hangs.mp4"]

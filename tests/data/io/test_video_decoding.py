@@ -25,7 +25,7 @@ def levels(frames):
 
 @READERS
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip.mkv", "clip.mov"])
-def test_frames_come_in_the_order_asked_for(reader, write_clip, name):
+def test_frames_come_in_the_order_requested(reader, write_clip, name):
     clip = reader.open(write_clip(frames=7, name=name))
     assert (len(clip), clip.fps) == (7, 5.0)
     frames = clip.get([5, 0, 3, 3, 6])
@@ -34,7 +34,7 @@ def test_frames_come_in_the_order_asked_for(reader, write_clip, name):
     assert levels(clip.get([2])) == [2]
 
 
-def test_pyav_decodes_no_frame_to_open_a_clip_and_none_behind_the_last_that_is_asked_for(write_clip, monkeypatch):
+def test_pyav_decodes_no_frame_to_open_a_clip_and_none_behind_the_last_that_is_requested(write_clip, monkeypatch):
     decoded = []
     frames = _PyAVClip._frames
 
@@ -88,13 +88,13 @@ def test_colours_are_red_green_blue(reader, tmp_path):
 
 @READERS
 @pytest.mark.parametrize("index", [6, -1])
-def test_a_frame_that_does_not_exist_is_told(reader, write_clip, index):
+def test_a_frame_that_does_not_exist_is_reported(reader, write_clip, index):
     with pytest.raises(RecordError, match=rf"clip\.mp4: has 6 frames, counted from 0, so there is no frame {index}"):
         reader.open(write_clip()).get([0, index])
 
 
 @READERS
-def test_a_missing_file_is_told(reader, tmp_path):
+def test_a_missing_file_is_reported(reader, tmp_path):
     with pytest.raises(RecordError, match=r"gone\.mp4: no such file"):
         reader.open(tmp_path / "gone.mp4")
 
@@ -127,7 +127,7 @@ def test_an_image_is_no_clip_without_frames_but_one_of_one_frame_or_an_error(rea
 
 
 @READERS
-def test_a_file_with_sound_only_is_told(reader, tmp_path):
+def test_a_file_with_sound_only_is_reported(reader, tmp_path):
     import av
 
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
@@ -141,7 +141,7 @@ def test_a_file_with_sound_only_is_told(reader, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["DecordReader", "PyAVReader"])
-def test_a_reader_whose_package_is_missing_says_what_to_install(name, monkeypatch):
+def test_a_reader_whose_package_is_missing_reports_what_to_install(name, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
     with pytest.raises(ConfigError, match=rf"reader: .*{name} needs the package .*pip install 'x2vlm\[video\]'"):
         build(VIDEO_READERS, dict(type=name), path="reader")
@@ -194,13 +194,13 @@ def test_captions_come_from_a_file(tmp_path, name, text):
         ("c.txt", "", r"ends in '\.txt'; expected one of \.csv, \.json, \.jsonl"),
     ],
 )
-def test_what_is_wrong_with_a_file_of_captions_is_told(tmp_path, name, text, reason):
+def test_what_is_wrong_with_a_file_of_captions_is_reported(tmp_path, name, text, reason):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=rf"captions: .*{reason}"):
         VideoFolder(tmp_path, captions=tmp_path / name)
 
 
-def test_a_folder_without_videos_and_a_missing_folder_are_told(tmp_path):
+def test_a_folder_without_videos_and_a_missing_folder_are_reported(tmp_path):
     with pytest.raises(ValueError, match=r"no video of .* ends in \.mp4"):
         VideoFolder(tmp_path)
     with pytest.raises(FileNotFoundError, match="root: gone does not exist"):

@@ -16,17 +16,17 @@ def lines(write_lines, png, tmp_path, *more):
 def test_figures_are_percentiles_and_repeated_identities_are_named(write_lines, png, tmp_path):
     rows = [{"image": "a.png", "caption": "w " * n, "image_id": "twice" if n in (2, 5) else n} for n in range(1, 6)]
     data = JsonLines(lines(write_lines, png, tmp_path, *rows))
-    survey = DatasetReport()
-    for seen in map_records(data, ExtractFacts()):
-        survey.add(seen, data)
-    words = survey.percentiles()["words"]
+    report = DatasetReport()
+    for results in map_records(data, ExtractFacts()):
+        report.add(results, data)
+    words = report.percentiles()["words"]
     assert (words["count"], words["p0"], words["p50"], words["p100"]) == (6, 1, 3, 5)
     assert words["p95"] == pytest.approx(np.percentile([3, 1, 2, 3, 4, 5], 95))
-    assert survey.percentiles()["aspect"]["mean"] == pytest.approx(8 / 6)
+    assert report.percentiles()["aspect"]["mean"] == pytest.approx(8 / 6)
     # The first line and the fourth are both called "1", as the number 1 is.
-    count, named = survey.duplicates(data)
+    count, named = report.duplicates(data)
     assert count == 2
-    assert {one["id"]: one["where"] for one in named} == {
+    assert {entry["id"]: entry["where"] for entry in named} == {
         "1": ["train.jsonl:1", "train.jsonl:2"],
         "twice": ["train.jsonl:3", "train.jsonl:6"],
     }

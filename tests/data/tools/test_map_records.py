@@ -27,15 +27,15 @@ def double(adapter, index):
     return 2 * int(adapter[index]["id"])
 
 
-def test_every_record_is_looked_at_once_in_order_and_a_broken_one_is_told():
-    seen = list(map_records(Numbers(6), double))
-    assert [one.index for one in seen] == [0, 1, 2, 3, 4, 5]
-    assert [one.value for one in seen] == [0, 2, 4, None, 8, 10]
-    assert [(one.bad.where, one.bad.reason) for one in seen if one.bad] == [("numbers:4", "three is broken")]
+def test_every_record_is_read_once_in_order_and_a_broken_one_is_reported():
+    results = list(map_records(Numbers(6), double))
+    assert [entry.index for entry in results] == [0, 1, 2, 3, 4, 5]
+    assert [entry.value for entry in results] == [0, 2, 4, None, 8, 10]
+    assert [(entry.bad.where, entry.bad.reason) for entry in results if entry.bad] == [("numbers:4", "three is broken")]
 
 
 def test_a_range_is_read_alone():
-    assert [one.index for one in map_records(Numbers(), double, start=4, stop=7)] == [4, 5, 6]
+    assert [entry.index for entry in map_records(Numbers(), double, start=4, stop=7)] == [4, 5, 6]
 
 
 def lines(write_lines, png, tmp_path, *more):
@@ -45,12 +45,12 @@ def lines(write_lines, png, tmp_path, *more):
 
 
 @pytest.mark.slow
-def test_several_processes_see_what_one_sees(write_lines, png, tmp_path):
+def test_several_processes_give_what_one_gives(write_lines, png, tmp_path):
     rows = [{"image": "broken.png" if i % 50 == 7 else "a.png", "caption": "x", "image_id": i} for i in range(150)]
     data = JsonLines(lines(write_lines, png, tmp_path, *rows))
-    alone, together = list(map_records(data, ExtractFacts())), list(map_records(data, ExtractFacts(), workers=2))
-    assert together == alone
-    assert sum(one.bad is not None for one in alone) == 3
+    single, together = list(map_records(data, ExtractFacts())), list(map_records(data, ExtractFacts(), workers=2))
+    assert together == single
+    assert sum(entry.bad is not None for entry in single) == 3
 
 
 @pytest.mark.slow
@@ -58,15 +58,15 @@ def test_a_record_that_kills_its_process_is_named_and_no_other_is_lost(tmp_path,
     # The classes have to be importable in the processes that are started.
     (tmp_path / "deadly_numbers.py").write_text(
         "import os\nfrom x2vlm.data.datasets.jsonl import JsonLines\n\n\n"
-        "def look(adapter, index):\n"
+        "def read_or_die(adapter, index):\n"
         "    if adapter.record(index)['id'] == 'deadly':\n        os._exit(11)\n    return index\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    from deadly_numbers import look
+    from deadly_numbers import read_or_die
 
     ids = ["deadly" if i == 2 else str(i) for i in range(5)]
     (tmp_path / "a.jsonl").write_text("".join(f'{{"image": "a.png", "caption": "x", "id": "{i}"}}\n' for i in ids))
-    seen = list(map_records(JsonLines(tmp_path / "a.jsonl"), look, workers=1))
-    assert [one.value for one in seen] == [0, 1, None, 3, 4]
-    assert (seen[2].bad.where, seen[2].bad.reason) == ("a.jsonl:3", "the process that decoded it died of it")
+    results = list(map_records(JsonLines(tmp_path / "a.jsonl"), read_or_die, workers=1))
+    assert [entry.value for entry in results] == [0, 1, None, 3, 4]
+    assert (results[2].bad.where, results[2].bad.reason) == ("a.jsonl:3", "the process that decoded it died of it")

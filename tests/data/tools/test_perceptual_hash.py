@@ -92,11 +92,11 @@ def test_copies_are_found_among_others_whichever_side_was_altered(change, altere
     originals = np.stack([image_hashes(scene(seed)) for seed in range(20)])
     copies = np.stack([image_hashes(altered(scene(seed), change)) for seed in range(5, 10)])
     train, test = (copies, originals) if altered_one == "train" else (originals, copies)
-    found = [(i, j) if altered_one == "train" else (j, i) for i, j, _, _ in near_duplicate_pairs(train, test)]
-    assert sorted(found) == [(copy, copy + 5) for copy in range(5)]
+    actual = [(i, j) if altered_one == "train" else (j, i) for i, j, _, _ in near_duplicate_pairs(train, test)]
+    assert sorted(actual) == [(copy, copy + 5) for copy in range(5)]
 
 
-def test_whether_a_copy_is_mirrored_is_told():
+def test_whether_a_copy_is_mirrored_is_reported():
     hashes = image_hashes(scene(0))[None]
     other = image_hashes(altered(scene(0), "mirrored"))[None]
     assert [flipped for *_, flipped in near_duplicate_pairs(hashes, hashes)] == [False]
@@ -117,8 +117,8 @@ def test_blocks_of_any_size_find_the_same_pairs_as_comparing_one_by_one():
             if min(plain, flipped) <= most:
                 naive[i, j] = (min(plain, flipped), flipped < plain)
     for block in (7, 50, 4096):
-        found = {(i, j): (apart, flipped) for i, j, apart, flipped in near_duplicate_pairs(train, test, most, block)}
-        assert found == naive
+        actual = {(i, j): (apart, flipped) for i, j, apart, flipped in near_duplicate_pairs(train, test, most, block)}
+        assert actual == naive
 
 
 def test_the_recommended_distance_is_far_from_that_of_unrelated_images():

@@ -24,8 +24,8 @@ def test_a_pipeline_judges_as_training_would(write_lines, png, tmp_path):
         raise RecordError(record["where"], f"{record['caption']} is refused")
 
     data = JsonLines(lines(write_lines, png, tmp_path), pipeline=[LoadImage(), refuse])
-    (seen,) = map_records(data, ExtractFacts())
-    assert seen.bad.reason == "a red card is refused"
+    (results,) = map_records(data, ExtractFacts())
+    assert results.bad.reason == "a red card is refused"
 
 
 def test_facts_count_texts_in_every_shape_and_boxes_that_fit():

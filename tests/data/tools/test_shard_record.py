@@ -38,7 +38,7 @@ def test_numbers_of_numpy_and_tuples_become_those_of_json():
     assert as_json({"a": (np.float32(0.5), np.int64(3), np.bool_(True), None)}, "") == {"a": [0.5, 3, True, None]}
 
 
-def test_a_digest_sees_every_difference(png):
+def test_a_digest_differs_for_every_difference(png):
     record = {"where": "a", "id": "1", "image": png(), "caption": "x", "extras": {"k": [1]}}
     changes = ({"id": "2"}, {"image": png((1, 1, 1))}, {"caption": "y"}, {"extras": {"k": [2]}}, {"elems": []})
     digests = {record_digest(record), *(record_digest(record | change) for change in changes)}

@@ -34,10 +34,10 @@ def packed_and_read(folder, *records, decode=True):
 
 def test_an_image_comes_back_byte_for_byte_from_a_file_or_from_bytes(tmp_path, png):
     (tmp_path / "a.png").write_bytes(png())
-    found = packed_and_read(
+    actual = packed_and_read(
         tmp_path, {"image": tmp_path / "a.png", "caption": "a"}, {"image": png((0, 0, 9)), "caption": ["b", "c"]}
     )
-    assert found == [
+    assert actual == [
         {"image": png(), "caption": "a", "extras": {}},
         {"image": png((0, 0, 9)), "caption": ["b", "c"], "extras": {}},
     ]
@@ -46,11 +46,11 @@ def test_an_image_comes_back_byte_for_byte_from_a_file_or_from_bytes(tmp_path, p
 def test_elements_extras_and_captions_by_language_are_kept(tmp_path, png):
     elem = {"bb": (1, 2.5, 3, 4), "caption": {"en": "a dog", "de": ["Hund"]}, "attributes": ["red"], "kind": "object"}
     record = {"image": png(), "caption": {"en": ["a", "b"], "de": "c"}, "elems": [elem], "extras": {"label": True}}
-    (found,) = packed_and_read(tmp_path, record)
-    assert found == record | {"elems": [elem | {"bb": [1, 2.5, 3, 4]}]}
+    (actual,) = packed_and_read(tmp_path, record)
+    assert actual == record | {"elems": [elem | {"bb": [1, 2.5, 3, 4]}]}
 
 
-def test_a_record_that_says_nothing_but_has_elements_is_kept(tmp_path, png):
+def test_a_record_without_text_but_with_elements_is_kept(tmp_path, png):
     record = {"image": png(), "elems": [{"bb": [0, 0, 2, 2], "caption": "x"}], "extras": {}}
     assert packed_and_read(tmp_path, record) == [record]
 
@@ -67,8 +67,8 @@ def test_videos_frames_clips_and_images_read_together_are_kept(tmp_path, png):
 
 def test_a_video_file_keeps_its_bytes(tmp_path, write_clip):
     clip = write_clip(frames=4)
-    (found,) = packed_and_read(tmp_path, {"video": clip, "caption": "x"})
-    assert found["video"] == clip.read_bytes()
+    (actual,) = packed_and_read(tmp_path, {"video": clip, "caption": "x"})
+    assert actual["video"] == clip.read_bytes()
 
 
 def test_questions_texts_and_whatever_else_a_record_has_are_kept(tmp_path, png):
@@ -84,8 +84,8 @@ def test_an_array_is_written_without_loss(tmp_path):
     from x2vlm.data.io.image_decoding import decode_image
 
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    (found,) = packed_and_read(tmp_path, {"image": image, "caption": "x"})
-    assert np.array_equal(decode_image(found["image"], ""), image)
+    (actual,) = packed_and_read(tmp_path, {"image": image, "caption": "x"})
+    assert np.array_equal(decode_image(actual["image"], ""), image)
 
 
 def test_the_same_records_make_the_same_file(tmp_path, png):

@@ -50,7 +50,7 @@ def test_images_are_square_rgb(rules):
     assert draw(scene).dtype == np.uint8
 
 
-def test_an_image_shows_the_colour_it_tells():
+def test_an_image_shows_the_colours_of_its_things():
     for scene in scenes(30, shapes=("circle", "square", "cross"), colors=tuple(COLORS)):
         image = draw(scene)
         for thing in scene.things:
@@ -121,7 +121,7 @@ def test_pixel_noise_differs_between_the_frames_of_a_clip():
     assert np.array_equal(draw(scene, 0.5), draw(scene, 0.5))
 
 
-def test_too_crowded_a_scene_is_told(monkeypatch):
+def test_too_crowded_a_scene_is_reported(monkeypatch):
     monkeypatch.setattr("x2vlm.data.toy.scene._SCENE_TRIES", 1)
-    with pytest.raises(ValueError, match=r"No room for 40 things .* Ask for fewer objects"):
+    with pytest.raises(ValueError, match=r"No room for 40 things .* Set fewer objects"):
         scenes(1, objects=(40, 40), moving=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, SIZES, Thing
-from x2vlm.data.toy.sentences import Caption, Clause, Mention, render_caption, render_phrase
+from x2vlm.data.toy.sentences import CaptionPlan, Clause, Mention, render_caption, render_phrase
 from x2vlm.data.toy.world import ToyWorld
 
 EVERYTHING = dict(shapes=tuple(SHAPES), colors=tuple(COLORS))
@@ -35,9 +35,9 @@ def named(scene, words):
 
 def test_captions_name_every_thing_once_and_truly():
     for record, scene in records_and_scenes("text", 400, **EVERYTHING):
-        found = [named(scene, words) for words in re.findall(NOUN, record["text"])]
-        assert [len(things) for things in found] == [1] * len(scene.things), record["text"]
-        assert {things[0].kind for things in found} == {thing.kind for thing in scene.things}
+        actual = [named(scene, words) for words in re.findall(NOUN, record["text"])]
+        assert [len(things) for things in actual] == [1] * len(scene.things), record["text"]
+        assert {things[0].kind for things in actual} == {thing.kind for thing in scene.things}
 
 
 def test_relations_in_captions_and_phrases_hold():
@@ -54,21 +54,21 @@ def test_relations_in_captions_and_phrases_hold():
 def test_places_in_captions_are_where_the_things_are():
     checked = set()
     for record, scene in records_and_scenes("text", 300):
-        for *words, place in re.findall(rf"{NOUN} {PLACE}", record["text"]):
+        for *words, position in re.findall(rf"{NOUN} {PLACE}", record["text"]):
             x, y = named(scene, words)[0].center
             third = scene.side / 3
-            assert ("left" in place, "right" in place) == (x < third, x >= 2 * third), record["text"]
-            assert ("top" in place, "bottom" in place) == (y < third, y >= 2 * third), record["text"]
-            checked.add(place)
+            assert ("left" in position, "right" in position) == (x < third, x >= 2 * third), record["text"]
+            assert ("top" in position, "bottom" in position) == (y < third, y >= 2 * third), record["text"]
+            checked.add(position)
     assert len(checked) == 9
 
 
 def test_motion_words_are_true():
     checked = set()
     for record, scene in records_and_scenes("video", 60, objects=(1, 3), num_frames=1):
-        said = re.findall(rf"{NOUN} (moves left|moves right|moves up|moves down|stands still)", record["caption"])
-        assert len(said) == len(scene.things)
-        for *words, motion in said:
+        phrases = re.findall(rf"{NOUN} (moves left|moves right|moves up|moves down|stands still)", record["caption"])
+        assert len(phrases) == len(scene.things)
+        for *words, motion in phrases:
             thing = named(scene, words)[0]
             dx, dy = (end - start for start, end in zip(thing.center, thing.at(1.0).center, strict=True))
             along = {"moves left": -dx, "moves right": dx, "moves up": -dy, "moves down": dy}
@@ -85,9 +85,9 @@ def test_captions_of_up_to_six_things_stay_within_thirty_words():
 
 def test_the_article_suits_the_next_word():
     star = Thing("star", "orange", "small", 5.0)
-    assert render_caption(Caption((Clause(Mention(star)),))) == "a small orange star"
-    assert render_caption(Caption((Clause(Mention(star, with_size=False)),))) == "an orange star"
-    assert render_caption(Caption((Clause(Mention(replace(star, color="red"), with_size=False)),))) == "a red star"
+    assert render_caption(CaptionPlan((Clause(Mention(star)),))) == "a small orange star"
+    assert render_caption(CaptionPlan((Clause(Mention(star, with_size=False)),))) == "an orange star"
+    assert render_caption(CaptionPlan((Clause(Mention(replace(star, color="red"), with_size=False)),))) == "a red star"
 
 
 def test_the_opening_and_the_form_of_captions_vary():
@@ -101,9 +101,9 @@ def test_every_phrase_means_exactly_one_box_of_its_image():
         for elem in record["elems"]:
             text = f"{elem.get('attributes', '')} {elem['caption']}".strip()
             things = [named(scene, words) for words in re.findall(NOUN, text)]
-            assert [len(found) for found in things] == [1] * (1 if elem["kind"] == "object" else 2), text
+            assert [len(actual) for actual in things] == [1] * (1 if elem["kind"] == "object" else 2), text
             x, y, width, height = elem["bb"]
-            boxes = [found[0].box_xyxy for found in things]
+            boxes = [actual[0].box_xyxy for actual in things]
             corners = (*map(min, zip(*boxes, strict=True)), *map(max, zip(*boxes, strict=True)))
             expected = (corners[0], corners[1], corners[-2], corners[-1])
             assert (x, y, x + width, y + height) == pytest.approx(expected)
@@ -127,13 +127,13 @@ GERMAN = [
 def test_german_articles_and_endings_agree_with_the_noun(shape, subject, other, bare_subject, bare_other):
     mention = Mention(Thing(shape, "red", "small", 5.0))
     clause = Clause(mention, "left of", mention)
-    assert render_caption(Caption((clause,)), "de") == f"{subject} links von {other}"
+    assert render_caption(CaptionPlan((clause,)), "de") == f"{subject} links von {other}"
     assert render_phrase(clause, "de") == f"{bare_subject} links von {bare_other}"
 
 
 def test_sentences_in_three_languages():
     circle, square = Mention(Thing("circle", "red", "small", 5.0)), Mention(Thing("square", "blue", "large", 9.0))
-    caption = Caption((Clause(circle, "above", square), Clause(circle), Clause(square, "top left")), opening="here")
+    caption = CaptionPlan((Clause(circle, "above", square), Clause(circle), Clause(square, "top left")), opening="here")
     assert render_caption(caption) == (
         "here is a small red circle above a large blue square, a small red circle "
         "and a large blue square at the top left"
@@ -164,7 +164,7 @@ SIGNS = [  # the same meaning in three languages, as a reader would look for it
 
 
 @pytest.mark.parametrize("kind", ["parallel", "video"])
-def test_languages_tell_the_same(kind):
+def test_languages_have_the_same_content(kind):
     options = dict(languages=("en", "de", "zh"), objects=(1, 3), num_frames=1, image_size=16)
     for record, _ in records_and_scenes(kind, 100, **options):
         english, german, chinese = record["caption" if kind == "video" else "parallel"].values()

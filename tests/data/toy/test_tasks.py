@@ -34,47 +34,47 @@ def named(words, things):
 def answered(question, scene):
     """The answer, worked out from the words of the question."""
     things = scene.things
-    if found := re.fullmatch(r"What (color|shape|size) is the (.*)\?", question):
-        (thing,) = named(found[2], things)
-        return getattr(thing, found[1])
+    if actual := re.fullmatch(r"What (color|shape|size) is the (.*)\?", question):
+        (thing,) = named(actual[2], things)
+        return getattr(thing, actual[1])
     if question == "How many things are there?":
         return str(len(things))
-    if found := re.fullmatch(r"How many (\w+) things are there\?", question):
-        return str(sum(thing.color == found[1] for thing in things))
-    if found := re.fullmatch(r"Is there an? (.*)\?", question):
-        return "yes" if named(found[1], things) else "no"
-    if found := re.fullmatch(r"Where is the (.*)\?", question):
-        ((x, y),) = [(3 * v / scene.side for v in thing.center) for thing in named(found[1], things)]
+    if actual := re.fullmatch(r"How many (\w+) things are there\?", question):
+        return str(sum(thing.color == actual[1] for thing in things))
+    if actual := re.fullmatch(r"Is there an? (.*)\?", question):
+        return "yes" if named(actual[1], things) else "no"
+    if actual := re.fullmatch(r"Where is the (.*)\?", question):
+        ((x, y),) = [(3 * v / scene.side for v in thing.center) for thing in named(actual[1], things)]
         row, column = ["top", "", "bottom"][int(y)], ["left", "", "right"][int(x)]
         return f"{row} {column}".strip() or "middle"
-    found = re.fullmatch(r"Is the (.*) (left of|right of|above|below) the (.*)\?", question)
-    ((x0, y0),), ((x1, y1),) = ([thing.center for thing in named(name, things)] for name in (found[1], found[3]))
-    return "yes" if {"left of": x0 < x1, "right of": x0 > x1, "above": y0 < y1, "below": y0 > y1}[found[2]] else "no"
+    actual = re.fullmatch(r"Is the (.*) (left of|right of|above|below) the (.*)\?", question)
+    ((x0, y0),), ((x1, y1),) = ([thing.center for thing in named(name, things)] for name in (actual[1], actual[3]))
+    return "yes" if {"left of": x0 < x1, "right of": x0 > x1, "above": y0 < y1, "below": y0 > y1}[actual[2]] else "no"
 
 
 @pytest.mark.parametrize("kind", ["color", "shape", "size", "count", "place", "exists", "relation"])
 def test_answers_follow_from_the_scene(kind):
-    asked = questions(150, [kind], objects=(2, 4))
-    assert all(record["answers"] == [answered(record["question"], scene)] for scene, record in asked)
-    types = Counter(record["extras"]["question_type"] for _, record in asked)
+    requested = questions(150, [kind], objects=(2, 4))
+    assert all(record["answers"] == [answered(record["question"], scene)] for scene, record in requested)
+    types = Counter(record["extras"]["question_type"] for _, record in requested)
     assert types[kind] > 100  # in a few scenes nothing is clearly anywhere: then things are counted
 
 
 @pytest.mark.parametrize("kind", ["color", "shape", "size", "exists", "relation", "place"])
 def test_no_answer_of_a_kind_is_much_more_frequent_than_another(kind):
-    asked = [record for _, record in questions(400, [kind], objects=(2, 4))]
-    counts = Counter(r["answers"][0] for r in asked if r["extras"]["question_type"] == kind)
+    requested = [record for _, record in questions(400, [kind], objects=(2, 4))]
+    counts = Counter(r["answers"][0] for r in requested if r["extras"]["question_type"] == kind)
     expected = sum(counts.values()) / len(counts)
     assert max(counts.values()) < expected + 5 * expected**0.5
     assert set(counts) <= set(ToyQuestions(world(1), [kind]).answers)
 
 
-def test_what_is_asked_for_can_occur_in_this_world():
+def test_what_is_requested_can_occur_in_this_world():
     few = dict(colors=("red", "blue"), shapes=("star", "ring"))
-    asked = questions(200, ("count", "exists"), **few)
-    words = {word for _, record in asked for word in re.findall(r"\w+", record["question"])}
+    requested = questions(200, ("count", "exists"), **few)
+    words = {word for _, record in requested for word in re.findall(r"\w+", record["question"])}
     assert not words & ({*COLORS, *SHAPES} - {"red", "blue", "star", "ring"})
-    assert {record["answers"][0] for _, record in asked} <= set(
+    assert {record["answers"][0] for _, record in requested} <= set(
         ToyQuestions(world(1, **few), ("count", "exists")).answers
     )
 
@@ -93,16 +93,16 @@ def test_the_image_is_that_of_the_scene_and_records_do_not_change():
 
 
 def statement_holds(sentence, left, right):
-    found = re.fullmatch(r"(Both pictures show|Only one picture shows) an? (\w+) thing\.", sentence)
-    if found:
-        shown = [any(thing.color == found[2] for thing in scene) for scene in (left, right)]
-        return sum(shown) == (2 if found[1].startswith("Both") else 1)
+    actual = re.fullmatch(r"(Both pictures show|Only one picture shows) an? (\w+) thing\.", sentence)
+    if actual:
+        shown = [any(thing.color == actual[2] for thing in scene) for scene in (left, right)]
+        return sum(shown) == (2 if actual[1].startswith("Both") else 1)
     scenes = {"left": left, "right": right}
-    if found := re.fullmatch(r"The (\w+) picture shows more things than the (\w+) picture\.", sentence):
-        return len(scenes[found[1]]) > len(scenes[found[2]])
-    found = re.fullmatch(r"The (\w+) picture shows an? (\w+) thing and the (\w+) picture does not\.", sentence)
-    shown = {side: any(thing.color == found[2] for thing in scene) for side, scene in scenes.items()}
-    return shown[found[1]] and not shown[found[3]]
+    if actual := re.fullmatch(r"The (\w+) picture shows more things than the (\w+) picture\.", sentence):
+        return len(scenes[actual[1]]) > len(scenes[actual[2]])
+    actual = re.fullmatch(r"The (\w+) picture shows an? (\w+) thing and the (\w+) picture does not\.", sentence)
+    shown = {side: any(thing.color == actual[2] for thing in scene) for side, scene in scenes.items()}
+    return shown[actual[1]] and not shown[actual[3]]
 
 
 def test_sentences_about_two_images_are_true_or_false_as_they_say(monkeypatch):
@@ -162,7 +162,7 @@ def test_questions_become_classes_and_pairs_become_two_images():
         (lambda: ToyWorld("video", captions="ordered"), "is for still scenes"),
     ],
 )
-def test_a_wrong_option_is_told(make, reason):
+def test_a_wrong_option_is_reported(make, reason):
     with pytest.raises(ValueError, match=re.escape(reason)):
         make()
 
@@ -172,8 +172,8 @@ def test_ordered_captions_name_every_thing_from_left_to_right():
     for number in range(40):
         things = sorted(ordered.scene(number).things, key=lambda thing: thing.center[0])
         names = [" ".join(thing.kind) for thing in things]
-        told = re.split(r", | and ", ordered.record(number)["caption"])
-        assert [name.removeprefix("an ").removeprefix("a ") for name in told] == names
+        reported = re.split(r", | and ", ordered.record(number)["caption"])
+        assert [name.removeprefix("an ").removeprefix("a ") for name in reported] == names
 
 
 def test_ordered_captions_come_in_every_language():

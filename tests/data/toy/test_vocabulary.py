@@ -15,12 +15,12 @@ def spoken(kind, count, **options):
     """All texts of the first records, in all languages."""
     world = ToyWorld(kind, num_scenes=count, **options, **EVERYTHING)
     records = [world.record(index) for index in range(count)]
-    told = [record[key] for record in records for key in ("caption", "parallel") if key in record]
-    told += [elem["caption"] for record in records for elem in record.get("elems", [])]
-    return {text for languages in told for text in languages.values()}
+    reported = [record[key] for record in records for key in ("caption", "parallel") if key in record]
+    reported += [elem["caption"] for record in records for elem in record.get("elems", [])]
+    return {text for languages in reported for text in languages.values()}
 
 
-def test_nothing_that_can_be_said_is_unknown_to_the_tokenizer():
+def test_the_tokenizer_knows_every_word_of_captions_and_phrases():
     tokenizer = toy_tokenizer()
     texts = spoken("parallel", 2000) | spoken("video", 300, objects=(1, 3)) | spoken("region", 300)
     unknown = [text for text in texts if tokenizer.unk_token in tokenizer.tokenize(text)]
@@ -28,7 +28,7 @@ def test_nothing_that_can_be_said_is_unknown_to_the_tokenizer():
     assert not unknown, unknown[:3]
 
 
-def test_nothing_is_in_the_vocabulary_that_is_never_said():
+def test_every_word_of_the_vocabulary_occurs():
     tokenizer = toy_tokenizer()
     texts = spoken("parallel", 2000) | spoken("video", 300, objects=(1, 3)) | spoken("region", 300)
     used = {piece for text in texts for piece in tokenizer.tokenize(text)}
@@ -63,5 +63,5 @@ def test_the_vocabulary_of_the_german_demo_knows_every_german_word():
     for kind in ("image", "region", "video"):
         world = ToyWorld(kind=kind, num_scenes=300, languages=("de",), objects=(1, 2))
         for record in map(world.record, range(300)):
-            said = [record["caption"]] if "caption" in record else [elem["caption"] for elem in record["elems"]]
-            assert tokenizer.unk_token_id not in tokenizer(" ".join(text["de"] for text in said))["input_ids"]
+            captions = [record["caption"]] if "caption" in record else [elem["caption"] for elem in record["elems"]]
+            assert tokenizer.unk_token_id not in tokenizer(" ".join(text["de"] for text in captions))["input_ids"]

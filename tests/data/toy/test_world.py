@@ -90,13 +90,13 @@ def test_scenes_of_n_things_have_one_relation_less():
         assert kinds.count("region") == kinds.count("object") - 1
 
 
-def test_region_records_carry_the_caption_only_when_asked():
+def test_region_records_carry_the_caption_only_when_requested():
     assert "caption" not in ToyWorld("region", num_scenes=1).record(0)
     with_caption = ToyWorld("region", num_scenes=1, region_captions=True).record(0)
     assert with_caption["caption"] == ToyWorld("image", num_scenes=1).record(0)["caption"]
 
 
-def test_region_phrases_come_in_every_language_asked_for():
+def test_region_phrases_come_in_every_language_requested():
     elem = ToyWorld("region", num_scenes=1, languages=("en", "zh"), shapes=("star",), colors=("red",), objects=(1, 1))
     captions = elem.record(0)["elems"][0]["caption"]
     assert list(captions) == ["en", "zh"]
@@ -118,11 +118,11 @@ def test_distinct_captions_are_distinct_and_fit_only_one_record(kind, most):
     assert len({frozenset((*thing.kind, thing.motion) for thing in scene.things) for scene in scenes}) == 256
 
 
-def test_scenes_that_tell_the_same_are_left_out():
+def test_scenes_with_the_same_things_are_left_out():
     few = dict(kind="text", objects=(1, 2), shapes=("star",), colors=("red",))  # small, large, both: three in all
     world = ToyWorld(num_scenes=3, distinct_captions=True, **few)
     assert len({("small" in text, "large" in text) for text in (world.record(i)["text"] for i in range(3))}) == 3
-    with pytest.raises(ValueError, match="only 3 distinct scenes were found, 4 are wanted"):
+    with pytest.raises(ValueError, match="only 3 distinct scenes were found for num_scenes=4"):
         ToyWorld(num_scenes=4, distinct_captions=True, **few)
 
 
@@ -138,7 +138,7 @@ def test_records_go_through_the_pipeline():
         world[2]
 
 
-def test_a_failing_transform_is_told_with_the_place_of_the_record():
+def test_a_failing_transform_is_reported_with_the_place_of_the_record():
     def fail(record):
         raise RecordError("somewhere", "no reason")
 
@@ -165,12 +165,12 @@ def test_a_failing_transform_is_told_with_the_place_of_the_record():
         ({"noise": -1.0}, "noise must be 0 to 255, got -1.0"),
     ],
 )
-def test_a_wrong_option_is_told_with_what_would_be_right(options, message):
+def test_a_wrong_option_is_reported_with_what_would_be_right(options, message):
     with pytest.raises(ValueError, match=message):
         ToyWorld(**options)
 
 
-def test_too_many_things_are_told_at_once(monkeypatch):
+def test_too_many_things_are_reported_at_once(monkeypatch):
     monkeypatch.setattr("x2vlm.data.toy.scene._SCENE_TRIES", 2)
     with pytest.raises(ValueError, match="No room for 40 things"):
         ToyWorld("video", objects=(1, 40))

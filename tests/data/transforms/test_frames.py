@@ -33,24 +33,24 @@ def clips(*lengths, captions=None):
 
 
 class Reader:
-    """Opens ``"5"`` as a clip of five frames, and notes what it was asked for."""
+    """Opens ``"5"`` as a clip of five frames, and notes the requested frames."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def open(self, source):
         reader = self
 
         class Opened(FrameList):
             def get(self, indices):
-                reader.asked.append((source, list(indices)))
+                reader.requests.append((source, list(indices)))
                 return super().get(indices)
 
         return Opened(frames(*range(int(source))), "reader")
 
 
 @given(total=st.integers(1, 60), num_frames=st.integers(1, 12), training=st.booleans())
-def test_frames_are_in_range_and_as_many_as_asked_for(total, num_frames, training):
+def test_frames_are_in_range_and_as_many_as_requested(total, num_frames, training):
     indices = sample_indices(total, num_frames, training)
     assert len(indices) == num_frames and all(0 <= index < total for index in indices)
     assert indices == sorted(indices)
@@ -97,17 +97,17 @@ def test_a_list_of_frames_needs_no_reader():
     assert sampled["extras"] == {"image_size": (4, 4)}
 
 
-def test_a_file_is_opened_by_the_reader_and_only_the_asked_frames_are_read():
+def test_a_file_is_opened_by_the_reader_and_only_the_sampled_frames_are_read():
     reader = Reader()
     sampled = SampleFrames(num_frames=2, training=False, reader=reader)(record(video="6"))
     assert values(sampled) == [0, 3]
-    assert reader.asked == [("6", [0, 3])]
+    assert reader.requests == [("6", [0, 3])]
 
 
 def test_a_frame_that_is_wanted_twice_is_read_once():
     reader = Reader()
     assert values(SampleFrames(num_frames=5, training=False, reader=reader)(record(video="2"))) == [0, 0, 0, 1, 1]
-    assert reader.asked == [("2", [0, 1])]
+    assert reader.requests == [("2", [0, 1])]
 
 
 def test_an_unknown_reader_is_named_when_a_file_is_to_be_opened():
@@ -150,7 +150,7 @@ def test_clips_without_words_are_skipped(seed):
         joined = SampleFrames(num_frames=8)(record(clips=clips(4, 4, 4, captions=["a", "[Music]", "b"])))
         assert joined["caption"] == "a b"
         assert {value // 10 for value in values(joined)} == {0, 2}
-    with pytest.raises(RecordError, match="none of its 2 clips has words"):
+    with pytest.raises(RecordError, match="none of its 2 clips has speech"):
         SampleFrames()(record(clips=clips(4, 4, captions=["[Music]", None])))
     with pytest.raises(RecordError, match=r"its caption is \[Music\]"):
         SampleFrames()(record(video=frames(1), caption="[Music]"))
@@ -161,7 +161,7 @@ def test_joined_clips_from_files_are_opened_one_by_one():
     files = [{"video": str(n), "caption": str(n)} for n in (5, 4, 9)]
     joined = SampleFrames(num_frames=3, training=False, reader=reader)(record(clips=files))
     assert joined["caption"] == "5 4"
-    assert reader.asked == [("5", [0, 3]), ("4", [1])]
+    assert reader.requests == [("5", [0, 3]), ("4", [1])]
 
 
 def test_captions_of_clips_are_joined_by_language(seed):
@@ -188,7 +188,7 @@ def test_a_broken_frame_names_the_record():
         SampleFrames()(record(video=[b"broken"] * 3))
 
 
-def test_frames_come_in_the_order_that_was_asked_for():
+def test_frames_come_in_the_order_that_was_requested():
     parts = [FrameList(frames(0, 1), "w"), FrameList(frames(2), "w"), FrameList(frames(3, 4), "w")]
     assert [int(f[0, 0, 0]) for f in gather_frames(parts, [4, 0, 2, 4])] == [4, 0, 2, 4]
 

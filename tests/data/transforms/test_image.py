@@ -211,7 +211,7 @@ def test_half_of_the_images_are_mirrored(seed):
         {"elems": [{"bb": (0, 0, 1, 1), "caption": "dog", "attributes": ["left", "brown"]}]},
     ],
 )
-def test_an_image_is_not_mirrored_where_a_text_tells_left_from_right(fields):
+def test_an_image_is_not_mirrored_where_a_text_mentions_left_or_right(fields):
     assert np.array_equal(Flip(prob=1)(record(**fields))["frames"][0], noise())
     published = Flip(prob=1, careful=False)(record(**fields))
     assert np.array_equal(published["frames"][0], noise()[:, ::-1])

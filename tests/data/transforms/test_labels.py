@@ -122,7 +122,7 @@ def test_a_question_keeps_its_inner_spaces():
 @pytest.mark.parametrize(
     "fields", [{"question": "Which side?", "answers": ["left"] * 3}, {"question": "the right one?"}]
 )
-def test_an_image_is_not_mirrored_where_question_or_answer_tell_left_from_right(fields):
+def test_an_image_is_not_mirrored_where_question_or_answer_mention_left_or_right(fields):
     frame = image()
     frame[:, :2] = 200
     before = record(frames=[frame], has_box=[False], ids=["7"], **fields)
@@ -145,14 +145,14 @@ def test_images_that_are_read_together_are_loaded_and_cropped_one_by_one(seed):
     assert [frame.shape for frame in cropped["frames"]] == [(4, 4, 3)] * 2
     sample = PackSample(mean=(0, 0, 0), std=(1, 1, 1))(cropped)
     assert (sample.pixels.shape, sample.num_contexts, sample.boxes_xyxy) == ((2, 3, 4, 4), 2, None)
-    assert [round(255 * one) for one in sample.pixels.amax(dim=(1, 2, 3)).tolist()] == [10, 200]
+    assert [round(255 * entry) for entry in sample.pixels.amax(dim=(1, 2, 3)).tolist()] == [10, 200]
 
 
 def test_images_that_are_read_together_are_mirrored_each_by_its_own_chance(seed):
     frame = image()
     frame[:, :2] = 200
     before = record(images=[None, None], frames=[frame, frame], has_box=[False], ids=["7"])
-    mirrored = [tuple(one is not frame for one in Flip(0.5)(before)["frames"]) for _ in range(40)]
+    mirrored = [tuple(entry is not frame for entry in Flip(0.5)(before)["frames"]) for _ in range(40)]
     assert set(mirrored) == {(a, b) for a in (True, False) for b in (True, False)}
 
 

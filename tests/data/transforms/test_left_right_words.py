@@ -7,7 +7,7 @@ from x2vlm.data.transforms.left_right_words import mentions_side
     "text",
     ["the LEFT dog", "a right-hand drive", "leftmost", "der linke Hund", "rechts", "à gauche", "vpravo", "左边的狗"],
 )
-def test_words_that_tell_left_from_right_are_found(text):
+def test_words_that_mention_left_or_right_are_found(text):
     assert mentions_side(text)
 
 

@@ -13,7 +13,7 @@ from x2vlm.data.transforms.mask_patches import MaskPatches, block_mask
 from x2vlm.data.transforms.pack_sample import PackSample
 
 
-def test_exactly_as_many_patches_are_hidden_as_asked_for(seed):
+def test_exactly_as_many_patches_are_hidden_as_requested(seed):
     for _ in range(50):
         masked = MaskPatches()({"where": "a"})["masked_patches"]
         assert masked.shape == (196,)
@@ -53,7 +53,7 @@ def blocks(monkeypatch, **changes):
     return np.array(taken)
 
 
-def test_blocks_have_the_size_and_shape_that_was_asked_for(monkeypatch):
+def test_blocks_have_the_size_and_shape_that_was_requested(monkeypatch):
     sizes = blocks(monkeypatch)
     assert len(sizes) > 80
     assert sizes.prod(1).min() >= 12  # 16 before sides are rounded to whole patches

@@ -62,11 +62,11 @@ def test_the_sides_of_a_part_are_drawn_between_the_element_and_the_image(seed):
 def test_boxes_stay_inside_the_part_and_one_is_whole(elems):
     picked = PickRegions(max_regions=len(elems))(record(*elems))
     height, width = picked["frames"][0].shape[:2]
-    found = picked["boxes_xyxy_px"]
-    assert (found[:, :2] >= 0).all() and (found[:, 2:] <= np.array([width, height]) + 1e-4).all()
-    assert (found[:, 2:] >= found[:, :2]).all()
+    actual = picked["boxes_xyxy_px"]
+    assert (actual[:, :2] >= 0).all() and (actual[:, 2:] <= np.array([width, height]) + 1e-4).all()
+    assert (actual[:, 2:] >= actual[:, :2]).all()
     sizes = np.array([elem["bb"][2:] for elem in elems])
-    kept = found[:, 2:] - found[:, :2]
+    kept = actual[:, 2:] - actual[:, :2]
     assert np.isclose(kept[:, None], sizes[None], atol=1e-4).all(axis=2).any()
 
 
@@ -103,13 +103,13 @@ def test_a_region_goes_through_crop_flip_and_resize_to_the_numbers_computed_by_h
 
 def test_the_caption_of_the_whole_image_comes_first_and_counts(seed):
     picked = [PickRegions(max_regions=2)(record(DOG, CAT, BOTH, caption=["The image.", "A view"])) for _ in range(40)]
-    assert {one["texts"][0] for one in picked} == {"the image", "a view"}
-    assert {len(one["texts"]) for one in picked} <= {1, 2}
-    for one in picked:
-        height, width = one["frames"][0].shape[:2]
-        assert one["boxes_xyxy_px"][0].tolist() == [0, 0, width, height]
-        assert one["has_box"] == [False] + [True] * (len(one["texts"]) - 1)
-        assert one["ids"][0] == "42" and "42" not in one["ids"][1:]
+    assert {entry["texts"][0] for entry in picked} == {"the image", "a view"}
+    assert {len(entry["texts"]) for entry in picked} <= {1, 2}
+    for entry in picked:
+        height, width = entry["frames"][0].shape[:2]
+        assert entry["boxes_xyxy_px"][0].tolist() == [0, 0, width, height]
+        assert entry["has_box"] == [False] + [True] * (len(entry["texts"]) - 1)
+        assert entry["ids"][0] == "42" and "42" not in entry["ids"][1:]
     assert PickRegions(max_regions=1)(record(DOG, caption="a view"))["texts"] == ["a view"]
 
 
@@ -128,24 +128,24 @@ def test_without_training_all_of_the_image_is_seen_and_the_order_stays():
     assert picked["frames"][0].shape == (12, 20, 3)
 
 
-@pytest.mark.parametrize("pick", [PickRegions(), PickPhrases()])
-def test_one_bad_box_does_not_silence_the_others(pick, seed):
+@pytest.mark.parametrize("choose", [PickRegions(), PickPhrases()])
+def test_one_bad_box_does_not_silence_the_others(choose, seed):
     bad = [OUTSIDE, {"bb": (1, 1, 0, 3), "caption": "thin"}, {"bb": (1, 1, 2), "caption": "short"}]
     bad += [{"bb": (math.nan, 1, 2, 2), "caption": "nan"}, {"bb": (-4, 1, 8, 3), "caption": "off"}]
     bad += [{"bb": (1, 1, 2, 2), "caption": "!?"}, {"bb": (1, 1, 2, 2)}, {"caption": "boxless"}]
-    picked = pick(record(*bad, DOG, extras={"answer": 1}))
+    picked = choose(record(*bad, DOG, extras={"answer": 1}))
     assert picked["texts"] == ["big brown a dog"]
     assert (picked["extras"]["answer"], picked["extras"]["dropped_boxes"]) == (1, len(bad))
 
 
-@pytest.mark.parametrize("pick", [PickRegions(), PickPhrases()])
-def test_a_record_without_any_good_box_says_what_is_wrong(pick):
+@pytest.mark.parametrize("choose", [PickRegions(), PickPhrases()])
+def test_a_record_without_any_good_box_reports_what_is_wrong(choose):
     reason = (
         r"train\.jsonl:17: no element is usable\. elems\[0\] 'bird': its box x=15 y=0 w=9 h=4 is not inside the "
         r"20x12 image; elems\[1\] 'None': its box is None; expected four numbers x, y, w, h; .*; and 1 more"
     )
     with pytest.raises(RecordError, match=reason):
-        pick(record(OUTSIDE, {}, OUTSIDE, OUTSIDE))
+        choose(record(OUTSIDE, {}, OUTSIDE, OUTSIDE))
 
 
 def test_a_box_may_overshoot_by_a_rounding():
@@ -155,16 +155,16 @@ def test_a_box_may_overshoot_by_a_rounding():
         box_inside({"bb": (18, 0, 5.01, 12)}, 20, 12)
 
 
-@pytest.mark.parametrize("pick", [PickRegions(training=False, kinds=("object",)), PickPhrases(kinds=("object",))])
-def test_only_elements_of_the_asked_kinds_are_taken(pick, seed):
-    picked = pick(record(DOG, BOTH))
+@pytest.mark.parametrize("choose", [PickRegions(training=False, kinds=("object",)), PickPhrases(kinds=("object",))])
+def test_only_elements_of_the_requested_kinds_are_taken(choose, seed):
+    picked = choose(record(DOG, BOTH))
     assert picked["texts"] == ["big brown a dog"]
     assert picked["extras"]["dropped_boxes"] == 0
 
 
-@pytest.mark.parametrize("pick", [PickRegions(kinds=("object",)), PickPhrases(kinds=("object",))])
-def test_a_record_without_the_asked_kinds_is_in_order_and_gives_no_pair(pick, seed):
-    picked = pick(record(BOTH))
+@pytest.mark.parametrize("choose", [PickRegions(kinds=("object",)), PickPhrases(kinds=("object",))])
+def test_a_record_without_the_requested_kinds_is_in_order_and_gives_no_pair(choose, seed):
+    picked = choose(record(BOTH))
     assert (picked["texts"], picked["has_box"], picked["ids"]) == ([], [], [])
     assert picked["boxes_xyxy_px"].shape == (0, 4)
     sample = PackSample()(picked)
@@ -240,6 +240,6 @@ def test_texts_of_one_box_share_their_identity_and_others_do_not():
     assert not set(PickPhrases()(record(DOG, CAT, id="43"))["ids"]) & set(ids)
 
 
-def test_phrases_tell_the_kinds_of_their_elements(seed):
+def test_phrases_list_the_kinds_of_their_elements(seed):
     picked = PickPhrases()(record(DOG, {**BOTH, "caption": ["a dog", "two animals"]}))
     assert picked["extras"]["kinds"] == [DOG["kind"]] + [BOTH["kind"]] * 2

@@ -58,14 +58,14 @@ def test_plain_text_keeps_punctuation_and_its_first_words():
 
 def test_sides_of_parallel_text_are_swapped_half_of_the_time(seed):
     picked = [PickPair()(record(parallel=PARALLEL)) for _ in range(400)]
-    sides = [(one["context_text"], one["texts"][0]) for one in picked]
+    sides = [(entry["context_text"], entry["texts"][0]) for entry in picked]
     assert set(sides) == {("a dog", "ein hund"), ("ein hund", "a dog")}
     assert abs(sides.count(("a dog", "ein hund")) / 400 - 0.5) < 0.07
 
 
 def test_two_of_many_languages_are_drawn_unless_two_are_named(seed):
     many = record(parallel={"en": "dog", "de": "Hund", "cs": "pes"})
-    drawn = {frozenset((one["context_text"], one["texts"][0])) for one in (PickPair()(many) for _ in range(60))}
+    drawn = {frozenset((entry["context_text"], entry["texts"][0])) for entry in (PickPair()(many) for _ in range(60))}
     assert drawn == {frozenset(p) for p in (("dog", "hund"), ("dog", "pes"), ("hund", "pes"))}
     named = PickPair(languages=("cs", "en"), clean=False)(many)
     assert {named["context_text"], named["texts"][0]} == {"dog", "pes"}

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from x2vlm.config import load_config
-from x2vlm.engine.runner import CheckpointError, build_runner
+from x2vlm.engine import build_runner
+from x2vlm.weights.checkpoint_file import CheckpointError
 
 
 class Evil:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from x2vlm.config import load_config
 from x2vlm.engine import build_runner
 from x2vlm.weights import CheckpointError
-from x2vlm.weights.published_names import to_published
+from x2vlm.weights.published_state import to_published
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch.distributed as dist
 from mmengine.config import Config
 
-import x2vlm.engine.train_loop
+import x2vlm.engine.train_step
 from tests.engine.distributed.sharded_parts import SHARDED
 from tests.engine.failures.test_deferred_check import poisoned
 from tests.engine.tiny_parts import PLAN, sgd_config, tiny_config
@@ -35,8 +35,8 @@ if dist.get_rank() == 0:
 dist.barrier()
 train(tiny_config(folder / "parts", 6, resume=True))
 for kind, changes in (("ddp", {}), ("sharded", dict(model_wrapper_cfg=SHARDED))):
-    for late in (False, True):  # judged before the update, or one step later as on GPUs
-        x2vlm.engine.train_loop.defers_check = lambda optimizer, device, late=late: late
+    for late in (False, True):  # checked before the update, or one step later as on GPUs
+        x2vlm.engine.train_step.defers_check = lambda optimizer, device, late=late: late
         work_dir = folder / f"skipped_{kind}_{late}"
         train(
             poisoned(

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
 
 from tests.engine.distributed.splitting import model_of, share, step
-from x2vlm.distributed import whole
+from x2vlm.distributed import full_tensor
 from x2vlm.engine.distributed.fsdp import FullySharded
 
 folder = Path(sys.argv[1])
@@ -23,7 +23,7 @@ for name, wrap in {
     for value in losses.values():
         dist.all_reduce(value)
         value /= dist.get_world_size()
-    gradients = {key: whole(p.grad).clone() for key, p in model.module.named_parameters() if p.grad is not None}
+    gradients = {key: full_tensor(p.grad).clone() for key, p in model.module.named_parameters() if p.grad is not None}
     if dist.get_rank() == 0:
         torch.save({"losses": losses, "gradients": gradients}, folder / f"{name}.pth")
 dist.destroy_process_group()

@@ -31,7 +31,7 @@ def two_processes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two_processes")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / "engine" / "ddp_run.py"), str(folder)]
+    command += [str(ROOT / "tests" / "engine" / "distributed" / "ddp_run.py"), str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
@@ -48,9 +48,9 @@ def test_two_processes_train_as_one_on_both_their_batches(two_processes, train, 
 
 @pytest.mark.slow
 def test_two_processes_take_the_turns_and_updates_of_one(two_processes, train, tmp_path):
-    one = sgd_config(tmp_path / "one", 6, factor=2)
-    one["train_cfg"] |= dict(plan=PLAN, global_batch=dict(image=4, text=6))
-    train(one)
+    cfg = sgd_config(tmp_path / "one", 6, factor=2)
+    cfg["train_cfg"] |= dict(plan=PLAN, global_batch=dict(image=4, text=6))
+    train(cfg)
     ours, theirs = weights(two_processes / "planned" / "iter_6.pth"), weights(tmp_path / "one" / "iter_6.pth")
     for key in theirs:
         torch.testing.assert_close(ours[key], theirs[key], msg=key)
@@ -70,7 +70,7 @@ def test_two_processes_go_on_to_the_bit(two_processes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddp", "sharded"])
-def test_what_one_process_meets_is_skipped_in_both_whenever_it_is_judged(two_processes, kind):
+def test_a_bad_update_of_one_process_is_skipped_in_both_whenever_it_is_checked(two_processes, kind):
     early, late = (read_checkpoint(two_processes / f"skipped_{kind}_{when}" / "iter_9.pth") for when in (False, True))
     assert late["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
     for key in ("state_dict", "ema_state_dict", "optimizer", "x2vlm_loop"):
@@ -101,9 +101,9 @@ def test_the_launcher_of_torchrun_needs_torchrun(monkeypatch):
 
 def test_an_interrupted_process_tells_the_others(config, monkeypatch):
     """What all_reduce would give, without a second process: one of the others has got SIGTERM (15)."""
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.is_distributed", lambda: True)
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.exchange_device", lambda device: device)
-    monkeypatch.setattr("x2vlm.engine.hooks.logging_hooks.dist.all_reduce", lambda number, op: number.fill_(15))
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.exchange_device", lambda device: device)
+    monkeypatch.setattr("x2vlm.engine.hooks.stop_hook.dist.all_reduce", lambda number, op: number.fill_(15))
     cfg = config(40)
     runner = build_runner(cfg)
     runner.train()

@@ -22,12 +22,13 @@ from x2vlm.commands import test as test_command
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner
 from x2vlm.engine.checkpoint.integrity import SUMS, damage
-from x2vlm.engine.checkpoint.train_state import newest_whole
-from x2vlm.engine.distributed.fsdp import mirror
-from x2vlm.engine.hooks.compile_blocks import layers_of
+from x2vlm.engine.checkpoint.resume import newest_intact
+from x2vlm.engine.hooks.ema_hook import clone_parameters
+from x2vlm.models.layers.blocks import layers_of
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights.sharded_checkpoint import REST, is_in_parts
-from x2vlm.weights.weight_files import CheckpointError, read_checkpoint, read_entry
+from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint
+from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 slow = pytest.mark.slow
@@ -40,7 +41,7 @@ def runs(tmp_path_factory) -> Path:
     build_runner(tiny_sharded(folder / "one", 6, factor=2)).train()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "tests" / "engine" / "sharded_run.py"), str(folder)]
+    command += [str(ROOT / "tests" / "engine" / "distributed" / "sharded_run.py"), str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
@@ -94,13 +95,13 @@ def test_one_process_goes_on_where_two_stopped_and_the_other_way_round(runs):
     begin = runs / "two_then_one" / "iter_3.pth"
     shutil.copytree(runs / "two" / "iter_3.pth", begin)
     build_runner(tiny_sharded(begin.parent, 6, factor=2, resume=True)).train()
-    wanted = read_checkpoint(runs / "one" / "iter_6.pth")
+    expected = read_checkpoint(runs / "one" / "iter_6.pth")
     for name in ("two_then_one", "one_then_two"):
-        found = read_checkpoint(runs / name / "iter_6.pth")
+        actual = read_checkpoint(runs / name / "iter_6.pth")
         for key in ("state_dict", "ema_state_dict"):
-            torch.testing.assert_close(found[key], wanted[key], rtol=1e-4, atol=1e-5, msg=f"{name} {key}")
-        torch.testing.assert_close(found["optimizer"]["state"], wanted["optimizer"]["state"], rtol=1e-4, atol=1e-5)
-        assert found["x2vlm_loop"]["draws"] == wanted["x2vlm_loop"]["draws"]
+            torch.testing.assert_close(actual[key], expected[key], rtol=1e-4, atol=1e-5, msg=f"{name} {key}")
+        torch.testing.assert_close(actual["optimizer"]["state"], expected["optimizer"]["state"], rtol=1e-4, atol=1e-5)
+        assert actual["x2vlm_loop"]["draws"] == expected["x2vlm_loop"]["draws"]
 
 
 @slow
@@ -122,9 +123,9 @@ def test_what_was_learned_is_tested_from_the_folder_and_from_one_ordinary_file(r
         assert convert_checkpoint.main([str(source), str(target)]) == 0
     everything(tmp_path, 4, evaluate=True).dump(tmp_path / "config.py")
     assert test_command.main([str(tmp_path / "config.py"), str(target), "--work-dir", str(tmp_path / "work")]) == 0
-    found = json.loads((tmp_path / "work" / "metrics.jsonl").read_text())["metrics"]
-    wanted = json.loads((runs / "accumulated_sharded" / "metrics.jsonl").read_text())["metrics"]
-    assert found == pytest.approx(wanted, abs=1e-5)
+    actual = json.loads((tmp_path / "work" / "metrics.jsonl").read_text())["metrics"]
+    expected = json.loads((runs / "accumulated_sharded" / "metrics.jsonl").read_text())["metrics"]
+    assert actual == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.fixture
@@ -141,9 +142,9 @@ def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_taken(runs, 
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(content)
-    found, told = newest_whole(tmp_path)
-    assert found == folder
-    assert "iter_6.pth is damaged (the content of shard-00002" in told[0]
+    newest, warnings = newest_intact(tmp_path)
+    assert newest == folder
+    assert "iter_6.pth is damaged (the content of shard-00002" in warnings[0]
     assert (tmp_path / "iter_6.pth.damaged").is_dir()
 
 
@@ -170,7 +171,7 @@ class Evil:
 
 @slow
 def test_an_evil_pickle_in_a_folder_does_nothing(folder, tmp_path):
-    """Torch's own reader of checkpoints in parts unpickles ``.metadata`` freely."""
+    """Torch's own reader of sharded checkpoints unpickles ``.metadata`` freely."""
     trap = tmp_path / "trap"
     (folder / ".metadata").write_bytes(pickle.dumps(Evil(trap)))
     assert "state_dict" in read_checkpoint(folder)
@@ -199,23 +200,23 @@ def test_an_evil_pickle_in_a_folder_does_nothing(folder, tmp_path):
 def test_every_layer_of_every_tower_is_a_unit(config, tmp_path):
     cfg = at_toy_size(ROOT / "configs" / f"{config}.py", tmp_path)
     model = build(MODELS, cfg.model, "model", tokenizer=build(TOKENIZERS, cfg.tokenizer, "tokenizer"))
-    found = layers_of(model)
-    towers = {name: [unit for unit in found if unit in set(tower.modules())] for name, tower in model.towers.items()}
+    units = layers_of(model)
+    towers = {name: [unit for unit in units if unit in set(tower.modules())] for name, tower in model.towers.items()}
     blocks = 2 if "swin" in config else 1
-    wanted = {"vision_encoder": blocks, "text_encoder": 1, "fusion_encoder": 1}
-    assert {name: len(inside) for name, inside in towers.items()} == wanted
-    assert len(found) - sum(wanted.values()) == (1 if "vqa" in config else 0)  # the decoder's
+    expected = {"vision_encoder": blocks, "text_encoder": 1, "fusion_encoder": 1}
+    assert {name: len(inside) for name, inside in towers.items()} == expected
+    assert len(units) - sum(expected.values()) == (1 if "vqa" in config else 0)  # the decoder's
 
 
 def test_a_mirror_has_names_values_and_order_of_the_model_and_shared_weights_once():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(2, 3))
     model[2].weight = model[0].weight
-    twin = mirror(model)
-    assert list(twin.state_dict()) == list(model.state_dict())
-    assert [name for name, _ in twin.named_parameters()] == [name for name, _ in model.named_parameters()]
-    assert all(torch.equal(twin.state_dict()[name], value) for name, value in model.state_dict().items())
-    assert copy.deepcopy(twin).state_dict().keys() == twin.state_dict().keys()
+    clone = clone_parameters(model)
+    assert list(clone.state_dict()) == list(model.state_dict())
+    assert [name for name, _ in clone.named_parameters()] == [name for name, _ in model.named_parameters()]
+    assert all(torch.equal(clone.state_dict()[name], value) for name, value in model.state_dict().items())
+    assert copy.deepcopy(clone).state_dict().keys() == clone.state_dict().keys()
 
 
 def test_a_folder_without_a_rest_is_no_checkpoint_in_parts(tmp_path):
-    assert not is_in_parts(tmp_path)
+    assert not is_sharded_checkpoint(tmp_path)

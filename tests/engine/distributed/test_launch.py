@@ -13,8 +13,9 @@ import pytest
 from mmengine.config import Config
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.checkpoint.train_state import checkpoints_in, iterations_of
-from x2vlm.engine.distributed.launch import Whereabouts, first_host, init_processes
+from x2vlm.engine.checkpoint.resume import checkpoints_in, iterations_of
+from x2vlm.engine.distributed.launch import first_host, init_processes
+from x2vlm.engine.distributed.stall import RankProgress
 from x2vlm.weights.weight_files import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,10 +71,10 @@ def test_tasks_of_slurm_train_together_and_stop_with_a_checkpoint_at_sigterm(slu
     job = slurm(endless, "--work-dir", tmp_path / "work")
     wait_for(lambda: checkpoints_in(tmp_path / "work") or job.poll() is not None)
     job.send_signal(signal.SIGTERM)
-    _, told = job.communicate(timeout=60)
-    assert job.returncode == 143, told
+    _, output = job.communicate(timeout=60)
+    assert job.returncode == 143, output
     last = checkpoints_in(tmp_path / "work")[-1]
-    assert f"SIGTERM: stopped after {iterations_of(last)} of 1000000 iterations" in told
+    assert f"SIGTERM: stopped after {iterations_of(last)} of 1000000 iterations" in output
     draws = read_checkpoint(last)["x2vlm_loop"]["draws"]
     assert draws["image"] == iterations_of(last) * 2 * 2  # two processes with a batch of two
     again = slurm(endless, "--work-dir", tmp_path / "work", "--resume")
@@ -81,7 +82,7 @@ def test_tasks_of_slurm_train_together_and_stop_with_a_checkpoint_at_sigterm(slu
     assert again.poll() is None
 
 
-def test_a_launcher_of_slurm_needs_srun_and_unknown_ones_are_told(monkeypatch):
+def test_a_launcher_of_slurm_needs_srun_and_unknown_ones_are_refused(monkeypatch):
     monkeypatch.delenv("SLURM_PROCID", raising=False)
     with pytest.raises(ConfigError, match=r"launcher: .*SLURM_PROCID.* is not set; see tools/slurm_train\.sh"):
         init_processes("slurm")
@@ -89,10 +90,10 @@ def test_a_launcher_of_slurm_needs_srun_and_unknown_ones_are_told(monkeypatch):
         init_processes("mpi")
 
 
-@pytest.mark.parametrize("given", [dict(timeout=0), dict(timeout="long"), dict(time_out=3)])
-def test_a_timeout_that_is_none_is_told_with_its_place(given):
+@pytest.mark.parametrize("dist_cfg", [dict(timeout=0), dict(timeout="long"), dict(time_out=3)])
+def test_a_wrong_timeout_is_refused_with_its_config_path(dist_cfg):
     with pytest.raises(ConfigError, match=r"env_cfg\.dist_cfg: takes backend and timeout \(seconds, above 0\)"):
-        init_processes("none", given)
+        init_processes("none", dist_cfg)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_the_first_host_of_a_list_of_slurm_is_found(nodes, first):
 
 
 def test_a_single_process_waits_for_nobody():
-    assert Whereabouts().sentence(RuntimeError("Timed out waiting 4000ms for recv operation to complete")) is None
+    assert RankProgress().describe(RuntimeError("Timed out waiting 4000ms for recv operation to complete")) is None
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_the_others_end_with_its_number_and_a_checkpoint_when_a_process_stops(en
         wait_for(lambda: len(checkpoints_in(tmp_path / "work")) == 2)
         os.kill(processes[1].pid, signal.SIGSTOP)
         stopped = time.monotonic()
-        _, told = processes[0].communicate(timeout=60)
+        _, output = processes[0].communicate(timeout=60)
         assert time.monotonic() - stopped < 30
     finally:
         for process in processes:
@@ -133,12 +134,12 @@ def test_the_others_end_with_its_number_and_a_checkpoint_when_a_process_stops(en
             process.communicate()
     assert processes[0].returncode == 1
     sentence = r"iteration (\d+): waited \d+ s for process 1 \(last heard of at iteration \d+\) \((.+)\)"
-    found = re.search(sentence, told)
-    assert found, told
-    assert re.search("timed out|timeout", found[2], re.IGNORECASE)  # torch's words depend on which wait ends first
+    match = re.search(sentence, output)
+    assert match, output
+    assert re.search("timed out|timeout", match[2], re.IGNORECASE)  # torch's words depend on which wait ends first
     last = checkpoints_in(tmp_path / "work")[-1]
-    assert iterations_of(last) == int(found[1]) - 1  # all but the step that could not be made
-    assert f"{last.name} is saved, with all steps up to here; go on from it with --resume." in told
+    assert iterations_of(last) == int(match[1]) - 1  # all but the step that could not be made
+    assert f"{last.name} is saved, with all steps up to here; go on from it with --resume." in output
     done = subprocess.run(
         [*command, "--resume", "--cfg-options", f"train_cfg.max_iters={iterations_of(last) + 2}"],
         env=ENVIRONMENT,

@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.total_loss import NotFiniteError
+from x2vlm.engine.failures.bad_numbers import NotFiniteError
 
 
 class Spoil(Hook):
@@ -46,10 +46,10 @@ def log_of(runner) -> str:
 
 class Weights(Hook):
     def __init__(self) -> None:
-        self.seen = []
+        self.history = []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.seen.append((runner.model.text_encoder.weight.detach().clone(), outputs))
+        self.history.append((runner.model.text_encoder.weight.detach().clone(), outputs))
 
 
 def test_an_update_with_a_bad_loss_or_gradient_is_left_out_and_training_goes_on(config):
@@ -57,14 +57,14 @@ def test_an_update_with_a_bad_loss_or_gradient_is_left_out_and_training_goes_on(
     weights = Weights()
     runner.register_hook(weights)
     runner.train()
-    seen = [one for one, _ in weights.seen]
-    changed = [not torch.equal(before, after) for before, after in pairwise(seen)]
+    history = [weight for weight, _ in weights.history]
+    changed = [not torch.equal(before, after) for before, after in pairwise(history)]
     assert changed == [False, True, False, True, True]
-    assert all(one.isfinite().all() for one in seen)
-    assert all(torch.as_tensor(value).isfinite() for _, outputs in weights.seen for value in outputs.values())
+    assert all(weight.isfinite().all() for weight in history)
+    assert all(torch.as_tensor(value).isfinite() for _, outputs in weights.history for value in outputs.values())
     assert "iteration 2: the loss is not a finite number.\n  image.loss_a is " in log_of(runner)
     assert "iteration 4: the losses are finite, but a gradient is not: of text_encoder.weight." in log_of(runner)
-    assert "left out, 1 in a row, 2 in all" in log_of(runner)
+    assert "skipped, 1 in a row, 2 in all" in log_of(runner)
     assert runner.train_loop.state_dict()["bad_numbers"] == {"in_row": 0, "skipped": 2, "dumped": 2}
 
 
@@ -90,10 +90,10 @@ def test_of_an_accumulation_with_one_bad_iteration_no_update_is_made(config):
     weights = Weights()
     runner.register_hook(weights)
     runner.train()
-    seen = [one for one, _ in weights.seen]
-    assert not torch.equal(seen[1], seen[2])
-    assert torch.equal(seen[2], seen[5])
-    assert not torch.equal(seen[5], seen[8])
+    history = [weight for weight, _ in weights.history]
+    assert not torch.equal(history[1], history[2])
+    assert torch.equal(history[2], history[5])
+    assert not torch.equal(history[5], history[8])
 
 
 @pytest.mark.parametrize("where", [dict(at=[2]), dict(gradients_at=[2])])
@@ -119,8 +119,8 @@ def test_dumps_are_few(config, tmp_path):
 
 
 def test_what_another_process_met_is_skipped_here_too(config, monkeypatch):
-    monkeypatch.setattr("x2vlm.engine.failures.finite_check.is_distributed", lambda: True)
-    monkeypatch.setattr("x2vlm.engine.failures.finite_check.dist.all_reduce", lambda flag, op: flag.fill_(1))
+    monkeypatch.setattr("x2vlm.engine.failures.nan_check.is_distributed", lambda: True)
+    monkeypatch.setattr("x2vlm.engine.failures.nan_check.dist.all_reduce", lambda flag, op: flag.fill_(1))
     runner = spoilt(config(1))
     before = runner.model.text_encoder.weight.detach().clone()
     runner.train()
@@ -128,6 +128,6 @@ def test_what_another_process_met_is_skipped_here_too(config, monkeypatch):
     assert "in another process, which names it" in log_of(runner)
 
 
-def test_a_wrong_action_is_told(config):
+def test_a_wrong_action_is_refused(config):
     with pytest.raises(Exception, match=r"bad_numbers\.action is 'ignore'\. Accepted: stop, skip\."):
         _ = spoilt(config(2), action="ignore").train_loop

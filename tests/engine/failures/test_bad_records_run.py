@@ -24,7 +24,7 @@ BROKEN |= {20: '{"image": "torn.png", "caption": "a"}', 27: '{"image": "../0.png
 
 @pytest.fixture
 def data(tmp_path):
-    """Forty pictures with captions, six of them broken, each in another way."""
+    """Forty images with captions, six of them broken, each in another way."""
     Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "0.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "0.png").read_bytes()[:80])
     good = '{"image": "0.png", "caption": "a red circle"}'
@@ -61,7 +61,7 @@ def run(root, data, tmp_path):
 
 
 def expected(file: Path, cfg, processes: int) -> tuple[int, int, set[str]]:
-    """Records read, bad ones among these, and their places, from the same draws one by one."""
+    """Records read, bad ones among these, and their lines, from the same draws one by one."""
     adapter = JsonLines(file, pipeline=[LoadImage(), PickCaption(), Resize(64), PackSample()])
     seed = cfg.randomness.seed
     dataset, places = SeededDataset(adapter, "image", seed), iter(StreamSampler(RECORDS, seed, "image"))

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError
 from x2vlm.engine import build_runner
 from x2vlm.engine.failures.data_workers import DataStoppedError
-from x2vlm.engine.train_loop import append_line, evaluated_iterations
+from x2vlm.engine.metrics_log import append_line, evaluated_iterations
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Updates that are judged one step later: weights, counts, names and dumps as with the check before the update."""
+"""Updates that are checked one step later: weights, counts, names and dumps as with the check before the update."""
 
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from tests.engine.failures.test_bad_numbers import log_of
 from tests.engine.tiny_parts import TinyModel, TinySignals
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.failures.finite_check import DelayedRead, check_finite, defers_check, skips_on_device
-from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper, PublishedAdamW
-from x2vlm.engine.total_loss import NotFiniteError
+from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.train_step import TrainStep
 from x2vlm.registry import MODELS
 
 OPTIMIZERS = dict(
@@ -44,8 +43,8 @@ class Poisoned(TinyModel):
 
 @pytest.fixture
 def deferred(monkeypatch):
-    """``deferred(True)``: from now on runs judge updates one step later, as on a GPU."""
-    return lambda on: monkeypatch.setattr("x2vlm.engine.train_loop.defers_check", lambda optimizer, device: on)
+    """``deferred(True)``: from now on runs check updates one step later, as on a GPU."""
+    return lambda on: monkeypatch.setattr("x2vlm.engine.train_step.defers_check", lambda optimizer, device: on)
 
 
 def poisoned(config, words, kind="loss", action="skip", optimizer="published", max_iters=8, **changes) -> dict:
@@ -85,7 +84,7 @@ def test_a_run_that_skips_has_the_same_weights_and_counts_to_the_bit(
         cfg = poisoned(config, words, kind, optimizer=optimizer, work_dir=tmp_path / str(late))
         cfg["optim_wrapper"] |= options
         content, runner = finished(cfg)
-        assert runner.train_loop.defers_check == late
+        assert runner.train_loop.step.defers_check == late
         ends.append(content)
     early, late = ends
     assert early["x2vlm_loop"]["bad_numbers"]["skipped"] >= 2
@@ -104,7 +103,7 @@ def test_the_same_holds_where_the_first_update_and_the_last_are_bad(config, defe
         assert not list(differences(weights[0][key], weights[1][key]))
 
 
-def test_several_updates_a_step_are_judged_one_by_one(config, deferred, tmp_path):
+def test_several_updates_a_step_are_checked_one_by_one(config, deferred, tmp_path):
     ends = []
     for late in (False, True):
         deferred(late)
@@ -117,9 +116,9 @@ def test_several_updates_a_step_are_judged_one_by_one(config, deferred, tmp_path
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("kind", "said"), [("loss", "image.loss_a is nan"), ("gradient", "vision_proj.bias")])
+@pytest.mark.parametrize(("kind", "message"), [("loss", "image.loss_a is nan"), ("gradient", "vision_proj.bias")])
 def test_a_run_that_stops_names_the_bad_iteration_and_dumps_its_very_step(
-    config, deferred, tmp_path, optimizer, kind, said
+    config, deferred, tmp_path, optimizer, kind, message
 ):
     deferred(True)
     cfg = poisoned(config, (4,), kind, action="stop", optimizer=optimizer)
@@ -127,7 +126,7 @@ def test_a_run_that_stops_names_the_bad_iteration_and_dumps_its_very_step(
     with pytest.raises(NotFiniteError) as caught:
         runner.train()
     assert "iteration 3: " in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "Records: tiny.jsonl:4, tiny.jsonl:5" in str(caught.value)
     assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
     path = tmp_path / "work" / "bad_numbers" / "iter_3_rank_0.pth"
@@ -164,7 +163,7 @@ def test_no_checkpoint_holds_a_step_that_is_not_known_to_be_good(config, deferre
     assert sorted(path.name for path in (tmp_path / "work").glob("*.pth")) == ["iter_1.pth", "iter_2.pth"]
 
 
-def test_without_checkpoints_the_last_step_is_judged_before_the_run_ends(config, deferred):
+def test_without_checkpoints_the_last_step_is_checked_before_the_run_ends(config, deferred):
     deferred(True)
     cfg = poisoned(config, (4,), action="stop", max_iters=3, evaluations={})
     cfg["default_hooks"]["checkpoint"] = None
@@ -172,7 +171,7 @@ def test_without_checkpoints_the_last_step_is_judged_before_the_run_ends(config,
         build_runner(cfg).train()
 
 
-def test_an_evaluation_sees_only_steps_that_are_known_to_be_good(config, deferred, tmp_path):
+def test_an_evaluation_has_only_weights_of_steps_known_to_be_good(config, deferred, tmp_path):
     deferred(True)
     cfg = poisoned(config, (4,), action="stop", max_iters=9)
     cfg["train_cfg"]["val_interval"] = 3
@@ -209,11 +208,11 @@ class Reads(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found = []
+        self.reads = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket.__name__ in self.waiting:
-            self.found.append(func.overloadpacket.__name__)
+            self.reads.append(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
 
@@ -225,91 +224,29 @@ def test_no_step_reads_a_number_back(config, deferred, monkeypatch, optimizer, p
     cfg = config(6)
     cfg["optim_wrapper"] |= dict(optimizer=dict(OPTIMIZERS[optimizer]), precision=precision)
     runner = build_runner(cfg)
-    loop, mode = runner.train_loop, Reads()
-    step = loop.step
+    mode, step = Reads(), TrainStep.__call__
 
     def counted(*args):
         with mode:
             return step(*args)
 
-    monkeypatch.setattr(loop, "step", counted)
+    monkeypatch.setattr(TrainStep, "__call__", counted)
     runner.train()
     own = 6 if not late and precision == "fp16" and optimizer == "published" else 0  # whether a gradient overflowed
-    assert len(mode.found) == reads + own
+    assert len(mode.reads) == reads + own
 
 
-def test_only_optimizers_that_skip_on_the_device_are_judged_later_and_only_on_gpus():
-    parameters = [torch.nn.Parameter(torch.ones(2))]
-    fused, plain = (torch.optim.AdamW(parameters, fused=on) for on in (True, False))
-    optimizers = [PublishedAdamW(parameters), fused, plain, torch.optim.SGD(parameters, fused=True)]
-    assert [skips_on_device(one) for one in optimizers] == [True, True, False, False]
-    assert [defers_check(one, torch.device("cuda")) for one in optimizers] == [True, True, False, False]
-    assert not defers_check(fused, torch.device("cpu"))
-
-
-def test_what_is_read_later_is_what_was_there_then():
-    read = DelayedRead(torch.tensor([1.0, 0.0]))
-    assert (read.has_arrived(), read.tolist()) == (True, [1.0, 0.0])
-
-
-def test_a_bad_gradient_is_seen_by_its_norm():
-    model = torch.nn.Linear(2, 2)
-    model.weight.grad, model.bias.grad = torch.ones(2, 2), torch.tensor([1.0, torch.nan])
-    check = check_finite(torch.tensor(1.0), model)
-    assert (check.names, check.here, check.anywhere) == (("weight", "bias"), 1.0, 1.0)
-    assert check.norms.isfinite().tolist() == [True, False]
-
-
-def test_a_published_step_that_is_forgotten_was_none():
-    once, twice = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    for parameter in (once, twice):
-        optimizer = PublishedAdamW([parameter], lr=0.1)
-        if parameter is twice:
-            parameter.grad, optimizer.found_inf = torch.full((3,), torch.nan), torch.tensor(1.0)
-            optimizer.step()
-            del optimizer.found_inf
-            optimizer.forget_step()
-            assert optimizer.state[parameter]["step"] == 0
-        parameter.grad = torch.tensor([0.1, -2.0, 0.5])
-        optimizer.step()
-    assert torch.equal(once, twice)
-
-
-def test_gradients_are_divided_by_the_scale_that_torchs_scaler_hands_over():
-    scaled, plain = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    for parameter, factor in ((scaled, 4.0), (plain, 1.0)):
-        optimizer = PublishedAdamW([parameter], lr=0.1, eps=1e-2)
-        parameter.grad = factor * torch.tensor([0.5, -2.0, 0.25])
-        optimizer.grad_scale, optimizer.found_inf = torch.tensor(factor), torch.tensor(0.0)
-        optimizer.step()
-    assert torch.equal(scaled, plain)
-
-
-def test_with_fp16_an_overflow_lowers_the_scale_and_a_bad_loss_does_not():
-    parameter = torch.nn.Parameter(torch.ones(2))
-    wrapper = MixedOptimWrapper(PublishedAdamW([parameter], lr=0.1), precision="fp16")
-    before = torch.tensor(wrapper.scaler.get_scale())
-    for bad, factor, left in ((1.0, 1.0, before), (0.0, torch.inf, before / 2)):
-        wrapper.add_gradients((factor * parameter).sum())
-        wrapper.update_now(torch.tensor(bad))
-        assert wrapper.skipped == 1.0
-        wrapper.forget_update()
-        assert wrapper.scaler.get_scale() == left
-    assert parameter.tolist() == [1.0, 1.0]
-    assert wrapper.optimizer.state[parameter]["step"] == 0
-
-
-class Settles(Hook):
+class ReadsEarly(Hook):
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        runner.train_loop.settle()
+        runner.train_loop.read_deferred_check()
 
 
-def test_settling_early_changes_nothing(config, deferred, tmp_path):
+def test_reading_a_deferred_check_early_changes_nothing(config, deferred, tmp_path):
     deferred(True)
     ends = []
-    for name, hooks in (("late", []), ("early", [Settles()])):
+    for name, hooks in (("late", []), ("early", [ReadsEarly()])):
         runner = build_runner(poisoned(config, (2, 9), "gradient", work_dir=tmp_path / name))
         for hook in hooks:
             runner.register_hook(hook)
@@ -320,7 +257,7 @@ def test_settling_early_changes_nothing(config, deferred, tmp_path):
 
 @pytest.mark.parametrize("late", [True, False])
 def test_going_back_to_the_last_step_keeps_what_is_known_of_it(config, deferred, late):
-    """Judged later, a count belongs to the step before; judged at once, to the step that is taken back."""
+    """Checked later, a count belongs to the step before; checked at once, to the step that is taken back."""
     deferred(late)
     _, runner = finished(poisoned(config, (), max_iters=2))
     loop = runner.train_loop

@@ -7,7 +7,7 @@ import torch
 
 from tests.engine.test_train_loop import TinyModelForSeveral
 from x2vlm.engine import build_runner
-from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError, describe_pass, is_out_of_memory, memory_of
+from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError, describe_memory, describe_pass, is_out_of_memory
 from x2vlm.registry import MODELS
 
 ERRORS = dict(
@@ -38,9 +38,10 @@ def greedy(config, error="gpu", **model):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [("gpu", "CUDA out of memory. Tried to allocate 2.00 GiB."), ("cpu", "12 bytes"), ("python", "")]
+    ("error", "message"),
+    [("gpu", "CUDA out of memory. Tried to allocate 2.00 GiB."), ("cpu", "12 bytes"), ("python", "")],
 )
-def test_a_step_that_is_too_large_says_what_it_was_and_what_helps(config, error, said):
+def test_a_step_that_is_too_large_is_described_with_what_helps(config, error, message):
     with pytest.raises(StepOutOfMemoryError) as caught:
         build_runner(greedy(config, error)).train()
     lines = str(caught.value).splitlines()
@@ -52,7 +53,7 @@ def test_a_step_that_is_too_large_says_what_it_was_and_what_helps(config, error,
         'train_cfg.passes="by_stream" (now "together"); optim_wrapper.precision="bf16" (now "fp32").',
         lines[2],
     ]
-    assert said in lines[2]
+    assert message in lines[2]
     assert caught.value.__cause__ is ERRORS[error]
 
 
@@ -74,7 +75,7 @@ def test_other_errors_stay_what_they_are(config):
     assert [name for name, error in ERRORS.items() if is_out_of_memory(error)] == ["gpu", "cpu", "python"]
 
 
-def test_an_update_that_is_too_large_is_told_as_one(config, monkeypatch):
+def test_an_update_that_is_too_large_is_reported_as_an_update(config, monkeypatch):
     runner = build_runner(config(2))
     loop = runner.train_loop
 
@@ -91,16 +92,16 @@ def fail(error):
     raise error
 
 
-def test_a_gpus_memory_is_told_in_gib(monkeypatch):
+def test_a_gpus_memory_is_reported_in_gib(monkeypatch):
     gib = 2**30
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=79 * gib))
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 70 * gib)
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 75 * gib)
     device = torch.device("cuda:0")
-    told = "Of the 79.0 GiB of cuda:0 torch has reserved 75.0, of which 70.0 are allocated."
-    assert memory_of(device) == told
+    expected = "Of the 79.0 GiB of cuda:0 torch has reserved 75.0, of which 70.0 are allocated."
+    assert describe_memory(device) == expected
     stream = SimpleNamespace(name="region", batch_size=64, records_per_batch=24)
     settings = dict(passes="together", precision="bf16", activation_checkpointing=True)
     sentence = describe_pass("iteration 3", [stream], device, settings)
-    assert told in sentence
+    assert expected in sentence
     assert "by_stream" not in sentence  # one stream is by itself already

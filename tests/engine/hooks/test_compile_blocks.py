@@ -108,7 +108,7 @@ def test_blocks_of_a_class_share_one_code_whatever_the_shapes(depth):
 
 
 def test_towers_without_rows_of_layers_are_named():
-    with pytest.raises(ValueError, match="nothing to compile: vision_encoder has no rows of layers"):
+    with pytest.raises(ValueError, match="nothing to compile: vision_encoder has no stack of layers"):
         compile_blocks(SimpleNamespace(towers={"vision_encoder": nn.Linear(2, 2)}))
 
 

@@ -12,7 +12,7 @@ STREAMS = {name: SimpleNamespace(num_workers=workers) for name, workers in (("im
 
 
 class Clock:
-    """Goes on only when told."""
+    """A clock that advances only when it is set."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,11 +49,11 @@ def test_without_workers_it_says_so(clock):
     assert "streams.text.num_workers (now 0: batches are prepared between the steps)" in sentence
 
 
-@pytest.mark.parametrize(("waited", "told"), [(0.19, False), (0.21, True)])
-def test_a_fifth_of_the_time_is_not_worth_a_word(clock, waited, told):
+@pytest.mark.parametrize(("waited", "warned"), [(0.19, False), (0.21, True)])
+def test_a_fifth_of_the_time_is_not_worth_a_word(clock, waited, warned):
     waits = drawn(DataWaits(lambda: True, clock), clock, image=1.0)
     drawn(waits, clock, image=waited)
-    assert (waits.report(STREAMS, steps=1, seconds=1.0) is not None) == told
+    assert (waits.report(STREAMS, steps=1, seconds=1.0) is not None) == warned
 
 
 def test_every_report_counts_anew(clock):

@@ -14,7 +14,7 @@ from x2vlm.engine.optim.param_groups import (
     fused_option,
     group_names,
     learning_rates,
-    tower_of,
+    tower_of_parameter,
 )
 from x2vlm.weights.published_names import our_name
 
@@ -84,15 +84,19 @@ def test_a_tower_with_its_own_rate_is_not_sped_up():
     groups = group_names(names, set(names), rates)
     assert groups == {
         "vision/decay": ["vision_encoder.a"],
-        "text/decay": ["text_encoder.a"],
+        "text/decay": ["text_encoder.a", "objectives.mlm.dense.weight"],
         "cross/decay": ["fusion_encoder.a"],
-        "fresh/decay": ["text_proj.weight", "objectives.mlm.dense.weight"],
+        "fresh/decay": ["text_proj.weight"],
     }
     assert rates == {"base": 4e-5, "fresh": 8e-5, "vision": 2e-5, "text": 8e-5, "cross": 8e-5}
 
 
 def test_only_a_whole_prefix_makes_a_tower():
-    assert [tower_of(name) for name in ("vision_encoder.x", "vision_proj.x", "text_proj.x")] == ["vision", None, None]
+    assert [tower_of_parameter(name) for name in ("vision_encoder.x", "vision_proj.x", "text_proj.x")] == [
+        "vision",
+        None,
+        None,
+    ]
 
 
 def constructor(paramwise=None, **optimizer) -> X2VLMOptimConstructor:
@@ -103,8 +107,8 @@ def constructor(paramwise=None, **optimizer) -> X2VLMOptimConstructor:
 
 def test_the_optimizer_gets_these_groups():
     wrapper = constructor(dict(lr_mult=3.0))(TinyModel())
-    seen = {group["name"]: (group["lr"], group["weight_decay"]) for group in wrapper.optimizer.param_groups}
-    assert seen == {
+    groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in wrapper.optimizer.param_groups}
+    assert groups == {
         "base/decay": (0.1, 0.01),
         "base/no_decay": (0.1, 0.0),
         "fresh/decay": (pytest.approx(0.3), 0.01),
@@ -132,7 +136,7 @@ def test_a_model_that_knows_of_nothing_fresh_has_one_rate():
         (dict(lr=2), r"optim_wrapper\.paramwise_cfg: 'lr' belongs into optim_wrapper.optimizer"),
     ],
 )
-def test_a_mistake_in_the_rates_is_told(paramwise, message):
+def test_a_mistake_in_the_rates_is_refused_with_its_config_path(paramwise, message):
     with pytest.raises(ConfigError, match=message):
         constructor(paramwise)(TinyModel())
 
@@ -145,16 +149,16 @@ def test_an_optimizer_without_learning_rate_is_refused():
 @pytest.mark.parametrize("kind", ["Adam", "AdamW", torch.optim.AdamW])
 def test_torchs_adam_is_fused_on_gpus_unless_the_config_says_how(kind):
     cfg = dict(type=kind, lr=0.1)
-    assert fused_option(cfg, {"cuda"}, spread=False) == dict(fused=True)
-    for said in (dict(fused=False), dict(foreach=True), dict(capturable=True)):
-        assert fused_option(cfg | said, {"cuda"}, spread=False) == {}
-    assert fused_option(cfg, {"cuda", "cpu"}, spread=False) == fused_option(cfg, {"cpu"}, spread=False) == {}
-    assert fused_option(cfg, {"cuda"}, spread=True) == {}
+    assert fused_option(cfg, {"cuda"}, sharded=False) == dict(fused=True)
+    for option in (dict(fused=False), dict(foreach=True), dict(capturable=True)):
+        assert fused_option(cfg | option, {"cuda"}, sharded=False) == {}
+    assert fused_option(cfg, {"cuda", "cpu"}, sharded=False) == fused_option(cfg, {"cpu"}, sharded=False) == {}
+    assert fused_option(cfg, {"cuda"}, sharded=True) == {}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "PublishedAdamW"])
 def test_other_optimizers_are_left_as_they_are(kind):
-    assert fused_option(dict(type=kind, lr=0.1), {"cuda"}, spread=False) == {}
+    assert fused_option(dict(type=kind, lr=0.1), {"cuda"}, sharded=False) == {}
 
 
 def test_the_word_head_learns_at_the_rate_of_the_text_encoder():

@@ -33,8 +33,8 @@ def by_formula(weights: dict[str, np.ndarray], grads: list[dict[str, np.ndarray]
     means = {name: np.zeros_like(value) for name, value in weights.items()}
     squares = {name: np.zeros_like(value) for name, value in weights.items()}
     for t, grad in enumerate(grads, start=1):
-        norm = sqrt(sum((one**2).sum() for one in grad.values()))
-        grad = {name: one * min(1.0, CLIP / (norm + 1e-6)) for name, one in grad.items()}
+        norm = sqrt(sum((g**2).sum() for g in grad.values()))
+        grad = {name: g * min(1.0, CLIP / (norm + 1e-6)) for name, g in grad.items()}
         s = t - 1  # updates done: the first one has rate 0
         factor = s / WARMUP if s < WARMUP else (STEPS - s) / (STEPS - WARMUP)
         for name in weights:

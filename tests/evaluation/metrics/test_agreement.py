@@ -1,4 +1,4 @@
-"""Figures of agreement against their definitions, written out."""
+"""F1 and correlations against their definitions."""
 
 import math
 
@@ -19,18 +19,18 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall():
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30))
-def test_matthews_of_two_classes_is_the_formula_of_the_four_counts(pairs):
+def test_matthews_of_two_classes_equals_the_formula_of_the_four_counts(pairs):
     predicted, true = torch.tensor(pairs).unbind(1)
-    tp, tn, fp, fn = (pairs.count(one) for one in ((1, 1), (0, 0), (1, 0), (0, 1)))
+    tp, tn, fp, fn = (pairs.count(pair) for pair in ((1, 1), (0, 0), (1, 0), (0, 1)))
     spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     assert matthews(predicted, true) == pytest.approx((tp * tn - fp * fn) / spread if spread else 0, abs=1e-9)
 
 
-def test_matthews_of_three_classes_is_the_general_formula():
+def test_matthews_of_three_classes_equals_the_general_formula():
     predicted, true = torch.tensor([0, 1, 2, 2, 1, 0, 2]), torch.tensor([0, 2, 2, 1, 1, 0, 0])
-    right, count = (predicted == true).sum().item(), 7
+    correct, count = (predicted == true).sum().item(), 7
     p, t = (torch.bincount(x, minlength=3).double() for x in (predicted, true))
-    top = right * count - (p * t).sum()
+    top = correct * count - (p * t).sum()
     expected = top / ((count**2 - (p * p).sum()).sqrt() * (count**2 - (t * t).sum()).sqrt())
     assert matthews(predicted, true) == pytest.approx(expected.item())
 
@@ -42,7 +42,7 @@ def test_pearson_is_the_covariance_over_the_deviations():
     assert pearson(predicted, torch.ones(3)) == 0
 
 
-def test_spearman_is_one_for_any_rising_curve_and_shares_ranks_of_ties():
+def test_spearman_is_one_for_any_increasing_function_and_shares_ranks_of_ties():
     true = torch.tensor([0.1, 0.5, 2.0, 3.0])
     assert spearman(true.exp(), true) == pytest.approx(1)
     assert spearman(-true, true) == pytest.approx(-1)

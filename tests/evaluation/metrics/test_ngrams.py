@@ -1,4 +1,4 @@
-"""Each score against its formula, written out; and against the COCO evaluation's own code, where that is installed."""
+"""Caption metrics against their formulas, and against the code of the COCO evaluation if that is installed."""
 
 import random
 from itertools import combinations
@@ -6,24 +6,24 @@ from math import exp, log, sqrt
 
 import pytest
 
-from x2vlm.evaluation.metrics.ngrams import bleu, caption_words, cider_d, longest_common, rouge_l
+from x2vlm.evaluation.metrics.ngrams import bleu, caption_tokens, cider_d, longest_common_subsequence, rouge_l
 
-WORDS = "a b c d e f".split()  # noqa: SIM905
+VOCABULARY = "a b c d e f".split()  # noqa: SIM905
 
 
 def corpus(seed=0, count=8):
     rng = random.Random(seed)
 
     def sentence():
-        return [rng.choice(WORDS) for _ in range(rng.randint(3, 9))]
+        return [rng.choice(VOCABULARY) for _ in range(rng.randint(3, 9))]
 
     references = [[sentence() for _ in range(rng.randint(1, 4))] for _ in range(count)]
-    candidates = [[word for word in rng.choice(known) if rng.random() < 0.8] or ["a"] for known in references]
+    candidates = [[word for word in rng.choice(texts) if rng.random() < 0.8] or ["a"] for texts in references]
     return candidates, references
 
 
 @pytest.mark.parametrize(
-    ("sentence", "words"),
+    ("sentence", "tokens"),
     [
         ("A Dog, running!", "a dog running"),
         ("The dog's bone isn't big.", "the dog 's bone is n't big"),
@@ -34,82 +34,82 @@ def corpus(seed=0, count=8):
         ("", ""),
     ],
 )
-def test_a_sentence_is_cut_into_words_as_the_published_evaluation_does(sentence, words):
-    assert caption_words(sentence) == words.split()
+def test_sentences_are_tokenized_as_in_the_published_evaluation(sentence, tokens):
+    assert caption_tokens(sentence) == tokens.split()
 
 
-def test_bleu_of_a_known_example():
+def test_bleu_of_a_published_example():
     # "the" counts twice at most, as often as the first reference has it (Papineni et al., 2002, Sec. 2.1).
     references = [[["the", "cat", "is", "on", "the", "mat"], ["there", "is", "a", "cat", "on", "the", "mat"]]]
     assert bleu([["the"] * 7], references)[0] == pytest.approx(2 / 7)
 
 
-def test_bleu_is_its_formula_written_out():
+def test_bleu_equals_its_formula():
     candidates, references = corpus()
     length = sum(map(len, candidates))
     closest = sum(
-        min((len(words) for words in known), key=lambda n: (abs(n - len(one)), n))
-        for one, known in zip(candidates, references, strict=True)
+        min((len(tokens) for tokens in texts), key=lambda n: (abs(n - len(candidate)), n))
+        for candidate, texts in zip(candidates, references, strict=True)
     )
     product = 1.0
     for n in range(1, 5):
-        right = total = 0
-        for one, known in zip(candidates, references, strict=True):
-            runs = [tuple(one[i : i + n]) for i in range(len(one) - n + 1)]
-            total += len(runs)
-            for run in set(runs):
-                most = max(sum(tuple(w[i : i + n]) == run for i in range(len(w) - n + 1)) for w in known)
-                right += min(runs.count(run), most)
-        product *= right / total
+        matches = total = 0
+        for candidate, texts in zip(candidates, references, strict=True):
+            grams = [tuple(candidate[i : i + n]) for i in range(len(candidate) - n + 1)]
+            total += len(grams)
+            for gram in set(grams):
+                clip = max(sum(tuple(t[i : i + n]) == gram for i in range(len(t) - n + 1)) for t in texts)
+                matches += min(grams.count(gram), clip)
+        product *= matches / total
         expected = product ** (1 / n) * min(1.0, exp(1 - closest / length))
         assert bleu(candidates, references)[n - 1] == pytest.approx(expected)
 
 
-def test_rouge_l_is_its_formula_written_out():
+def test_rouge_l_equals_its_formula():
     def common(first, second):
         return max(n for n in range(len(first) + 1) for part in combinations(first, n) if subsequence(part, second))
 
-    def subsequence(part, words):
-        rest = iter(words)
-        return all(word in rest for word in part)
+    def subsequence(part, tokens):
+        rest = iter(tokens)
+        return all(token in rest for token in part)
 
-    for candidate, known in zip(*corpus(seed=3), strict=True):
-        lengths = [common(candidate, words) for words in known]
-        assert lengths == [longest_common(candidate, words) for words in known]
+    for candidate, texts in zip(*corpus(seed=3), strict=True):
+        lengths = [common(candidate, tokens) for tokens in texts]
+        assert lengths == [longest_common_subsequence(candidate, tokens) for tokens in texts]
         precision = max(lengths) / len(candidate)
-        recall = max(n / len(words) for n, words in zip(lengths, known, strict=True))
+        recall = max(n / len(tokens) for n, tokens in zip(lengths, texts, strict=True))
         expected = 2.44 * precision * recall / (recall + 1.44 * precision)
-        assert rouge_l(candidate, known) == pytest.approx(expected)
+        assert rouge_l(candidate, texts) == pytest.approx(expected)
 
 
-def test_cider_d_is_its_formula_written_out():
+def test_cider_d_equals_its_formula():
     candidates, references = corpus(seed=1)
 
-    def runs(words, n):
-        return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    def ngrams(tokens, n):
+        return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
-    def idf(run):
-        having = sum(any(run in runs(words, len(run)) for words in known) for known in references)
-        return log(len(references)) - log(max(1, having))
+    def idf(gram):
+        frequency = sum(any(gram in ngrams(tokens, len(gram)) for tokens in texts) for texts in references)
+        return log(len(references)) - log(max(1, frequency))
 
-    def vector(words, n):
-        return {run: runs(words, n).count(run) * idf(run) for run in set(runs(words, n))}
+    def vector(tokens, n):
+        return {gram: ngrams(tokens, n).count(gram) * idf(gram) for gram in set(ngrams(tokens, n))}
 
-    for candidate, known, score in zip(candidates, references, cider_d(candidates, references), strict=True):
+    for candidate, texts, score in zip(candidates, references, cider_d(candidates, references), strict=True):
         expected = 0.0
-        for words in known:
+        for tokens in texts:
             for n in range(1, 5):
-                own, other = vector(candidate, n), vector(words, n)
-                norms = sqrt(sum(x * x for x in own.values())) * sqrt(sum(x * x for x in other.values()))
-                product = sum(min(own[run], other[run]) * other[run] for run in own.keys() & other.keys())
-                gauss = exp(-((len(candidate) - len(words)) ** 2) / 72)
-                expected += 10 * gauss * (product / norms if norms else 0) / 4 / len(known)
+                ours, theirs = vector(candidate, n), vector(tokens, n)
+                norms = sqrt(sum(x * x for x in ours.values())) * sqrt(sum(x * x for x in theirs.values()))
+                product = sum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in ours.keys() & theirs.keys())
+                gauss = exp(-((len(candidate) - len(tokens)) ** 2) / 72)
+                expected += 10 * gauss * (product / norms if norms else 0) / 4 / len(texts)
         assert score == pytest.approx(expected)
 
 
 def test_copying_the_only_reference_is_perfect():
     references = [[["a", "b", "c", "d", "e"]], [["f", "g", "h", "i"]]]
-    candidates = [known[0] for known in references]
+    candidates = [texts[0] for texts in references]
     assert bleu(candidates, references) == pytest.approx([1.0] * 4)
     assert [rouge_l(*pair) for pair in zip(candidates, references, strict=True)] == pytest.approx([1.0, 1.0])
     assert cider_d(candidates, references) == pytest.approx([10.0, 10.0])
@@ -121,16 +121,16 @@ def test_an_empty_candidate_scores_nothing():
     assert bleu([[]], [[["a"]]]) == pytest.approx([0] * 4)
 
 
-def test_scores_are_those_of_the_coco_evaluation():
+def test_metrics_equal_those_of_the_coco_evaluation():
     pytest.importorskip("pycocoevalcap", reason="needs the package pycocoevalcap")
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
     candidates, references = corpus(seed=2, count=40)
-    known = {i: [" ".join(words) for words in some] for i, some in enumerate(references)}
-    made = {i: [" ".join(words)] for i, words in enumerate(candidates)}
-    assert bleu(candidates, references) == pytest.approx(Bleu(4).compute_score(known, made, verbose=0)[0])
-    assert cider_d(candidates, references) == pytest.approx(list(Cider().compute_score(known, made)[1]))
+    truth = {i: [" ".join(tokens) for tokens in texts] for i, texts in enumerate(references)}
+    generated = {i: [" ".join(tokens)] for i, tokens in enumerate(candidates)}
+    assert bleu(candidates, references) == pytest.approx(Bleu(4).compute_score(truth, generated, verbose=0)[0])
+    assert cider_d(candidates, references) == pytest.approx(list(Cider().compute_score(truth, generated)[1]))
     mean = sum(rouge_l(*pair) for pair in zip(candidates, references, strict=True)) / 40
-    assert mean == pytest.approx(Rouge().compute_score(known, made)[0])
+    assert mean == pytest.approx(Rouge().compute_score(truth, generated)[0])

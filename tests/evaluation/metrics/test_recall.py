@@ -1,4 +1,4 @@
-"""Recalls, overlaps and chance levels, against slow and obvious ways to compute them."""
+"""Ranks, recalls and chance levels, against slow reference implementations."""
 
 import itertools
 
@@ -8,15 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2vlm.boxes import paired_iou
 from x2vlm.evaluation.metrics.recall import (
-    accuracy_at,
     best_ranks,
-    box_ious,
     chance_recall,
-    mean_iou,
     r_mean,
-    ranked,
+    rank_candidates,
     recall_at,
     retrieval_recalls,
     second_stage,
@@ -24,14 +20,14 @@ from x2vlm.evaluation.metrics.recall import (
 
 
 def slow_ranks(scores, row_ids, column_ids):
-    """Sort each row as the published evaluation does, then walk along it."""
+    """Sort each row as the published evaluation does, and search it from the start."""
     order = np.argsort(scores.numpy(), axis=1, kind="stable")[:, ::-1]
     return [next(r for r, c in enumerate(row) if column_ids[c] == i) for row, i in zip(order, row_ids, strict=True)]
 
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), rows=st.integers(1, 5), columns=st.integers(3, 8))
-def test_ranks_equal_a_full_sort_even_with_ties_and_several_right_candidates(data, rows, columns):
+def test_ranks_equal_a_full_sort_even_with_ties_and_several_positives(data, rows, columns):
     values = data.draw(st.lists(st.integers(0, 3), min_size=rows * columns, max_size=rows * columns))
     ids = data.draw(st.lists(st.integers(0, 2), min_size=columns - 3, max_size=columns - 3))
     scores = torch.tensor(values).float().view(rows, columns)
@@ -39,9 +35,9 @@ def test_ranks_equal_a_full_sort_even_with_ties_and_several_right_candidates(dat
     assert best_ranks(scores, row_ids, column_ids).tolist() == slow_ranks(scores, row_ids, column_ids)
 
 
-def test_candidates_are_listed_in_the_order_of_a_rising_sort_read_backwards():
+def test_candidates_are_in_the_order_of_a_reversed_stable_sort():
     scores = torch.randint(0, 4, (6, 30), generator=torch.Generator().manual_seed(0)).float()
-    assert ranked(scores).tolist() == np.argsort(scores.numpy(), axis=1, kind="stable")[:, ::-1].tolist()
+    assert rank_candidates(scores).tolist() == np.argsort(scores.numpy(), axis=1, kind="stable")[:, ::-1].tolist()
 
 
 @pytest.mark.parametrize("k", [1, 3, 20])
@@ -55,13 +51,13 @@ def test_the_second_stage_keeps_the_logits_of_the_k_most_similar_and_100_below_e
     assert np.array_equal(second_stage(similarity, logits, k).numpy(), expected)
 
 
-def test_published_figures_from_given_scores():
+def test_published_recalls_from_given_scores():
     # Two images, three texts: texts 0 and 1 belong to image 0, text 2 to image 1.
     i2t = torch.tensor([[-100.0, 2.0, 3.0], [1.0, 5.0, -100.0]])
     t2i = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-100.0, 2.0]])
-    found = retrieval_recalls(i2t, t2i, torch.tensor([10, 11]), torch.tensor([10, 10, 11]), at=(1, 2))
-    # Image 0 finds text 1 in second place, image 1 finds text 2 last; texts 0 and 2 find theirs first, text 1 second.
-    assert found == pytest.approx(
+    recalls = retrieval_recalls(i2t, t2i, torch.tensor([10, 11]), torch.tensor([10, 10, 11]), at=(1, 2))
+    # Image 0 ranks text 1 second, image 1 ranks text 2 last; texts 0 and 2 rank their image first, text 1 second.
+    assert recalls == pytest.approx(
         {"i2t_r1": 0, "i2t_r2": 50, "t2i_r1": 200 / 3, "t2i_r2": 100, "r_mean": (0 + 50 + 200 / 3 + 100) / 4}
     )
 
@@ -76,7 +72,7 @@ def test_of_two_equal_scores_the_larger_index_comes_first():
     assert best_ranks(torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([0, 1])).tolist() == [1, 0]
 
 
-def test_a_model_that_scores_everything_alike_gets_no_better_than_chance():
+def test_constant_scores_have_chance_recall():
     ids = torch.arange(10)
     assert recall_at(best_ranks(torch.zeros(10, 10), ids, ids), 1) == pytest.approx(0.1)
 
@@ -86,17 +82,17 @@ def test_scores_that_are_not_numbers_are_refused():
         best_ranks(torch.tensor([[float("nan"), 1.0]]), torch.tensor([0]), torch.tensor([0, 1]))
 
 
-def test_a_query_without_a_right_candidate_is_refused_and_named():
+def test_a_query_without_a_positive_is_refused_and_named():
     with pytest.raises(ValueError, match="identity 7"):
         best_ranks(torch.zeros(1, 2), torch.tensor([7]), torch.tensor([0, 1]))
 
 
-def test_recall_counts_the_queries_found_in_the_first_k():
+def test_recall_is_the_share_of_ranks_below_k():
     ranks = torch.tensor([0, 1, 4, 10])
     assert [recall_at(ranks, k) for k in (1, 5, 10)] == [0.25, 0.75, 0.75]
 
 
-def test_r_mean_is_the_plain_mean():
+def test_r_mean_is_the_arithmetic_mean():
     assert r_mean([0.2, 0.4, 0.6]) == pytest.approx(0.4)
 
 
@@ -115,39 +111,3 @@ def test_chance_among_distinct_pairs_is_k_over_their_number():
     ids = torch.arange(256)
     assert chance_recall(ids, ids, 1) == pytest.approx(1 / 256)
     assert chance_recall(ids, ids, 10) == pytest.approx(10 / 256)
-
-
-def boxes(*rows):
-    return torch.tensor(rows, dtype=torch.float)
-
-
-def test_both_conventions_agree_on_boxes_that_clearly_overlap():
-    predicted, true = (
-        boxes([0.1, 0.1, 0.5, 0.6], [0.0, 0.2, 1.0, 0.7]),
-        boxes([0.2, 0.2, 0.7, 0.9], [0.5, 0.5, 0.9, 1.0]),
-    )
-    inclusive = box_ious(predicted, true, "inclusive", torch.tensor([[100, 200], [50, 80]]))
-    torch.testing.assert_close(inclusive, box_ious(predicted, true, "continuous"))
-    torch.testing.assert_close(inclusive, paired_iou(predicted, true))
-
-
-def test_by_the_inclusive_convention_an_overlap_of_one_pixel_is_none():
-    predicted, true, size = boxes([0.0, 0.0, 0.5, 0.5]), boxes([0.4, 0.4, 0.9, 0.9]), torch.tensor([[10, 10]])
-    assert box_ious(predicted, true, "continuous") > 0
-    assert box_ious(predicted, true, "inclusive", size) == 0
-
-
-def test_a_convention_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match=r"'pixels'.*'continuous' or 'inclusive'"):
-        box_ious(boxes([0, 0, 1, 1]), boxes([0, 0, 1, 1]), "pixels")
-
-
-def test_the_inclusive_convention_asks_for_sizes():
-    with pytest.raises(ValueError, match="size_px"):
-        box_ious(boxes([0, 0, 1, 1]), boxes([0, 0, 1, 1]), "inclusive")
-
-
-def test_accuracy_counts_an_overlap_of_exactly_the_threshold():
-    ious = torch.tensor([0.5, 0.49, 1.0, 0.0])
-    assert accuracy_at(ious, 0.5) == 0.5
-    assert mean_iou(ious) == pytest.approx(0.4975)

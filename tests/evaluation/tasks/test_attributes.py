@@ -1,4 +1,4 @@
-"""Attributes of things in given boxes: average precision by definition, and a real, tiny model."""
+"""Attributes of given boxes: mean average precision by definition, and with a tiny model."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.evaluation.metrics.recall import average_precision
-from x2vlm.evaluation.tasks.attributes import Attribute, AttributeMetric, combine, precisions, read_attributes
+from x2vlm.evaluation.metrics.average_precision import average_precision
+from x2vlm.evaluation.tasks.attribute_templates import Attribute, read_attributes
+from x2vlm.evaluation.tasks.attributes import AttributeMetric, combine, precisions
 from x2vlm.models.eval_mode import eval_mode
 
 ATTRIBUTES = [
@@ -27,41 +28,41 @@ def tokenizer():
 
 @pytest.fixture
 def boxes(make):
-    """Two images with two boxes each; nobody knows whether the last thing is wet."""
+    """Two images with two boxes each; the last label is unknown."""
     regions = [[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 1.0], [0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]]
     batch = make.batch([0, 0, 1, 1], [1, 2, 3, 4], boxes=regions)
     labels = [{"attributes": [[1, 0, 0], [0, 1, 1]]}, {"attributes": [[0, 1, 1], [1, 1, -1]]}]
     return replace(batch, texts=["dog", "car", "dog", "dog"], extras=labels)
 
 
-def naive_precision(scores, right):
-    """Mean precision at the right candidates, each group of equals counted as a whole."""
-    pairs = list(zip(scores, right, strict=True))
+def naive_precision(scores, positive):
+    """Mean precision at the positives, equal scores counted together."""
+    pairs = list(zip(scores, positive, strict=True))
     total = 0.0
-    for score, is_right in pairs:
-        if is_right:
-            above = [r for s, r in pairs if s >= score]
+    for score, is_positive in pairs:
+        if is_positive:
+            above = [p for s, p in pairs if s >= score]
             total += sum(above) / len(above)
-    return total / sum(right)
+    return total / sum(positive)
 
 
-def test_average_precision_is_the_mean_precision_at_the_right_candidates():
+def test_average_precision_is_the_mean_precision_at_the_positives():
     rng = torch.Generator().manual_seed(0)
     for _ in range(30):
         scores = torch.randint(0, 8, (12,), generator=rng).float()
-        right = torch.rand(12, generator=rng) < 0.4
-        right[0] = True
-        expected = naive_precision(scores.tolist(), right.tolist())
-        assert average_precision(scores, right) == pytest.approx(expected)
+        positive = torch.rand(12, generator=rng) < 0.4
+        positive[0] = True
+        expected = naive_precision(scores.tolist(), positive.tolist())
+        assert average_precision(scores, positive) == pytest.approx(expected)
 
 
 def test_a_perfect_order_has_precision_1_and_equal_scores_that_of_chance():
-    right = torch.tensor([True, False, True, False, False])
-    assert average_precision(right.float(), right) == 1
-    assert average_precision(torch.zeros(5), right) == pytest.approx(2 / 5)
+    positive = torch.tensor([True, False, True, False, False])
+    assert average_precision(positive.float(), positive) == 1
+    assert average_precision(torch.zeros(5), positive) == pytest.approx(2 / 5)
 
 
-def test_unknown_labels_are_left_out_and_attributes_nothing_has_are_not_numbers():
+def test_unknown_labels_are_left_out_and_attributes_without_a_positive_are_nan():
     scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.3]])
     labels = torch.tensor([[-1, 0], [1, 0], [0, -1]])
     precision, share = precisions(scores, labels)
@@ -69,7 +70,7 @@ def test_unknown_labels_are_left_out_and_attributes_nothing_has_are_not_numbers(
     assert precision[1].isnan() and share[1].isnan()
 
 
-def test_the_best_sentence_of_an_attribute_counts_less_the_mean_of_the_object_alone():
+def test_a_score_is_the_best_sentence_less_the_mean_of_the_object_alone():
     scores = torch.tensor([[0.5, 0.7, 0.1, 0.2, 0.4], [0.3, 0.2, 0.9, 0.0, 0.2]])
     torch.testing.assert_close(combine(scores, [2, 1]), torch.tensor([[0.4, -0.2], [0.2, 0.8]]))
     torch.testing.assert_close(combine(scores[:, :3], [2, 1]), torch.tensor([[0.7, 0.1], [0.3, 0.9]]))
@@ -94,10 +95,10 @@ def test_a_sentence_is_made_of_each_synonym_and_template(tokenizer):
     assert metric.sentences(metric.attributes[0], "car") == ["a red color car"]
 
 
-@pytest.mark.parametrize("name", ["itc", "itm", "itc+itm"])
-def test_the_result_is_that_of_each_box_with_each_sentence_alone(model, tokenizer, boxes, name):
+@pytest.mark.parametrize("scorer", ["itc", "itm", "itc+itm"])
+def test_the_result_equals_scoring_each_box_with_each_sentence_separately(model, tokenizer, boxes, scorer):
     metric = AttributeMetric(
-        ATTRIBUTES, tokenizer, name, templates=TEMPLATES, object_templates=("a {object}", "the {object}"), chunk=3
+        ATTRIBUTES, tokenizer, scorer, templates=TEMPLATES, object_templates=("a {object}", "the {object}"), chunk=3
     )
     results = metric.evaluate(model, [boxes])
     with eval_mode(model):
@@ -106,29 +107,33 @@ def test_the_result_is_that_of_each_box_with_each_sentence_alone(model, tokenize
         def score(box, sentence):
             ids = torch.tensor([tokenizer(sentence)["input_ids"]])
             text = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool))
-            one = context.select(torch.tensor([box]))
-            cosine = (one.feat * text.feat).sum().item()
-            match = model.objectives["itm"].score(model.fusion_encoder(text, one)[:, 0]).softmax(-1)[0, 1].item()
-            return {"itc": cosine, "itm": match, "itc+itm": cosine + match}[name]
+            region = context.select(torch.tensor([box]))
+            cosine = (region.feat * text.feat).sum().item()
+            match = model.objectives["itm"].score(model.fusion_encoder(text, region)[:, 0]).softmax(-1)[0, 1].item()
+            return {"itc": cosine, "itm": match, "itc+itm": cosine + match}[scorer]
 
-        said = [["a red color {}"], ["big {}", "a {} is big", "large {}", "a {} is large"], ["wet {}", "a {} is wet"]]
+        templates = [
+            ["a red color {}"],
+            ["big {}", "a {} is big", "large {}", "a {} is large"],
+            ["wet {}", "a {} is wet"],
+        ]
         table = []
-        for box, thing in enumerate(boxes.texts):
-            base = (score(box, f"a {thing}") + score(box, f"the {thing}")) / 2
-            table.append([max(score(box, one.format(thing)) for one in group) - base for group in said])
+        for box, name in enumerate(boxes.texts):
+            base = (score(box, f"a {name}") + score(box, f"the {name}")) / 2
+            table.append([max(score(box, text.format(name)) for text in group) - base for group in templates])
     labels = [[1, 0, 0], [0, 1, 1], [0, 1, 1], [1, 1, -1]]
-    each = []
+    expected = []
     for a in range(3):
         known = [box for box in range(4) if labels[box][a] >= 0]
-        each.append(naive_precision([table[box][a] for box in known], [labels[box][a] for box in known]))
-    assert results["map"] == pytest.approx(100 * sum(each) / 3)
-    assert results["map_tail"] == pytest.approx(100 * each[0])
-    assert results["map_head"] == pytest.approx(100 * (each[1] + each[2]) / 2)
+        expected.append(naive_precision([table[box][a] for box in known], [labels[box][a] for box in known]))
+    assert results["map"] == pytest.approx(100 * sum(expected) / 3)
+    assert results["map_tail"] == pytest.approx(100 * expected[0])
+    assert results["map_head"] == pytest.approx(100 * (expected[1] + expected[2]) / 2)
     assert results["chance_map"] == pytest.approx(100 * (2 / 4 + 3 / 4 + 2 / 3) / 3)
     assert "map_medium" not in results
 
 
-def test_a_box_of_which_nothing_is_known_counts_nowhere(model, tokenizer, boxes):
+def test_a_box_without_labels_is_ignored(model, tokenizer, boxes):
     metric = AttributeMetric(ATTRIBUTES, tokenizer, templates=TEMPLATES)
     unknown = replace(boxes, extras=[{"attributes": [[1, 0, 0], None]}, boxes.extras[1]])
     expected = replace(boxes, extras=[{"attributes": [[1, 0, 0], [-1, -1, -1]]}, boxes.extras[1]])
@@ -142,7 +147,7 @@ def test_sentences_of_an_object_are_encoded_once_for_all_batches(model, tokenize
     assert sum(encoded) == 2 * 7  # two objects, seven sentences
 
 
-def test_what_cannot_be_scored_is_told_in_a_sentence(model, tokenizer, boxes):
+def test_errors_say_what_is_wrong(model, tokenizer, boxes):
     metric = AttributeMetric(ATTRIBUTES, tokenizer, templates=TEMPLATES)
     with pytest.raises(ValueError, match=r"no box of this evaluation has an attribute.*extras\['attributes'\]"):
         metric.evaluate(model, [replace(boxes, extras=[{}, {}])])

@@ -1,4 +1,4 @@
-"""Phrase grounding with a model whose answers are known."""
+"""Phrase grounding with fixed predictions."""
 
 from dataclasses import replace
 
@@ -15,31 +15,31 @@ TRUE = [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0], [0.0, 0.5, 0.5, 1.0]]
 
 @pytest.fixture
 def batch(make):
-    """Two images: one with two boxes, one with a box and a caption of the whole."""
+    """Two images: one with two boxes, one with a box and a caption of the whole image."""
     batch = make.batch([0, 0, 1, 1], [1, 2, 3, 4], boxes=[*TRUE, [0.0, 0.0, 1.0, 1.0]])
     return replace(batch, has_box=torch.tensor([True, True, True, False]))
 
 
 @pytest.fixture
-def answer(model, monkeypatch):
-    """Makes the model answer with these boxes."""
+def predict(model, monkeypatch):
+    """Makes the model predict these boxes."""
 
     def fix(boxes_xyxy):
-        answers = xyxy_to_cxcywh(torch.tensor(boxes_xyxy))
-        monkeypatch.setattr(model.objectives["bbox"], "box", lambda states: answers[: len(states)])
+        predictions = xyxy_to_cxcywh(torch.tensor(boxes_xyxy))
+        monkeypatch.setattr(model.objectives["bbox"], "box", lambda states: predictions[: len(states)])
 
     return fix
 
 
-def test_every_box_of_its_own_counts_once_and_captions_do_not(model, batch, answer):
-    answer([TRUE[0], TRUE[1], [0.0, 0.0, 0.1, 0.1], [0.9, 0.9, 1.0, 1.0]])
+def test_every_box_of_its_own_counts_once_and_captions_do_not(model, batch, predict):
+    predict([TRUE[0], TRUE[1], [0.0, 0.0, 0.1, 0.1], [0.9, 0.9, 1.0, 1.0]])
     results = GroundingMetric().evaluate(model, [batch])
     assert results["accuracy_at_0.5"] == pytest.approx(100 * 2 / 3)
     assert results["mean_iou"] == pytest.approx(100 * 2 / 3)
 
 
-def test_the_guesser_answers_with_the_mean_of_the_true_boxes(model, batch, answer):
-    answer([TRUE[0]] * 4)
+def test_the_baseline_predicts_the_mean_of_the_true_boxes(model, batch, predict):
+    predict([TRUE[0]] * 4)
     results = GroundingMetric().evaluate(model, [batch])
     # The mean box is 1/6..2/3 wide and 1/3..5/6 high: of area 1/4 like the others.
     overlaps = torch.tensor([1 / 3 * 1 / 6, 1 / 6 * 1 / 3, 1 / 3 * 1 / 3])
@@ -48,30 +48,30 @@ def test_the_guesser_answers_with_the_mean_of_the_true_boxes(model, batch, answe
     assert results["average_box_accuracy"] == 0
 
 
-def test_the_guessers_box_can_be_given(model, batch, answer):
-    answer([TRUE[0]] * 4)
+def test_the_box_of_the_baseline_can_be_given(model, batch, predict):
+    predict([TRUE[0]] * 4)
     results = GroundingMetric(average_box_cxcywh=(0.25, 0.25, 0.5, 0.5)).evaluate(model, [batch])
     assert results["average_box_accuracy"] == pytest.approx(100 / 3)
 
 
-def test_the_threshold_names_the_accuracy(model, batch, answer):
-    answer([[0.0, 0.0, 0.5, 0.3]] * 4)
+def test_the_threshold_names_the_accuracy(model, batch, predict):
+    predict([[0.0, 0.0, 0.5, 0.3]] * 4)
     assert GroundingMetric(threshold=0.6).evaluate(model, [batch])["accuracy_at_0.6"] == pytest.approx(100 / 3)
     assert GroundingMetric(threshold=0.7).evaluate(model, [batch])["accuracy_at_0.7"] == 0
 
 
-def test_kinds_are_told_apart_where_records_tell_them(model, batch, answer):
+def test_kinds_of_phrases_have_accuracies_of_their_own(model, batch, predict):
     batch = replace(batch, extras=[{"kinds": ["object", "region"]}, {"kinds": ["object", "caption"]}])
-    answer([TRUE[0], TRUE[0], TRUE[2], TRUE[0]])
+    predict([TRUE[0], TRUE[0], TRUE[2], TRUE[0]])
     results = GroundingMetric().evaluate(model, [batch])
     assert results["accuracy_at_0.5_object"] == 100
     assert results["accuracy_at_0.5_region"] == 0
     assert "accuracy_at_0.5_caption" not in results
 
 
-def test_the_inclusive_convention_uses_the_sizes_of_the_images(model, batch, answer):
+def test_the_inclusive_convention_uses_the_sizes_of_the_images(model, batch, predict):
     one_pixel_off = [[0.0, 0.0, 0.5, 0.5], [0.4, 0.4, 0.6, 0.6], TRUE[2], TRUE[0]]
-    answer(one_pixel_off)
+    predict(one_pixel_off)
     batch = replace(batch, extras=[{"image_size": (10, 10)}, {"image_size": (100, 100)}])
     inclusive = GroundingMetric(convention="inclusive").evaluate(model, [batch])["mean_iou"]
     continuous = GroundingMetric().evaluate(model, [batch])["mean_iou"]
@@ -84,7 +84,7 @@ def test_the_inclusive_convention_says_which_size_is_missing(model, batch):
         GroundingMetric(convention="inclusive").evaluate(model, [batch])
 
 
-def test_the_models_own_boxes_are_what_is_judged(model, batch):
+def test_the_boxes_of_the_model_are_evaluated(model, batch):
     predicted = cxcywh_to_xyxy(model.objectives["bbox"].box(states_of(model, "bbox", model.encode(batch))).detach())
     expected = paired_iou(predicted[:3], torch.tensor(TRUE)).mean().item()
     assert 0 < expected < 1
@@ -98,30 +98,30 @@ def test_confidence_is_the_probability_that_phrase_and_whole_image_match(model, 
     torch.testing.assert_close(match_confidence(model, encoded), expected)
 
 
-def test_confidence_of_right_and_wrong_boxes_is_told_apart(model, batch, answer, monkeypatch):
+def test_confidence_is_averaged_over_correct_and_wrong_boxes(model, batch, predict, monkeypatch):
     monkeypatch.setattr(grounding, "match_confidence", lambda model, encoded: torch.tensor([0.9, 0.4, 0.8, 1.0]))
-    answer([TRUE[0], TRUE[1], TRUE[0], TRUE[0]])  # right, right, wrong; the last is a caption
+    predict([TRUE[0], TRUE[1], TRUE[0], TRUE[0]])  # correct, correct, wrong; the last is a caption
     results = GroundingMetric().evaluate(model, [batch])
     assert results["confidence_right"] == pytest.approx(65)
     assert results["confidence_wrong"] == pytest.approx(80)
     assert results["confidence_ap"] == pytest.approx(100 * (1 / 1 + 2 / 3) / 2)
 
 
-def test_what_has_nothing_to_average_is_left_out():
-    found = confidence_summary(torch.tensor([0.2, 0.4]), torch.tensor([False, False]))
-    assert found == pytest.approx({"confidence_wrong": 30})
+def test_means_of_nothing_are_left_out():
+    summary = confidence_summary(torch.tensor([0.2, 0.4]), torch.tensor([False, False]))
+    assert summary == pytest.approx({"confidence_wrong": 30})
 
 
-def test_a_model_that_only_grounds_has_no_confidence(model, batch, answer):
-    answer([*TRUE, TRUE[0]])
+def test_a_model_without_matching_has_no_confidence(model, batch, predict):
+    predict([*TRUE, TRUE[0]])
     del model.objectives["itm"]
     results = GroundingMetric().evaluate(model, [batch])
     assert results["accuracy_at_0.5"] == 100
     assert not any(name.startswith("confidence") for name in results)
 
 
-def test_batches_without_boxes_are_passed_over(model, batch, make, answer):
-    answer([*TRUE, TRUE[0]])
+def test_batches_without_boxes_are_skipped(model, batch, make, predict):
+    predict([*TRUE, TRUE[0]])
     captions = make.batch([0, 1], [8, 9])
     assert GroundingMetric().evaluate(model, [captions, batch])["accuracy_at_0.5"] == 100
 
@@ -131,13 +131,13 @@ def test_nothing_to_ground_is_an_error(model, make):
         GroundingMetric().evaluate(model, [make.batch([0, 1], [8, 9])])
 
 
-def test_a_model_without_boxes_is_told_what_to_do(model, batch):
+def test_a_model_without_box_prediction_is_an_error_that_says_what_to_do(model, batch):
     del model.objectives["bbox"]
     with pytest.raises(ValueError, match=r"'bbox'.*itc, itm.*leave this evaluation out"):
         GroundingMetric().evaluate(model, [batch])
 
 
 @pytest.mark.parametrize("wrong", [dict(convention="pixel"), dict(threshold=0), dict(average_box_cxcywh=(0.5, 0.5))])
-def test_wrong_options_are_refused(wrong):
+def test_invalid_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         GroundingMetric(**wrong)

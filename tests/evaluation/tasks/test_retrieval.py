@@ -1,13 +1,15 @@
-"""Two-stage retrieval with a real, tiny model: the fast way equals the obvious way."""
+"""Two-stage retrieval with a tiny model: cached and chunked scoring equals scoring pair by pair."""
 
 import pytest
 import torch
 
 from tests.models.conftest import tiny_model
 from x2vlm.evaluation.metrics.recall import best_ranks, recall_at, retrieval_recalls, second_stage
-from x2vlm.evaluation.tasks.retrieval import RetrievalMetric, score_matrices, score_pairs
-from x2vlm.gallery.matching import match_logits
-from x2vlm.gallery.retrieval_features import encode_retrieval_set, only_pairs
+from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
+from x2vlm.gallery.candidates import score_matrices, score_pairs
+from x2vlm.gallery.matching import positive_logits
+from x2vlm.gallery.retrieval_features import encode_retrieval_set
+from x2vlm.gallery.select_pairs import select_pairs
 from x2vlm.models.eval_mode import eval_mode
 
 STREAMS = ["images", "regions", "videos"]
@@ -18,15 +20,15 @@ def batches(request):
     return request.getfixturevalue(request.param)
 
 
-def alone(model, batches):
-    """Every text against the first pair of every identity: pair by pair from pixels and words, nothing shared."""
+def pair_by_pair(model, batches):
+    """Every text against the first pair of every identity, from pixels and tokens, with nothing shared."""
     contexts = {}
     for batch in batches:
         for pair, identity in enumerate(batch.ids.tolist()):
             contexts.setdefault(identity, (batch, pair))
     rows, cosines = [], []
     for batch, pair in contexts.values():
-        context = model.encode_context(only_pairs(batch, torch.tensor([pair])))
+        context = model.encode_context(select_pairs(batch, torch.tensor([pair])))
         texts = [
             model.encode_text(*t) for b in batches for t in zip(b.text_ids[:, None], b.text_mask[:, None], strict=True)
         ]
@@ -37,18 +39,18 @@ def alone(model, batches):
 
 
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
-def test_scores_on_cached_keys_equal_those_of_each_pair_alone(model, batches):
+def test_scores_on_cached_keys_equal_those_of_each_pair_by_pair(model, batches):
     with eval_mode(model):
-        bank = encode_retrieval_set(model, batches)
-        contexts, texts = len(bank.context_ids), len(bank.text_ids)
+        features = encode_retrieval_set(model, batches)
+        contexts, texts = len(features.context_ids), len(features.text_ids)
         pairs = torch.arange(contexts * texts)
-        scores = score_pairs(model, bank, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
-        context_ids, text_ids, expected, cosines = alone(model, batches)
-    assert torch.equal(bank.context_ids, context_ids)
-    assert torch.equal(bank.text_ids, text_ids)
-    assert scores.std() > 0.1  # the scores differ enough for the comparison to mean something
+        scores = score_pairs(model, features, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
+        context_ids, text_ids, expected, cosines = pair_by_pair(model, batches)
+    assert torch.equal(features.context_ids, context_ids)
+    assert torch.equal(features.text_ids, text_ids)
+    assert scores.std() > 0.1  # the scores differ enough for the comparison to be meaningful
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(bank.context_feats @ bank.texts.feat.T, cosines, atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.context_feats @ features.texts.feat.T, cosines, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
@@ -56,7 +58,7 @@ def test_scores_on_cached_keys_equal_those_of_each_pair_alone(model, batches):
 def test_recalls_follow_the_published_protocol(model, batches, k):
     results = RetrievalMetric(k=k, at=(1, 2)).evaluate(model, batches)
     with eval_mode(model):
-        context_ids, text_ids, logits, cosines = alone(model, batches)
+        context_ids, text_ids, logits, cosines = pair_by_pair(model, batches)
     for way, scores, cosine, ids in (
         ("i2t", logits, cosines, (context_ids, text_ids)),
         ("t2i", logits.T, cosines.T, (text_ids, context_ids)),
@@ -71,10 +73,10 @@ def test_recalls_follow_the_published_protocol(model, batches, k):
 
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
 @pytest.mark.parametrize("k", [2, 50])
-def test_the_full_matrices_are_those_of_the_published_evaluation_and_give_its_figures(model, batches, k):
+def test_the_full_matrices_are_those_of_the_published_evaluation_and_give_its_recalls(model, batches, k):
     with eval_mode(model):
         i2t, t2i = score_matrices(model, encode_retrieval_set(model, batches), k, chunk=5)
-        context_ids, text_ids, logits, cosines = alone(model, batches)
+        context_ids, text_ids, logits, cosines = pair_by_pair(model, batches)
     torch.testing.assert_close(i2t, second_stage(cosines, logits, k), atol=1e-5, rtol=0)
     torch.testing.assert_close(t2i, second_stage(cosines.T, logits.T, k), atol=1e-5, rtol=0)
     results = RetrievalMetric(k=k, at=(1, 2)).evaluate(model, batches)
@@ -98,34 +100,34 @@ INDEXES = [
 @pytest.mark.parametrize("batches", STREAMS, indirect=True)
 @pytest.mark.parametrize("index", INDEXES, ids=lambda index: index["type"])
 @pytest.mark.parametrize("k", [1, 3, 50])
-def test_an_index_that_looks_everywhere_changes_no_figure(model, batches, index, k):
+def test_an_exhaustive_index_changes_no_metric(model, batches, index, k):
     whole = RetrievalMetric(k=k, at=(1, 2, 5)).evaluate(model, batches)
     assert RetrievalMetric(k=k, at=(1, 2, 5), index=index).evaluate(model, batches) == pytest.approx(whole)
 
 
-def test_an_index_that_misses_costs_recall_and_stops_nothing(model, images):
+def test_an_approximate_index_costs_recall_and_raises_no_error(model, images):
     whole = RetrievalMetric(k=9).evaluate(model, images)
     poor = RetrievalMetric(k=9, index=dict(type="FaissIVF", lists=6, probes=1)).evaluate(model, images)
     assert poor["itc_r_mean"] < whole["itc_r_mean"]
     assert 0 <= poor["r_mean"] <= 100
 
 
-def test_an_unknown_index_is_told_when_the_metric_is_made():
+def test_an_unknown_index_is_an_error_when_the_metric_is_built():
     with pytest.raises(ValueError, match=r"index: 'FaissIFV'.*FaissIVF"):
         RetrievalMetric(index=dict(type="FaissIFV"))
 
 
 def images_projected(model, patches=4):
-    """A list that gets the number of images whenever keys of all their patches are projected."""
+    """A list to which the number of images is appended whenever keys of all their patches are projected."""
     counts = []
     key = model.fusion_encoder.layer[0].crossattention.key
-    key.register_forward_hook(lambda _, given, out: counts.append(len(out)) if out.shape[1] >= patches else None)
+    key.register_forward_hook(lambda _, inputs, out: counts.append(len(out)) if out.shape[1] >= patches else None)
     return counts
 
 
 def test_each_image_is_encoded_and_its_keys_are_projected_once(model, images):
     encoded = []
-    model.vision_encoder.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
+    model.vision_encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
     projected = images_projected(model)
     RetrievalMetric(k=9, chunk=4).evaluate(model, images)
     assert sum(encoded) == 6
@@ -138,7 +140,7 @@ def test_regions_of_an_image_share_its_projected_keys(model, regions):
     assert sum(projected) == 2
 
 
-def test_a_pair_is_scored_once_though_both_directions_ask_for_it(model, videos, monkeypatch):
+def test_a_pair_is_scored_once_though_both_directions_need_it(model, videos, monkeypatch):
     scored, score = [], model.objectives["itm"].score
     monkeypatch.setattr(model.objectives["itm"], "score", lambda fused: scored.append(len(fused)) or score(fused))
     RetrievalMetric(k=4).evaluate(model, videos)
@@ -152,7 +154,7 @@ def test_chance_counts_the_captions_of_each_image(model, images):
     assert results["chance_t2i_r10"] == 100
 
 
-def test_without_a_second_stage_there_is_one_set_of_numbers(model, images):
+def test_without_a_second_stage_there_is_one_set_of_metrics(model, images):
     both, first = RetrievalMetric(k=2).evaluate(model, images), RetrievalMetric(rerank=False).evaluate(model, images)
     assert not [name for name in first if name.startswith("itc_")]
     assert first["i2t_r1"] == both["itc_i2t_r1"]
@@ -165,12 +167,12 @@ def test_r_mean_is_the_mean_of_the_six_recalls(model, images):
     assert results["r_mean"] == pytest.approx(sum(six) / 6)
 
 
-def test_one_pair_is_found_at_once(model, make):
+def test_one_pair_has_full_recall(model, make):
     results = RetrievalMetric().evaluate(model, [make.batch([0], [5])])
     assert results["i2t_r1"] == results["t2i_r1"] == results["chance_i2t_r1"] == 100
 
 
-def test_a_model_without_matching_is_told_what_to_do(model, images):
+def test_a_model_without_matching_is_an_error_that_says_what_to_do(model, images):
     del model.objectives["itm"]
     with pytest.raises(ValueError, match=r"'itm'.*itc, bbox.*rerank=False"):
         RetrievalMetric().evaluate(model, images)
@@ -182,13 +184,13 @@ def test_an_empty_loader_is_an_error(model):
         RetrievalMetric().evaluate(model, [])
 
 
-def test_pictures_without_texts_are_an_error(model, images):
+def test_images_without_texts_are_an_error(model, images):
     images[0].text_ids = images[0].text_mask = None
     with pytest.raises(ValueError, match="needs texts"):
         RetrievalMetric().evaluate(model, images[:1])
 
 
-def test_a_diverged_model_is_an_error_not_a_perfect_score(model, images):
+def test_a_diverged_model_is_an_error_and_not_a_perfect_score(model, images):
     torch.nn.init.constant_(model.text_proj.weight, float("nan"))
     with pytest.raises(ValueError, match="NaN"):
         RetrievalMetric().evaluate(model, images)
@@ -203,16 +205,16 @@ def test_evaluating_leaves_the_model_as_it_was(model, images):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_dropout_does_not_touch_the_numbers(model, images):
-    calm = RetrievalMetric(k=2).evaluate(model, images)
-    assert RetrievalMetric(k=2).evaluate(model.train(), images) == calm
+def test_dropout_does_not_change_the_metrics(model, images):
+    expected = RetrievalMetric(k=2).evaluate(model, images)
+    assert RetrievalMetric(k=2).evaluate(model.train(), images) == expected
 
 
 def test_no_pairs_give_no_logits(model, videos):
     with eval_mode(model):
-        bank = encode_retrieval_set(model, videos)
+        features = encode_retrieval_set(model, videos)
         none = torch.zeros(0, dtype=torch.long)
-        assert match_logits(model, bank.own[0], none, bank.texts, none).shape == (0,)
+        assert positive_logits(model, features.local_contexts[0], none, features.texts, none).shape == (0,)
 
 
 @pytest.mark.parametrize("wrong", [dict(k=0), dict(chunk=0), dict(at=(0, 1))])
@@ -221,8 +223,8 @@ def test_counts_below_one_are_refused(wrong):
         RetrievalMetric(**wrong)
 
 
-def test_regions_that_have_tokens_of_their_own_are_searched_like_others(regions):
-    """CLIP ViT reads regions on their own: their tokens stand behind those of the images."""
+def test_regions_with_tokens_of_their_own_are_scored_like_others(regions):
+    """CLIP ViT encodes regions separately: their tokens follow those of the images."""
     torch.manual_seed(0)
     net = tiny_model(
         vision_encoder=dict(
@@ -231,9 +233,9 @@ def test_regions_that_have_tokens_of_their_own_are_searched_like_others(regions)
         num_frames=0,
     )
     with eval_mode(net):
-        bank = encode_retrieval_set(net, regions)
+        features = encode_retrieval_set(net, regions)
         pairs = torch.arange(36)
-        scores = score_pairs(net, bank, pairs // 6, pairs % 6, chunk=5).view(6, 6)
+        scores = score_pairs(net, features, pairs // 6, pairs % 6, chunk=5).view(6, 6)
         encoded = net.encode(regions[0])
         for c in range(6):
             fused = net.fusion_encoder(encoded.text, encoded.context.select(torch.full((6,), c)))

@@ -1,4 +1,4 @@
-"""Answers of known models, and of a real, tiny one, as the metric judges and saves them."""
+"""Accuracy and files of fixed answers, and of a tiny model."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.gallery.test_processes import in_two_processes
+from tests.two_processes import in_two_processes
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.engine.runner import _build_metric
+from x2vlm.engine.eval_loop import build_metric
 from x2vlm.evaluation.tasks.vqa import VQAMetric
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.answers import GeneratedAnswers, Ranking
@@ -31,93 +31,93 @@ def answering(model):
 
 @pytest.fixture
 def four(make):
-    people = [["yes"] * 10, ["no"] * 6 + ["yes"] * 4, ["2 dogs"] * 2 + ["blue"] * 8, ["no"] * 10]
+    annotations = [["yes"] * 10, ["no"] * 6 + ["yes"] * 4, ["2 dogs"] * 2 + ["blue"] * 8, ["no"] * 10]
     kinds = ["yes/no", "yes/no", "other", "yes/no"]
     return replace(
         make.batch([0, 1, 2, 3], [1, 2, 3, 4]),
         extras=[
-            {"answers": said, "answer_type": kind, "question_id": 100 + i}
-            for i, (said, kind) in enumerate(zip(people, kinds, strict=True))
+            {"answers": answers, "answer_type": kind, "question_id": 100 + i}
+            for i, (answers, kind) in enumerate(zip(annotations, kinds, strict=True))
         ],
     )
 
 
 @pytest.fixture
-def says(answering, monkeypatch):
-    """Make the model choose these candidates, by number."""
+def select(answering, monkeypatch):
+    """Make the model select these candidates, by index."""
 
-    def choose(*numbers):
+    def fix(*indices):
         def rank(questions, *_, **__):
-            ids = torch.tensor(numbers)[:, None]
+            ids = torch.tensor(indices)[:, None]
             return Ranking(ids, torch.ones(len(ids), 1), torch.zeros(len(ids), 1))
 
         monkeypatch.setattr(answering.objectives["answer"], "rank", rank)
         return answering
 
-    return choose
+    return fix
 
 
-def test_answers_are_judged_by_the_accuracy_of_the_challenge(says, four, tokenizer):
-    results = VQAMetric(tokenizer, CANDIDATES).evaluate(says(0, 1, 2, 0), [four])
+def test_answers_are_scored_by_the_accuracy_of_the_challenge(select, four, tokenizer):
+    results = VQAMetric(tokenizer, CANDIDATES).evaluate(select(0, 1, 2, 0), [four])
     two = (2 * 1 / 3 + 8 * 2 / 3) / 10
     assert results["vqa_accuracy"] == pytest.approx(100 * (1 + 1 + two + 0) / 4)
     assert results["vqa_accuracy_yes/no"] == pytest.approx(200 / 3)
     assert results["vqa_accuracy_other"] == pytest.approx(100 * two)
-    assert results["majority_vqa_accuracy"] == pytest.approx(50)  # "no", said 16 times
+    assert results["majority_vqa_accuracy"] == pytest.approx(50)  # "no", 16 annotations
     assert "exact_match" not in results
 
 
-def test_one_known_answer_is_matched_exactly(says, four, tokenizer):
-    four = replace(four, extras=[{"answers": [one]} for one in ("Yes", "no", "the two dogs", "no")])
-    results = VQAMetric(tokenizer, CANDIDATES).evaluate(says(0, 1, 2, 0), [four])
+def test_one_annotation_is_matched_exactly(select, four, tokenizer):
+    four = replace(four, extras=[{"answers": [answer]} for answer in ("Yes", "no", "the two dogs", "no")])
+    results = VQAMetric(tokenizer, CANDIDATES).evaluate(select(0, 1, 2, 0), [four])
     assert results == {"exact_match": 75, "majority_exact_match": 50}
 
 
 def test_the_answers_are_those_of_the_models_own_ranking(answering, make, tokenizer):
     batches = [make.batch(list(range(4)), list(range(4)), seed=i) for i in range(4)]
-    rows = [tokenizer(one)["input_ids"] for one in CANDIDATES]
+    rows = [tokenizer(text)["input_ids"] for text in CANDIDATES]
     ids = torch.tensor([row + [0] * (4 - len(row)) for row in rows])
-    known = []
+    annotated = []
     with eval_mode(answering):
         for batch in batches:
             objective = answering.objectives["answer"]
             questions = answering.read(objective.requests(answering.encode(batch)))
-            made = objective.rank(questions, ids, ids != 0, k=3)
-            best = [CANDIDATES[i] for i in made.ids[:, 0].tolist()]
-            known.append(replace(batch, extras=[{"answers": [one]} for one in best]))
-    results = VQAMetric(tokenizer, CANDIDATES, k=3).evaluate(answering, known)
+            ranked = objective.rank(questions, ids, ids != 0, k=3)
+            best = [CANDIDATES[i] for i in ranked.ids[:, 0].tolist()]
+            annotated.append(replace(batch, extras=[{"answers": [answer]} for answer in best]))
+    results = VQAMetric(tokenizer, CANDIDATES, k=3).evaluate(answering, annotated)
     assert results["exact_match"] == 100
-    assert results["majority_exact_match"] < 100  # not one and the same answer to all
+    assert results["majority_exact_match"] < 100  # not the same answer to all
 
 
-def test_written_answers_are_read_up_to_their_end(answering, four, tokenizer, monkeypatch):
+def test_generated_answers_are_decoded_up_to_their_end(answering, four, tokenizer, monkeypatch):
     two, dogs, end = tokenizer.convert_tokens_to_ids(["two", "dogs", "[SEP]"])
     ids = torch.tensor([[[two, dogs, end]], [[dogs, end, end]], [[two, dogs, end]], [[two, dogs, end]]])
-    asked = {}
+    received = {}
 
     def write(questions, start, end, **options):
-        asked.update(options, start=start, end=end)
+        received.update(options, start=start, end=end)
         return GeneratedAnswers(ids, torch.zeros(4, 1))
 
     monkeypatch.setattr(answering.objectives["answer"], "write", write)
-    four = replace(four, extras=[{"answers": [one]} for one in ("two dogs", "dogs", "2 dogs", "no")])
+    four = replace(four, extras=[{"answers": [answer]} for answer in ("two dogs", "dogs", "2 dogs", "no")])
     results = VQAMetric(tokenizer, mode="write", num_beams=3, max_tokens=5).evaluate(answering, [four])
     assert results["exact_match"] == 75
-    assert asked == {"num_beams": 3, "max_tokens": 5, "start": tokenizer.cls_token_id, "end": tokenizer.sep_token_id}
+    assert received == {"num_beams": 3, "max_tokens": 5, "start": tokenizer.cls_token_id, "end": tokenizer.sep_token_id}
 
 
 def test_the_settings_reach_the_ranking(answering, four, tokenizer, monkeypatch):
-    objective, asked = answering.objectives["answer"], {}
+    objective, received = answering.objectives["answer"], {}
     rank = objective.rank
-    monkeypatch.setattr(objective, "rank", lambda *given, **options: asked.update(options) or rank(*given, **options))
+    monkeypatch.setattr(objective, "rank", lambda *args, **options: received.update(options) or rank(*args, **options))
     VQAMetric(tokenizer, CANDIDATES, k=2, first_token="twice", chunk=7).evaluate(answering, [four])
-    assert asked == {"k": 2, "first_token": "twice", "chunk": 7}
+    assert received == {"k": 2, "first_token": "twice", "chunk": 7}
 
 
-def test_answers_are_saved_for_the_server_in_the_work_folder(says, four, tokenizer, tmp_path):
+def test_answers_are_saved_for_the_server_in_the_work_folder(select, four, tokenizer, tmp_path):
     four = replace(four, extras=[{"question_id": i} for i in (11, 12, 13, 14)])
     metric = VQAMetric(tokenizer, CANDIDATES, save_to="out/answers.json", work_dir=tmp_path)
-    assert metric.evaluate(says(0, 1, 2, 3), [four]) == {}
+    assert metric.evaluate(select(0, 1, 2, 3), [four]) == {}
     saved = json.loads((tmp_path / "out" / "answers.json").read_text())
     assert saved == [{"question_id": i, "answer": a} for i, a in zip((11, 12, 13, 14), CANDIDATES, strict=True)]
 
@@ -129,28 +129,28 @@ def test_a_file_of_candidates_is_read_in_its_order(tokenizer, tmp_path):
 
 def test_in_a_run_candidates_come_from_the_data_folder_and_answers_go_to_the_work_folder(tokenizer, tmp_path):
     (tmp_path / "answers.json").write_text(json.dumps(CANDIDATES))
-    config = dict(type="VQAMetric", answer_list="answers.json", save_to="said.json")
-    metric = _build_metric("vqa", config, tokenizer, work_dir="runs/1", data_root=str(tmp_path))
+    config = dict(type="VQAMetric", answer_list="answers.json", save_to="out.json")
+    metric = build_metric("vqa", config, tokenizer, work_dir="runs/1", data_root=str(tmp_path))
     assert metric.candidates == CANDIDATES
-    assert metric.save_to.as_posix() == "runs/1/said.json"
+    assert metric.save_to.as_posix() == "runs/1/out.json"
 
 
-def test_two_processes_give_the_figures_and_the_file_of_one(answering, four, make, tokenizer, tmp_path):
+def test_two_processes_give_the_metrics_and_the_file_of_one(answering, four, make, tokenizer, tmp_path):
     other = replace(
         make.batch([0, 1], [7, 8], first=4), extras=[{"answers": ["blue"], "question_id": i} for i in (7, 8)]
     )
     metric = VQAMetric(tokenizer, CANDIDATES, save_to=tmp_path / "answers.json")
-    one = metric.evaluate(answering, [four, other])
+    expected = metric.evaluate(answering, [four, other])
     saved = json.loads((tmp_path / "answers.json").read_text())
     results = in_two_processes(lambda rank: metric.evaluate(answering, [[four], [other]][rank]), tmp_path)
-    assert results[0] == results[1] == pytest.approx(one)
+    assert results[0] == results[1] == pytest.approx(expected)
     assert json.loads((tmp_path / "answers.json").read_text()) == saved
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(), "mode='rank' chooses from answer_list"),
+        (dict(), "mode='rank' selects from answer_list"),
         (dict(answer_list=["a"], mode="write"), "mode='write' takes none"),
         (dict(mode="wrote"), r"'wrote'.*rank, write"),
         (dict(answer_list=["a"], first_token="both"), "once, twice"),
@@ -158,22 +158,22 @@ def test_two_processes_give_the_figures_and_the_file_of_one(answering, four, mak
         (dict(answer_list=["a"], k=0), "counts from 1"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(tokenizer, options, message):
+def test_invalid_options_are_refused(tokenizer, options, message):
     with pytest.raises(ValueError, match=message):
         VQAMetric(tokenizer, **options)
 
 
-def test_what_cannot_be_judged_is_told_in_a_sentence(model, says, four, tokenizer, tmp_path):
+def test_errors_say_what_is_wrong(model, select, four, tokenizer, tmp_path):
     metric = VQAMetric(tokenizer, CANDIDATES)
     with pytest.raises(FileNotFoundError, match=r"VQAMetric\.answer_list"):
         VQAMetric(tokenizer, "nowhere.json")
     with pytest.raises(ValueError, match=r"objective 'reply'.*itc, itm, bbox"):
         VQAMetric(tokenizer, CANDIDATES, objective="reply").evaluate(model, [four])
     with pytest.raises(ValueError, match="yielded no questions"):
-        metric.evaluate(says(0), [])
+        metric.evaluate(select(0), [])
     with pytest.raises(ValueError, match="no question of this evaluation has a known answer"):
-        metric.evaluate(says(0, 0, 0, 0), [replace(four, extras=[])])
+        metric.evaluate(select(0, 0, 0, 0), [replace(four, extras=[])])
     with pytest.raises(ValueError, match=r"extras\['question_id'\], but data:0 has none"):
         VQAMetric(tokenizer, CANDIDATES, save_to=tmp_path / "a.json").evaluate(
-            says(0, 0, 0, 0), [replace(four, extras=[{}] * 4)]
+            select(0, 0, 0, 0), [replace(four, extras=[{}] * 4)]
         )

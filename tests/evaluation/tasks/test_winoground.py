@@ -1,4 +1,4 @@
-"""Two pictures, two captions: the scores by definition, and a real, tiny model."""
+"""Winoground: scores by definition, and with a tiny model."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -34,24 +34,24 @@ def naive(s):
 
 def test_scores_follow_the_definition():
     scores = torch.randn(200, 2, 2, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # ties too
-    right = winoground_scores(scores)
-    expected = [naive(one) for one in scores.tolist()]
-    for kind, rows in right.items():
-        assert rows.tolist() == [one[kind] for one in expected]
-        assert 0 < rows.sum() < 100
+    correct = winoground_scores(scores)
+    expected = [naive(example) for example in scores.tolist()]
+    for kind, values in correct.items():
+        assert values.tolist() == [example[kind] for example in expected]
+        assert 0 < values.sum() < 100
 
 
 def test_chance_is_the_share_of_random_orders():
     orders = torch.tensor(list(permutations(range(4)))).float().view(-1, 2, 2)
-    right = winoground_scores(orders)
-    assert {kind: 100 * rows.float().mean().item() for kind, rows in right.items()} == pytest.approx(CHANCE)
+    correct = winoground_scores(orders)
+    assert {kind: 100 * values.float().mean().item() for kind, values in correct.items()} == pytest.approx(CHANCE)
 
 
-def test_equal_scores_are_not_right():
-    assert not any(rows.any() for rows in winoground_scores(torch.zeros(1, 2, 2)).values())
+def test_equal_scores_are_not_correct():
+    assert not any(values.any() for values in winoground_scores(torch.zeros(1, 2, 2)).values())
 
 
-def test_every_scorer_gives_the_scores_of_pairs_scored_alone(model, examples):
+def test_every_scorer_equals_scoring_pair_by_pair(model, examples):
     results = WinogroundMetric(chunk=3).evaluate(model, [examples])
     with eval_mode(model):
         cosine, match = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)
@@ -61,19 +61,19 @@ def test_every_scorer_gives_the_scores_of_pairs_scored_alone(model, examples):
                     examples.text_ids[[2 * example + caption]], examples.text_mask[[2 * example + caption]]
                 )
                 for image in range(2):
-                    one = replace(
+                    pair = replace(
                         examples,
                         pixels=examples.pixels[[2 * example + image]],
                         owner=torch.tensor([0]),
                         text_owner=None,
                     )
-                    context = model.encode_context(one)
+                    context = model.encode_context(pair)
                     cosine[example, caption, image] = (context.feat * text.feat).sum()
                     fused = model.fusion_encoder(text, context)[:, 0]
                     match[example, caption, image] = model.objectives["itm"].score(fused).softmax(-1)[0, 1]
     for name, scores in (("itc", cosine), ("itm", match), ("itc+itm", cosine + match)):
-        for kind, rows in winoground_scores(scores).items():
-            assert results[f"{name}_{kind}"] == pytest.approx(100 * rows.float().mean().item())
+        for kind, values in winoground_scores(scores).items():
+            assert results[f"{name}_{kind}"] == pytest.approx(100 * values.float().mean().item())
     assert results["chance_group"] == pytest.approx(100 / 6)
 
 
@@ -90,7 +90,7 @@ def test_tags_get_scores_of_their_own(model, examples, monkeypatch):
 
 def test_a_plugin_adds_a_scorer_of_its_own(model, examples):
     @SCORERS.register_module(name="longer")
-    def longer(model, contexts, which, texts, text_index, chunk):
+    def longer(model, contexts, context_index, texts, text_index, chunk):
         return texts.mask.sum(dim=1)[text_index].float()
 
     try:
@@ -100,8 +100,8 @@ def test_a_plugin_adds_a_scorer_of_its_own(model, examples):
     assert (results["longer_text"], results["longer_image"]) == (0, 0)  # the same for both images
 
 
-def test_records_of_another_kind_are_refused(model, images, examples):
-    with pytest.raises(ValueError, match="two images and have two texts"):
+def test_records_without_two_images_and_two_texts_are_refused(model, images, examples):
+    with pytest.raises(ValueError, match="records of two images and two texts"):
         WinogroundMetric("itc").evaluate(model, images)
     examples.owner = torch.tensor([0, 1, 1, 0, 2, 3, 2, 3, 4, 5, 4, 5])
     with pytest.raises(ValueError, match="in the same order"):
@@ -120,7 +120,7 @@ def test_an_unknown_scorer_is_named_with_its_nearest():
         WinogroundMetric(["itc", "itc+itn"])
 
 
-def test_a_model_without_matching_is_told_what_to_use(model, examples):
+def test_a_model_without_matching_is_an_error_that_says_what_to_use(model, examples):
     del model.objectives["itm"]
     with pytest.raises(ValueError, match=r"needs objective 'itm'.*Use 'itc'"):
         WinogroundMetric("itm").evaluate(model, [examples])

@@ -1,4 +1,4 @@
-"""Charts hold what they were given, in places that fit the axes."""
+"""Charts contain their points, at coordinates that fit the axes."""
 
 import math
 import re
@@ -7,70 +7,70 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.inference.report.charts import Chart, Line, shown, smooth, thin, ticks
+from x2vlm.inference.report.charts import Chart, Curve, format_tick, smooth, subsample, ticks
 
-LOSS = Line("image", [(0, 4.0), (100, 2.0), (200, 1.0)])
+LOSS = Curve("image", [(0, 4.0), (100, 2.0), (200, 1.0)])
 
 
 def parsed(chart):
     return ElementTree.fromstring(str(chart.svg()))
 
 
-def places(path):
+def coordinates(path):
     return [tuple(map(float, pair.split())) for pair in path.get("d")[1:].split("L")]
 
 
-def test_a_falling_loss_is_a_falling_line_inside_the_picture():
+def test_a_falling_loss_is_a_falling_line_inside_the_image():
     svg = parsed(Chart("Loss", [LOSS], y_label="loss"))
     (line,) = [path for path in svg.iter("path") if path.get("class") == "main"]
-    xs, ys = zip(*places(line), strict=True)
+    xs, ys = zip(*coordinates(line), strict=True)
     assert list(xs) == sorted(xs)
-    assert list(ys) == sorted(ys)  # downwards on paper
+    assert list(ys) == sorted(ys)  # y grows downwards
     width, height = map(float, svg.get("viewBox").split()[2:])
     assert 0 < min(xs) <= max(xs) < width
     assert 0 < min(ys) <= max(ys) < height
 
 
-def test_axes_are_labelled_and_the_ends_are_told_in_words():
+def test_axes_are_labelled_and_the_description_gives_first_and_last_value():
     svg = parsed(Chart("Loss", [LOSS], x_label="iteration", y_label="nats"))
     texts = [text.text for text in svg.iter("text")]
     assert {"iteration", "nats", "0", "4", "200"} <= set(texts)
     assert svg.get("aria-label") == "Loss: image from 4 to 1"
 
 
-def test_numbers_that_are_not_finite_leave_a_gap_and_not_a_broken_picture():
-    svg = parsed(Chart("Loss", [Line("image", [(0, math.nan), (1, 2.0), (2, math.inf), (3, 1.0)])]))
+def test_values_that_are_not_finite_are_left_out():
+    svg = parsed(Chart("Loss", [Curve("image", [(0, math.nan), (1, 2.0), (2, math.inf), (3, 1.0)])]))
     (line,) = [path for path in svg.iter("path") if path.get("class") == "main"]
-    assert len(places(line)) == 2
+    assert len(coordinates(line)) == 2
 
 
 def test_a_single_point_is_a_dot():
-    assert len(list(parsed(Chart("Recall", [Line("image", [(10, 50.0)])])).iter("circle"))) == 1
+    assert len(list(parsed(Chart("Recall", [Curve("image", [(10, 50.0)])])).iter("circle"))) == 1
 
 
-def test_nothing_gives_no_picture():
-    assert Chart("Loss", [Line("image", [])]).svg() == ""
+def test_a_chart_without_points_is_empty():
+    assert Chart("Loss", [Curve("image", [])]).svg() == ""
 
 
-def test_names_cannot_break_out_of_the_picture():
-    svg = Chart("<b>", [Line('"><script>', LOSS.points)], y_label="<i>").svg()
+def test_names_are_escaped():
+    svg = Chart("<b>", [Curve('"><script>', LOSS.points)], y_label="<i>").svg()
     assert not re.search("<b>|<i>|<script>", svg)
     ElementTree.fromstring(str(svg))
 
 
-def test_values_outside_a_given_range_stay_on_the_paper():
-    svg = parsed(Chart("Loss", [Line("image", [(0, 500.0), (1, 1.0)])], y_range=(0, 10)))
+def test_values_outside_a_given_range_are_clipped():
+    svg = parsed(Chart("Loss", [Curve("image", [(0, 500.0), (1, 1.0)])], y_range=(0, 10)))
     (line,) = [path for path in svg.iter("path") if path.get("class") == "main"]
-    assert min(y for _, y in places(line)) >= 20
+    assert min(y for _, y in coordinates(line)) >= 20
 
 
 @given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6), count=st.integers(2, 8))
 def test_ticks_are_few_even_and_enclose_the_data(low, span, count):
     high = low + span
-    found = ticks(low, high, count)
-    assert found[0] <= low + 1e-6 * span
-    assert found[-1] >= high - 1e-6 * span
-    assert 2 <= len(found) <= count + 3
+    values = ticks(low, high, count)
+    assert values[0] <= low + 1e-6 * span
+    assert values[-1] >= high - 1e-6 * span
+    assert 2 <= len(values) <= count + 3
 
 
 def test_ticks_are_round():
@@ -79,7 +79,7 @@ def test_ticks_are_round():
     assert ticks(3, 3, 5)[0] < 3 < ticks(3, 3, 5)[-1]
 
 
-def test_smoothing_keeps_a_straight_line_and_calms_a_zigzag():
+def test_smoothing_keeps_a_straight_line_and_flattens_a_zigzag():
     line = [(float(i), 2.0 * i) for i in range(20)]
     assert smooth(line, 5)[2:-2] == line[2:-2]
     zigzag = smooth([(i, float(i % 2)) for i in range(100)], 11)
@@ -87,14 +87,20 @@ def test_smoothing_keeps_a_straight_line_and_calms_a_zigzag():
     assert smooth(line, 1) == line
 
 
-@given(length=st.integers(1, 500), most=st.integers(1, 100))
-def test_thinning_keeps_the_order_and_the_last_point(length, most):
+@given(length=st.integers(1, 500), max_points=st.integers(1, 100))
+def test_subsampling_keeps_the_order_and_the_last_point(length, max_points):
     points = [(float(i), 0.0) for i in range(length)]
-    kept = thin(points, most)
-    assert len(kept) <= most
+    kept = subsample(points, max_points)
+    assert len(kept) <= max_points
     assert kept == sorted(kept)
     assert kept[-1] == points[-1]
 
 
 def test_labels_are_short():
-    assert [shown(number) for number in (0.0, 1500.0, 0.25, 0.0005, 2.5e-5)] == ["0", "1,500", "0.25", "5e-4", "2.5e-5"]
+    assert [format_tick(number) for number in (0.0, 1500.0, 0.25, 0.0005, 2.5e-5)] == [
+        "0",
+        "1,500",
+        "0.25",
+        "5e-4",
+        "2.5e-5",
+    ]

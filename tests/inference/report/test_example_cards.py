@@ -1,4 +1,4 @@
-"""The gallery shows what the model answers, and which answer is right."""
+"""Example cards show predictions, and which of them are correct."""
 
 import base64
 import io
@@ -13,12 +13,12 @@ from x2vlm.data.record import RecordError
 from x2vlm.evaluation.metrics.recall import best_ranks
 from x2vlm.inference import Inferencer
 from x2vlm.inference.report.example_cards import (
-    Card,
-    Phrase,
+    ExampleCard,
+    PhraseResult,
+    example_cards,
     grounding_cards,
-    join_same_pictures,
-    make_gallery,
     matching_cards,
+    merge_cards,
 )
 from x2vlm.registry import DATASETS, METRICS
 
@@ -28,19 +28,19 @@ def data(cfg, name):
 
 
 def image(card):
-    return Image.open(io.BytesIO(base64.b64decode(card.picture.removeprefix("data:image/png;base64,"))))
+    return Image.open(io.BytesIO(base64.b64decode(card.image.removeprefix("data:image/png;base64,"))))
 
 
-def test_overlaps_on_the_cards_are_those_that_the_metric_averages(cfg, checkpoint):
+def test_ious_on_the_cards_are_those_that_the_metric_averages(cfg, checkpoint):
     inferencer, dataset = Inferencer.from_checkpoint(cfg, checkpoint, "grounding"), data(cfg, "grounding")
     dataset.numbers = [n for n in dataset.numbers if len(dataset.scene(n).things) < 3]  # all phrases fit on a card
     cards = grounding_cards(inferencer, dataset, count=100)
-    overlaps = [phrase.iou for card in cards for phrase in card.phrases]
+    ious = [phrase.iou for card in cards for phrase in card.phrases]
     loader = [inferencer.collate([dataset[i] for i in range(len(dataset))])]
     results = build(METRICS, dict(type="GroundingMetric")).evaluate(inferencer.model, loader)
-    assert len(overlaps) > 2
-    # The metric judges boxes as they are predicted; on pictures they end at the edge.
-    assert 100 * sum(overlaps) / len(overlaps) == pytest.approx(results["mean_iou"], rel=0.01)
+    assert len(ious) > 2
+    # The metric takes boxes as predicted; on cards they are clipped to the image.
+    assert 100 * sum(ious) / len(ious) == pytest.approx(results["mean_iou"], rel=0.01)
 
 
 def test_every_phrase_has_a_colour_of_its_own(cfg, checkpoint):
@@ -50,7 +50,7 @@ def test_every_phrase_has_a_colour_of_its_own(cfg, checkpoint):
 
 
 @pytest.mark.parametrize("name", ["image_retrieval", "video_retrieval"])
-def test_the_right_caption_is_on_every_card_with_its_place(cfg, checkpoint, name):
+def test_the_correct_caption_is_on_every_card_with_its_rank(cfg, checkpoint, name):
     inferencer, dataset = Inferencer.from_checkpoint(cfg, checkpoint, name), data(cfg, name)
     cards = matching_cards(inferencer, dataset, count=6, k=None)
     batch = inferencer.collate([dataset[i] for i in range(6)])
@@ -59,13 +59,13 @@ def test_the_right_caption_is_on_every_card_with_its_place(cfg, checkpoint, name
         pairs = torch.cartesian_prod(torch.arange(6), torch.arange(6))
         fused = inferencer.model.fuse(encoded.context.select(pairs[:, 0]), encoded.text.select(pairs[:, 1]))
         scores = inferencer.model.objectives["itm"].score(fused[:, 0]).softmax(-1)[:, 1].view(6, 6)
-    places = (1 + best_ranks(scores, torch.arange(6), torch.arange(6))).tolist()
-    assert [next(c.place for c in card.captions if c.right) for card in cards] == places
+    ranks = (1 + best_ranks(scores, torch.arange(6), torch.arange(6))).tolist()
+    assert [next(c.rank for c in card.captions if c.correct) for card in cards] == ranks
     assert [card.candidates for card in cards] == [6] * 6
-    assert all(len(card.captions) == (3 if place <= 3 else 4) for card, place in zip(cards, places, strict=True))
+    assert all(len(card.captions) == (3 if rank <= 3 else 4) for card, rank in zip(cards, ranks, strict=True))
 
 
-def test_clips_are_shown_as_strips_of_the_frames_the_model_sees(cfg, checkpoint):
+def test_clips_are_shown_as_strips_of_the_sampled_frames(cfg, checkpoint):
     (card,) = matching_cards(
         Inferencer.from_checkpoint(cfg, checkpoint, "video_retrieval"), data(cfg, "video_retrieval"), 1
     )
@@ -76,45 +76,45 @@ def test_clips_are_shown_as_strips_of_the_frames_the_model_sees(cfg, checkpoint)
 class Broken(Adapter):
     """A data set whose first record cannot be used."""
 
-    def __init__(self, whole):
-        self.whole, self.pipeline = whole, whole.pipeline
+    def __init__(self, dataset):
+        self.dataset, self.pipeline = dataset, dataset.pipeline
 
     def __len__(self):
-        return len(self.whole)
+        return len(self.dataset)
 
     def record(self, index):
         if index == 0:
-            raise RecordError("broken:0", "no picture")
-        return self.whole.record(index)
+            raise RecordError("broken:0", "no image")
+        return self.dataset.record(index)
 
 
-def test_a_record_that_cannot_be_used_is_passed_over(cfg, checkpoint):
+def test_a_record_that_cannot_be_used_is_skipped(cfg, checkpoint):
     inferencer, dataset = Inferencer.from_checkpoint(cfg, checkpoint, "image_retrieval"), data(cfg, "image_retrieval")
     assert [c.where for c in matching_cards(inferencer, Broken(dataset), 2)] == [dataset[1].where, dataset[2].where]
 
 
-def test_a_record_without_texts_is_passed_over(cfg, checkpoint):
+def test_a_record_without_texts_is_skipped(cfg, checkpoint):
     cfg.evaluations.grounding.dataset.pipeline[1].kinds = ("region",)  # scenes of one thing have no relations
     inferencer, dataset = Inferencer.from_checkpoint(cfg, checkpoint, "grounding"), data(cfg, "grounding")
-    silent = [i for i in range(len(dataset)) if not dataset[i].texts]
-    assert silent
-    assert len(grounding_cards(inferencer, dataset, 100)) == len(dataset) - len(silent)
+    without_texts = [i for i in range(len(dataset)) if not dataset[i].texts]
+    assert without_texts
+    assert len(grounding_cards(inferencer, dataset, 100)) == len(dataset) - len(without_texts)
 
 
-def test_phrases_of_regions_are_no_captions_of_a_picture(cfg, checkpoint):
+def test_phrases_of_regions_are_not_captions_of_an_image(cfg, checkpoint):
     inferencer = Inferencer.from_checkpoint(cfg, checkpoint, "grounding")
     assert matching_cards(inferencer, data(cfg, "grounding"), 3) == []
 
 
-def test_a_gallery_has_cards_for_grounding_and_for_retrieval_and_joins_same_pictures(cfg, checkpoint):
+def test_there_are_cards_for_grounding_and_for_retrieval_merged_by_image(cfg, checkpoint):
     inferencer = Inferencer.from_checkpoint(cfg, checkpoint, "grounding")
     results = {"grounding/mean_iou": 1.0, "image_retrieval/i2t_r1": 1.0, "video_retrieval/i2t_r1": 1.0, "other/x": 0.0}
     cfg.evaluations.other = dict()
-    gallery = make_gallery(cfg.evaluations, results, inferencer.model, inferencer.collate.tokenizer, count=2)
-    assert list(gallery) == ["grounding", "video_retrieval"]  # the toy world shows one scene as region and as image
-    assert all(card.phrases and card.captions for card in gallery["grounding"])
+    cards = example_cards(cfg.evaluations, results, inferencer.model, inferencer.collate.tokenizer, count=2)
+    assert list(cards) == ["grounding", "video_retrieval"]  # the toy world shows one scene as region and as image
+    assert all(card.phrases and card.captions for card in cards["grounding"])
 
 
-def test_different_pictures_stay_apart():
-    boxed, plain = Card("a:1", "1", "", phrases=[Phrase("x", "red", 0.5)]), Card("b:2", "2", "")
-    assert join_same_pictures({"grounding": [boxed], "image": [plain]}) == {"grounding": [boxed], "image": [plain]}
+def test_cards_of_different_images_are_not_merged():
+    boxed, plain = ExampleCard("a:1", "1", "", phrases=[PhraseResult("x", "red", 0.5)]), ExampleCard("b:2", "2", "")
+    assert merge_cards({"grounding": [boxed], "image": [plain]}) == {"grounding": [boxed], "image": [plain]}

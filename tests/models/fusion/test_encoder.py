@@ -4,11 +4,11 @@ from transformers import BertConfig, BertModel
 
 from tests.models.conftest import image_batch, region_batch, tiny_model
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
-from x2vlm.models.layers.attention import _chosen
+from x2vlm.models.layers.attention import _cached_choice
 from x2vlm.models.outputs import Context
 
 
-def test_keys_and_values_are_projected_once_for_everything_that_looks_at_an_image(model):
+def test_keys_and_values_are_projected_once_for_all_queries_of_an_image(model):
     calls = []
     model.fusion_encoder.layer[0].crossattention.key.register_forward_hook(lambda *args: calls.append(args[1][0].shape))
     batch = region_batch()
@@ -35,7 +35,7 @@ def test_patches_outside_the_mask_have_no_influence(model):
     encoded = model.encode(region_batch())
     before = model.fuse(encoded.context, encoded.text)[0]
     tokens = encoded.context.tokens.clone()
-    tokens[0, 3] += 100.0  # pair 0 sees patch 0 of image 0 only
+    tokens[0, 3] += 100.0  # pair 0 attends to patch 0 of image 0 only
     context = Context(tokens, encoded.context.owner, encoded.context.mask, encoded.context.summary)
     torch.testing.assert_close(model.fusion_encoder(encoded.text, context)[0], before)
 
@@ -55,7 +55,7 @@ def test_padding_has_no_influence_on_real_tokens(model):
 def test_activation_checkpointing_changes_memory_not_gradients():
     gradients = []
     for on in (False, True):
-        _chosen.cache_clear()  # the search for a backend must not count as the layer's own work
+        _cached_choice.cache_clear()  # the search for a backend must not count as the layer's own work
         model = tiny_model(activation_checkpointing=on)
         for module in model.modules():
             if hasattr(module, "dropout") and isinstance(module.dropout, float):
@@ -68,8 +68,8 @@ def test_activation_checkpointing_changes_memory_not_gradients():
         sum(model.train()(region_batch(), objectives=("itc", "mlm", "bbox")).values()).backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
-    for name, plain in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], plain, atol=1e-6, rtol=1e-4, msg=name)
+    for name, reference in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], reference, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def test_layers_are_copied_from_the_upper_layers_of_a_bert(tmp_path):

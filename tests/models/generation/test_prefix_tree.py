@@ -29,7 +29,7 @@ def test_every_token_of_every_answer_stands_for_all_words_up_to_it(rows):
     for q, question in enumerate(rows):
         for c, answer in enumerate(question):
             for t in range(len(answer)):
-                assert written(made, q, made.place[q, c, t]) == answer[: t + 1]
+                assert written(made, q, made.number[q, c, t]) == answer[: t + 1]
 
 
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
@@ -38,7 +38,7 @@ def test_no_beginning_is_held_twice(rows):
     distinct = [{tuple(row[: t + 1]) for row in question for t in range(len(row))} for question in rows]
     assert made.ids.shape == (len(rows), max(map(len, distinct)))
     for q, beginnings in enumerate(distinct):
-        used = {n for c, row in enumerate(rows[q]) for n in made.place[q, c, : len(row)].tolist()}
+        used = {n for c, row in enumerate(rows[q]) for n in made.number[q, c, : len(row)].tolist()}
         assert len(used) == len(beginnings)
 
 

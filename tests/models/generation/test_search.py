@@ -8,7 +8,7 @@ import torch
 
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.generation.sampling import Sampling
-from x2vlm.models.generation.search import UNLIKELY, Limits, forbid, search_of
+from x2vlm.models.generation.search import UNLIKELY, GenerationLimits, forbid, search_of
 
 END = 0
 
@@ -17,7 +17,7 @@ class Table:
     """Log-probabilities of the next word by everything written so far: random, but the same at every call."""
 
     def __init__(self, words=7, seed=0, sharpness=1.0, end=0.0):
-        self.words, self.seed, self.sharpness, self.end, self.asked = words, seed, sharpness, end, 0
+        self.words, self.seed, self.sharpness, self.end, self.num_calls = words, seed, sharpness, end, 0
         self.rows = None
 
     def of(self, ids):
@@ -27,7 +27,7 @@ class Table:
         return scores.log_softmax(dim=0)
 
     def __call__(self, ids, rows):
-        self.asked, self.rows = self.asked + 1, rows
+        self.num_calls, self.rows = self.num_calls + 1, rows
         return torch.stack([self.of(row) for row in ids.tolist()])
 
 
@@ -114,7 +114,7 @@ def test_as_many_beams_as_texts_find_the_likeliest_of_all(seed):
 def test_the_search_stops_when_nothing_can_change_any_more():
     sure = Table(seed=1, end=8.0)
     found = BeamSearch(min_length=2, max_length=50)(sure, torch.tensor([[5], [6]]), END)
-    assert sure.asked < 8
+    assert sure.num_calls < 8
     words, score = published(sure, [5], 2, 3, 2, 50, 0.0, 3)
     assert found[0].ids == words
     assert found[0].score == pytest.approx(score, abs=1e-4)
@@ -150,9 +150,9 @@ def test_a_penalty_divides_by_the_length_and_can_prefer_longer_texts():
         return certain
 
     start = torch.tensor([[2]])
-    plain = BeamSearch(beams=2, min_length=0, max_length=6, no_repeat=0)(reader, start, END)[0]
-    assert plain.ids == []
-    assert plain.score == pytest.approx(math.log(0.4))
+    reference = BeamSearch(beams=2, min_length=0, max_length=6, no_repeat=0)(reader, start, END)[0]
+    assert reference.ids == []
+    assert reference.score == pytest.approx(math.log(0.4))
     long = BeamSearch(beams=2, min_length=0, max_length=6, no_repeat=0, length_penalty=1.0)(reader, start, END)[0]
     assert long.ids == [1, 1, 1]
     assert long.score == pytest.approx(math.log(0.3) / (9 / 6))
@@ -173,13 +173,13 @@ def test_a_penalty_divides_by_the_length_and_can_prefer_longer_texts():
 )
 def test_only_words_that_repeat_a_run_are_forbidden(words, run, forbidden):
     log_probs = torch.arange(-5.0, 0.0)[None]
-    made = forbid(log_probs, torch.tensor([words], dtype=torch.long), Limits(END, 0, run))
+    made = forbid(log_probs, torch.tensor([words], dtype=torch.long), GenerationLimits(END, 0, run))
     expected = [one + UNLIKELY * (word in forbidden) for word, one in enumerate(log_probs[0].tolist())]
     assert made[0].tolist() == expected
 
 
 def test_each_text_is_forbidden_its_own_runs():
-    log_probs = forbid(torch.zeros(2, 5), torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 4, 1]]), Limits(END, 0, 3))
+    log_probs = forbid(torch.zeros(2, 5), torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 4, 1]]), GenerationLimits(END, 0, 3))
     assert log_probs.tolist() == [[0, 0, 0, -10000, 0], [0] * 5]
 
 

@@ -42,8 +42,8 @@ def test_every_backend_equals_eager_in_output_and_gradients(backend, with_mask, 
     query, key, value, mask, bias = inputs()
     wanted = [query, key, value] + [bias] * with_bias
     pairs = compared(backend, mask if with_mask else None, bias if with_bias else None, wanted)
-    for plain, fast in pairs:
-        torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+    for reference, fast in pairs:
+        torch.testing.assert_close(fast, reference, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 40, 80, 2**20])
@@ -52,8 +52,8 @@ def test_the_gradient_of_a_bias_is_that_of_the_definition_in_chunks_of_any_size(
     monkeypatch.setattr(cpu_bias_attention, "CHUNK", chunk)
     query, key, value, mask, _ = inputs()
     bias = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    for plain, fast in compared("flash_bias", mask, bias, [query, key, value, bias]):
-        torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+    for reference, fast in compared("flash_bias", mask, bias, [query, key, value, bias]):
+        torch.testing.assert_close(fast, reference, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
@@ -67,11 +67,11 @@ def test_a_learned_bias_keeps_its_own_type_beside_tensors_of_half_precision(dtyp
         results.append((out, *torch.autograd.grad(out.float().square().sum(), wanted)))
     assert results[1][0].dtype == results[1][1].dtype == dtype
     assert results[1][4].dtype == torch.float32
-    for plain, fast in zip(*results, strict=True):
-        torch.testing.assert_close(fast.float(), plain, atol=close * plain.abs().max().item(), rtol=0)
+    for reference, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast.float(), reference, atol=close * reference.abs().max().item(), rtol=0)
 
 
-def test_a_row_that_may_look_nowhere_stays_finite_with_a_learned_bias():
+def test_a_fully_masked_row_stays_finite_with_a_learned_bias():
     query, key, value, mask, bias = inputs()
     mask[1] = False
     out = attend(query, key, value, mask, bias, backend="flash_bias")
@@ -109,11 +109,11 @@ def test_flex_reads_mask_and_bias_and_gives_the_bias_its_gradient(monkeypatch):
     query, key, value, mask, bias = inputs()
     wanted, results = [query, key, value, bias], []
     change = backends.score_change(mask, bias, torch.finfo(torch.float32).min)
-    plain = ATTENTION_BACKENDS.get("eager")(query, key, value, mask, bias, 0.0)
-    for out in (plain, flex_attention.flex_attention(query, key, value, score_mod=change)):
+    reference = ATTENTION_BACKENDS.get("eager")(query, key, value, mask, bias, 0.0)
+    for out in (reference, flex_attention.flex_attention(query, key, value, score_mod=change)):
         results.append((out, *torch.autograd.grad(out.square().sum(), wanted)))
-    for plain, fast in zip(*results, strict=True):
-        torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+    for reference, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, reference, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_auto_finds_a_backend_that_runs():
 
 
 def test_a_backend_is_found_in_inference_mode_and_can_be_trained_with_afterwards():
-    attention._chosen.cache_clear()
+    attention._cached_choice.cache_clear()
     with torch.inference_mode():
         query = torch.randn(1, 1, 2, 8)
         assert attend(query, query, query).shape == query.shape

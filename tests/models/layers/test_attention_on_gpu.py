@@ -33,8 +33,8 @@ def assert_like_eager(backend, dtype, masked, biased, ragged=False, **shape):
         wanted = [query, key, value] + [bias] * biased
         out = attend(query, key, value, mask if masked else None, bias if biased else None, 0.0, name, ragged)
         results.append((out, *torch.autograd.grad(out.float().square().sum(), wanted)))
-    for plain, fast in zip(*results, strict=True):
-        assert (fast.float() - plain).abs().max() < CLOSE[dtype] * plain.abs().max()
+    for reference, fast in zip(*results, strict=True):
+        assert (fast.float() - reference).abs().max() < CLOSE[dtype] * reference.abs().max()
 
 
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)

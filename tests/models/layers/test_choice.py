@@ -1,4 +1,4 @@
-"""Which kernel is chosen for what is asked, on devices that need not be there."""
+"""Which attention backend is chosen for a kind of call, on devices that this machine may lack."""
 
 import sys
 
@@ -9,21 +9,21 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2vlm.models.layers import attention, backends, xformers_build
-from x2vlm.models.layers.attention import attend, choose, chosen
+from x2vlm.models.layers.attention import attend, choose, chosen_backend
 from x2vlm.models.layers.xformers_build import mismatch
 from x2vlm.registry import ATTENTION_BACKENDS
 
 absent = pytest.mark.skipif(torch.cuda.is_available(), reason="requires a machine without a GPU")
 
 
-def picked(device, refused=(), dtype=torch.bfloat16, backend="auto", **asked):
+def chosen_name(device, refused=(), dtype=torch.bfloat16, backend="auto", **call):
     """The choice where all backends run but those refused."""
-    asked = dict(masked=False, biased=False, dropped=False) | asked
-    return choose(backend, device, dtype, **asked, refusal=lambda name, *_: "no kernel" if name in refused else None)
+    call = dict(masked=False, biased=False, dropped=False) | call
+    return choose(backend, device, dtype, **call, refusal=lambda name, *_: "no kernel" if name in refused else None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("call", "name"),
     [
         (dict(), "sdpa"),
         (dict(masked=True), "sdpa"),
@@ -36,43 +36,43 @@ def picked(device, refused=(), dtype=torch.bfloat16, backend="auto", **asked):
         (dict(biased=True, frozen=True, ragged=True), "sdpa_without_cudnn"),
     ],
 )
-def test_on_cuda_torch_prefers_for_itself_only_where_shapes_repeat_and_no_bias_learns(asked, name):
-    assert picked("cuda", **asked) == name
+def test_on_cuda_torch_prefers_for_itself_only_where_shapes_repeat_and_no_bias_learns(call, name):
+    assert chosen_name("cuda", **call) == name
 
 
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize(("biased", "name"), [(False, "sdpa"), (True, "flash_bias")])
 def test_on_a_cpu_shapes_that_vary_change_nothing(biased, name, frozen, ragged):
-    assert picked("cpu", biased=biased, frozen=frozen, ragged=ragged) == name
+    assert chosen_name("cpu", biased=biased, frozen=frozen, ragged=ragged) == name
 
 
 def test_what_does_not_run_is_passed_over():
-    assert picked("cuda", refused={"sdpa_without_cudnn"}, ragged=True) == "eager"
-    assert picked("cpu", refused={"flash_bias"}, biased=True) == "sdpa"
+    assert chosen_name("cuda", refused={"sdpa_without_cudnn"}, ragged=True) == "eager"
+    assert chosen_name("cpu", refused={"flash_bias"}, biased=True) == "sdpa"
     with pytest.raises(ValueError, match=r"with a fixed bias cannot run on cuda .*: sdpa: no kernel; eager: no kernel"):
-        picked("cuda", refused={"sdpa", "eager"}, biased=True, frozen=True)
+        chosen_name("cuda", refused={"sdpa", "eager"}, biased=True, frozen=True)
 
 
 @pytest.mark.parametrize("name", ATTENTION_BACKENDS.module_dict)
 def test_who_names_a_backend_gets_it_or_an_error(name):
-    assert picked("cuda", backend=name, ragged=True) == name
+    assert chosen_name("cuda", backend=name, ragged=True) == name
     with pytest.raises(ValueError, match=f"{name}: no kernel. Use 'auto' or 'eager'"):
-        picked("cuda", backend=name, refused={name})
+        chosen_name("cuda", backend=name, refused={name})
 
 
 @absent
 @pytest.mark.parametrize("ragged", [False, True])
 def test_for_a_device_that_is_not_there_the_rules_decide_and_nothing_is_run(monkeypatch, ragged):
     monkeypatch.setattr(attention, "why_not", lambda run: pytest.fail("ran"))
-    attention._chosen.cache_clear()
-    name = chosen("auto", "cuda", torch.bfloat16, True, False, False, ragged)
+    attention._cached_choice.cache_clear()
+    name = chosen_backend("auto", "cuda", torch.bfloat16, True, False, False, ragged)
     assert name == ("sdpa_without_cudnn" if ragged else "sdpa")
 
 
 def test_a_bias_counts_as_learned_only_where_its_gradient_is_wanted(monkeypatch):
     seen = []
-    monkeypatch.setattr(attention, "chosen", lambda *asked: seen.append(asked[-1]) or "eager")
+    monkeypatch.setattr(attention, "chosen_backend", lambda *call: seen.append(call[-1]) or "eager")
     query, bias = torch.ones(1, 1, 2, 8), torch.zeros(1, 1, 2, 2, requires_grad=True)
     attend(query, query, query, bias=bias)
     attend(query, query, query, bias=bias.detach())
@@ -88,8 +88,8 @@ def fake_query():
 @absent
 @pytest.mark.parametrize(("ragged", "allowed"), [(False, True), (True, False)])
 def test_a_call_of_varying_shape_never_reaches_cudnn_and_others_may(monkeypatch, ragged, allowed):
-    states, plain = [], F.scaled_dot_product_attention
-    given = lambda *a, **k: states.append(torch.backends.cuda.cudnn_sdp_enabled()) or plain(*a, **k)  # noqa: E731
+    states, original = [], F.scaled_dot_product_attention
+    given = lambda *a, **k: states.append(torch.backends.cuda.cudnn_sdp_enabled()) or original(*a, **k)  # noqa: E731
     monkeypatch.setattr(backends.F, "scaled_dot_product_attention", given)
     with FakeTensorMode():
         query = fake_query()
@@ -124,7 +124,7 @@ def test_the_search_for_a_kernel_is_no_part_of_what_the_caller_records():
     counts = []
     for _ in range(2):  # first with the search, then without
         if not counts:
-            attention._chosen.cache_clear()
+            attention._cached_choice.cache_clear()
         with Names() as names:
             attend(query, query, query)
         counts.append(len(names.calls))
@@ -134,16 +134,16 @@ def test_the_search_for_a_kernel_is_no_part_of_what_the_caller_records():
 def test_the_choice_is_the_same_for_tensors_that_are_only_shapes():
     found = []
     for mode in (FakeTensorMode(), torch.no_grad()):
-        attention._chosen.cache_clear()
+        attention._cached_choice.cache_clear()
         with mode:
-            found.append(chosen("auto", "cpu", torch.float32, True, True, False))
+            found.append(chosen_backend("auto", "cpu", torch.float32, True, True, False))
     assert found[0] == found[1] == "flash_bias"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ragged", [False, True])
 def test_attention_is_traced_in_one_piece(ragged):
-    torch.compiler.assume_constant_result(chosen)
+    torch.compiler.assume_constant_result(chosen_backend)
 
     def layer(query, mask):
         return attend(query * 2, query, query, mask, ragged=ragged) + 1

@@ -79,14 +79,14 @@ def test_it_replaces_hidden_dropout_and_keeps_that_of_embeddings_and_attention(k
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_in_evaluation_it_changes_nothing_and_adds_no_weights(rate):
-    plain, other = (
+    reference, other = (
         tiny_model(fusion_encoder=dict(type=CrossAttentionFusion, depth=2, num_heads=2, init_std=0.3, drop_path=p))
         for p in (0.0, rate)
     )
-    other.load_state_dict(plain.state_dict())
-    encoded, again = plain.encode(image_batch()), other.encode(image_batch())
-    assert torch.equal(plain.encode(image_batch()).text.embeds, again.text.embeds)
-    assert torch.equal(plain.fuse(encoded.context, encoded.text), other.fuse(again.context, again.text))
+    other.load_state_dict(reference.state_dict())
+    encoded, again = reference.encode(image_batch()), other.encode(image_batch())
+    assert torch.equal(reference.encode(image_batch()).text.embeds, again.text.embeds)
+    assert torch.equal(reference.fuse(encoded.context, encoded.text), other.fuse(again.context, again.text))
 
 
 def test_a_layer_whose_branches_are_all_dropped_only_normalises():
@@ -99,7 +99,7 @@ def test_a_layer_whose_branches_are_all_dropped_only_normalises():
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_cannot_work_is_told_in_a_sentence():
+def test_what_cannot_work_is_reported_in_a_sentence():
     with pytest.raises(ValueError, match=r"drop_path is 1\.0; expected a probability"):
         DropPath(1.0)
     with pytest.raises(ValueError, match=r"'position'.*positions"):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.models.layers.packing import layout_of_groups, layout_of_mask, places_in_groups, send
+from x2vlm.models.layers.packing import layout_of_groups, layout_of_mask, positions_in_groups, to_device
 from x2vlm.models.layers.shape_rounding import EXACT, ROUNDED
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_padding_undoes_packing_but_for_what_stands_at_padding(rows, ladder):
 
 
 @given(masks)
-def test_empty_places_are_0_where_that_is_asked_for(rows):
+def test_empty_slots_are_0_after_zero_padding(rows):
     mask = torch.tensor(rows)
     mask[:, 0] = True
     layout = layout_of_mask(mask.numpy()).to(CPU)
@@ -71,7 +71,7 @@ def test_tokens_stand_in_their_group_in_the_order_in_which_they_come(groups, lad
 
 @given(groups_of_tokens)
 def test_places_count_from_0_in_every_group(groups):
-    place, counts = places_in_groups(np.array(groups), 6)
+    place, counts = positions_in_groups(np.array(groups), 6)
     assert place.tolist() == [groups[:number].count(one) for number, one in enumerate(groups)]
     assert counts.tolist() == [groups.count(one) for one in range(6)]
 
@@ -117,13 +117,13 @@ def test_no_tokens_are_groups_of_padding():
 def test_what_is_sent_arrives_in_one_copy_with_its_types_and_shapes():
     arrays = {"a": np.arange(6).reshape(2, 3), "b": np.array([True, False]), "c": np.zeros(0, np.int64)}
     for device in (CPU, torch.device("meta")):
-        sent = send(arrays, device)
+        sent = to_device(arrays, device)
         assert {name: (tensor.shape, tensor.dtype) for name, tensor in sent.items()} == {
             "a": ((2, 3), torch.int64),
             "b": ((2,), torch.bool),
             "c": ((0,), torch.int64),
         }
-    assert send(arrays, CPU)["b"].tolist() == [True, False]
+    assert to_device(arrays, CPU)["b"].tolist() == [True, False]
 
 
 def test_padding_keeps_no_tokens_and_does_not_break_what_is_compiled():

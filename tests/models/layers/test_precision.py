@@ -31,12 +31,12 @@ def test_weights_that_are_cast_together_give_the_losses_and_gradients_of_autocas
     model = tiny_model()
     losses, grads = step(model)
     monkeypatch.setattr(x2vlm, "cast_linears", lambda blocks: nullcontext())
-    plain_losses, plain_grads = step(model)
-    assert losses.keys() == plain_losses.keys() and grads.keys() == plain_grads.keys()
-    for ours, plain in ((losses, plain_losses), (grads, plain_grads)):
+    reference_losses, reference_grads = step(model)
+    assert losses.keys() == reference_losses.keys() and grads.keys() == reference_grads.keys()
+    for ours, reference in ((losses, reference_losses), (grads, reference_grads)):
         for name, value in ours.items():
-            assert value.dtype == plain[name].dtype
-            torch.testing.assert_close(value, plain[name], atol=2e-2, rtol=2e-2, msg=name)
+            assert value.dtype == reference[name].dtype
+            torch.testing.assert_close(value, reference[name], atol=2e-2, rtol=2e-2, msg=name)
 
 
 def test_a_step_casts_less_often(monkeypatch):

@@ -52,8 +52,8 @@ def test_packed_keys_give_what_masked_keys_give_in_output_and_gradients():
         packed_attention(query, key, value, visible, SlowKernel.apply),
     ):
         results.append((out, *torch.autograd.grad(out.square().sum(), [query, key, value])))
-    for plain, packed in zip(*results, strict=True):
-        torch.testing.assert_close(packed, plain, atol=1e-5, rtol=1e-5)
+    for reference, packed in zip(*results, strict=True):
+        torch.testing.assert_close(packed, reference, atol=1e-5, rtol=1e-5)
 
 
 def test_a_row_without_visible_keys_stays_finite():

@@ -15,7 +15,7 @@ def inputs(dtype=torch.float32):
     return hidden, words, bias, torch.randint(3, WORDS, (GUESSES,), generator=generator)
 
 
-def plain(hidden, words, bias, labels, smoothing=0.0, never=None):
+def reference(hidden, words, bias, labels, smoothing=0.0, never=None):
     """Cross entropy against a target that is written out."""
     log_probs = functional.linear(hidden, words, bias).float().log_softmax(dim=-1)
     target = torch.full_like(log_probs, smoothing / (log_probs.shape[1] - 1 - (never is not None)))
@@ -37,7 +37,9 @@ def test_the_cost_and_all_gradients_are_those_of_cross_entropy_however_many_are_
     monkeypatch.setattr(module, "SCORES", scores)
     *wanted, labels = inputs()
     ours = with_gradients(linear_cross_entropy(*wanted, labels, smoothing, never), *wanted)
-    for value, expected in zip(ours, with_gradients(plain(*wanted, labels, smoothing, never), *wanted), strict=True):
+    for value, expected in zip(
+        ours, with_gradients(reference(*wanted, labels, smoothing, never), *wanted), strict=True
+    ):
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -50,8 +52,8 @@ def test_it_equals_the_cross_entropy_of_torch_with_a_vocabulary_of_thousands_in_
     pairs = zip(
         with_gradients(linear_cross_entropy(*wanted, labels), *wanted), with_gradients(expected, *wanted), strict=True
     )
-    for value, plain_value in pairs:
-        torch.testing.assert_close(value, plain_value, atol=1e-10, rtol=1e-10)
+    for value, reference_value in pairs:
+        torch.testing.assert_close(value, reference_value, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("scores", [2 * WORDS, 2**26])
@@ -64,7 +66,7 @@ def test_under_autocast_it_has_fp32_gradients_within_the_precision_of_the_type(m
     assert cost.dtype == torch.float32
     scale = 2.0**17  # more than fp16 can hold, as loss scales are
     ours = with_gradients(cost, *wanted, factor=scale)
-    for value, expected in zip(ours, with_gradients(plain(*wanted, labels), *wanted, factor=scale), strict=True):
+    for value, expected in zip(ours, with_gradients(reference(*wanted, labels), *wanted, factor=scale), strict=True):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected, atol=2e-2 * expected.abs().max().item(), rtol=0)
 
@@ -77,7 +79,7 @@ def test_words_that_are_read_too_get_both_gradients_in_one():
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
-COSTS = (linear_cross_entropy, plain)
+COSTS = (linear_cross_entropy, reference)
 
 
 def test_only_a_part_of_the_scores_is_there_at_once(monkeypatch):
@@ -97,10 +99,10 @@ def test_what_needs_no_gradient_gets_none():
     assert not linear_cross_entropy(*frozen, labels).requires_grad
     cost = linear_cross_entropy(factors[0], *frozen[1:], labels)
     torch.testing.assert_close(
-        torch.autograd.grad(cost, factors[0])[0], torch.autograd.grad(plain(*factors, labels), factors[0])[0]
+        torch.autograd.grad(cost, factors[0])[0], torch.autograd.grad(reference(*factors, labels), factors[0])[0]
     )
     with torch.no_grad():
-        torch.testing.assert_close(linear_cross_entropy(*factors, labels), plain(*factors, labels))
+        torch.testing.assert_close(linear_cross_entropy(*factors, labels), reference(*factors, labels))
 
 
 def test_no_guesses_cost_nothing_and_send_zeros_back():

@@ -23,20 +23,20 @@ def norm_of(t):
     return norm
 
 
-def lean_normed(t):
+def recomputed_normed(t):
     return normed_linear(t["hidden"], norm_of(t), Linear(t["weight1"], t["bias1"]))
 
 
-def plain_normed(t):
+def reference_normed(t):
     return F.linear(F.layer_norm(t["hidden"], (4,), t["gain"], t["shift"], 1e-6), t["weight1"], t["bias1"])
 
 
-def lean_feed_forward(t, normed, scaled):
+def recomputed_feed_forward(t, normed, scaled):
     layers = Linear(t["weight1"], t["bias1"]), Linear(t["weight2"], t["bias2"])
     return feed_forward(t["hidden"], *layers, norm_of(t) if normed else None, t["scale"] if scaled else None)
 
 
-def plain_feed_forward(t, normed, scaled):
+def reference_feed_forward(t, normed, scaled):
     hidden = F.layer_norm(t["hidden"], (4,), t["gain"], t["shift"], 1e-6) if normed else t["hidden"]
     out = F.linear(F.gelu(F.linear(hidden, t["weight1"], t["bias1"])), t["weight2"], t["bias2"])
     return out * t["scale"] if scaled else out
@@ -52,52 +52,52 @@ def with_gradients(compute, t):
     return {"out": out.detach()} | {name: one.grad for name, one in t.items() if one.grad is not None}
 
 
-KINDS = {"norm": (lean_normed, plain_normed)} | {
+KINDS = {"norm": (recomputed_normed, reference_normed)} | {
     f"feed-forward {normed} {scaled}": (
-        lambda t, n=normed, s=scaled: lean_feed_forward(t, n, s),
-        lambda t, n=normed, s=scaled: plain_feed_forward(t, n, s),
+        lambda t, n=normed, s=scaled: recomputed_feed_forward(t, n, s),
+        lambda t, n=normed, s=scaled: reference_feed_forward(t, n, s),
     )
     for normed in (False, True)
     for scaled in (False, True)
 }
 
 
-def lean_scaled(t):
+def recomputed_scaled(t):
     return scaled_linear(F.linear(t["hidden"], t["weight1"]), Linear(t["weight2"], t["bias2"]), t["scale"])
 
 
-def plain_scaled(t):
+def reference_scaled(t):
     return F.linear(F.linear(t["hidden"], t["weight1"]), t["weight2"], t["bias2"]) * t["scale"]
 
 
-ALL = KINDS | {"scaled": (lean_scaled, plain_scaled)}
+ALL = KINDS | {"scaled": (recomputed_scaled, reference_scaled)}
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_values_and_gradients_are_those_of_the_layers_written_out(kind):
-    lean, plain = ALL[kind]
+    recomputed, reference = ALL[kind]
     t = tensors()
-    ours, theirs = with_gradients(lean, t), with_gradients(plain, t)
+    ours, theirs = with_gradients(recomputed, t), with_gradients(reference, t)
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
     with torch.no_grad():
-        torch.testing.assert_close(lean(t), plain(t), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(recomputed(t), reference(t), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_gradients_are_those_of_finite_differences(kind):
-    lean, t = ALL[kind][0], tensors(torch.float64)
-    assert torch.autograd.gradcheck(lambda *given: lean(dict(zip(NAMES, given, strict=True))), tuple(t.values()))
+    recomputed, t = ALL[kind][0], tensors(torch.float64)
+    assert torch.autograd.gradcheck(lambda *given: recomputed(dict(zip(NAMES, given, strict=True))), tuple(t.values()))
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_below_fp32_gradients_have_the_precision_of_what_they_belong_to(kind):
-    lean, plain = ALL[kind]
+    recomputed, reference = ALL[kind]
     t = tensors()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours = with_gradients(lean, t)
-    exact = with_gradients(plain, t)
+        ours = with_gradients(recomputed, t)
+    exact = with_gradients(reference, t)
     assert ours.pop("out").dtype == torch.bfloat16
     for name, grad in ours.items():
         assert grad.dtype == torch.float32
@@ -180,7 +180,7 @@ def test_with_frozen_weights_only_their_own_products_are_left_out():
     t = tensors()
     for name in ("weight1", "bias1", "weight2", "bias2", "gain", "shift", "scale"):
         t[name].requires_grad_(False)
-    out = lean_feed_forward(t, normed=True, scaled=True)
+    out = recomputed_feed_forward(t, normed=True, scaled=True)
     products = []
     with Products(products):
         out.sum().backward()

@@ -70,7 +70,7 @@ def test_more_layers_than_there_are_is_refused():
         (dict(path="/nowhere/bert"), "/nowhere/bert does not exist"),
     ],
 )
-def test_what_cannot_work_is_told_in_a_sentence(arguments, message):
+def test_what_cannot_work_is_reported_in_a_sentence(arguments, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         HFTextEncoder(**arguments)
 

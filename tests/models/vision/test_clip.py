@@ -66,7 +66,7 @@ def test_weights_of_transformers_are_read_and_positions_resized(tmp_path):
 def naive_region(encoder, image, mask):
     """One image and one part, block by block, with attention written out."""
     hidden = encoder.embed(image[None])[0]  # [1 + N, D]
-    sees = torch.cat([torch.tensor([True]), mask])
+    key_mask = torch.cat([torch.tensor([True]), mask])
     for number, block in enumerate(encoder.blocks):
         normed, heads = block.norm1(hidden), []
         query, key, value = (getattr(block.attn, name)(normed) for name in ("query", "key", "value"))
@@ -74,7 +74,7 @@ def naive_region(encoder, image, mask):
             columns = slice(8 * part, 8 * part + 8)
             logits = query[:, columns] @ key[:, columns].T / 8**0.5
             if number >= len(encoder.blocks) - encoder.local_attn_depth:
-                logits[:, ~sees] = -torch.inf
+                logits[:, ~key_mask] = -torch.inf
             heads.append(logits.softmax(-1) @ value[:, columns])
         hidden = hidden + block.attn.proj(torch.cat(heads, -1))
         inner = block.mlp["fc1"](block.norm2(hidden))
@@ -149,7 +149,7 @@ def model():
 def test_in_a_model_parts_have_tokens_of_their_own_and_whole_images_share_theirs(model):
     batch = region_batch()
     context = model.encode(batch).context
-    assert context.tokens.shape == (2 + 4, 4, 16)  # one of the five pairs sees all
+    assert context.tokens.shape == (2 + 4, 4, 16)  # one of the five pairs has the whole image
     assert context.owner.tolist() == [2, 1, 3, 4, 5]
     assert context.whole_owner.tolist() == batch.owner.tolist()
     wholes, summaries = model.vision_encoder(batch.pixels)

@@ -1,4 +1,4 @@
-"""Running the sections of ``tools/gpu_check.py`` and telling what came out, as one table."""
+"""Run the sections of ``tools/gpu_check.py`` and report the results as one table."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from x2vlm.benchmark.gpu_check.gpu_sections import Section, why_not
+from x2vlm.benchmark.gpu_check.gpu_sections import Section, skip_reason
 
-_GRACE = 5.0  # seconds between asking a process to end and ending it
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _PROBE = (
     "import json, platform, torch, torch.distributed as d; n = torch.cuda.device_count(); "
@@ -27,14 +27,14 @@ _PROBE = (
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a section.
+    """The result of a section.
 
     Attributes:
         section: Its name.
         outcome: ``passed``, ``failed`` or ``skipped``.
-        seconds: It took.
-        figures: It gave.
-        targets: For some of these, each with whether it is met.
+        seconds: Its duration.
+        figures: Its measurements, by name.
+        targets: Bounds of some figures, each with whether it is met.
         note: Why it failed or was skipped.
     """
 
@@ -46,24 +46,24 @@ class Result:
     note: str = ""
 
 
-def machine() -> dict[str, Any]:
-    """GPUs, card, versions: asked of a process of its own, as the question takes memory of the GPU.
+def probe_machine() -> dict[str, Any]:
+    """Number of GPUs, card and versions, from a process of its own: initialising CUDA takes memory of the GPU.
 
     Raises:
         RuntimeError: If torch cannot be imported.
     """
-    done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"torch does not tell what there is:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"torch cannot list the devices:\n{process.stderr[-2000:]}")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def run_all(
     sections: Sequence[Section],
     seconds: float,
     where: tuple[Path, Path],
-    found: Mapping[str, Any],
-    say: Callable[[str], Any],
+    machine: Mapping[str, Any],
+    report: Callable[[str], Any],
 ) -> list[Result]:
     """Run sections one after the other, each for its share of the time that is left at most.
 
@@ -71,26 +71,26 @@ def run_all(
         sections: In order.
         seconds: For all of them.
         where: Root of the repository, and folder of the results.
-        found: The machine.
-        say: Tells a line.
+        machine: As :func:`probe_machine` gives it.
+        report: Called with each line of progress.
     """
     end, results = time.monotonic() + seconds, []
-    waiting = [section for section in sections if why_not(section, found) is None]
+    remaining = [section for section in sections if skip_reason(section, machine) is None]
     for section in sections:
-        if section not in waiting:
-            results.append(Result(section.name, SKIPPED, note=str(why_not(section, found))))
+        if section not in remaining:
+            results.append(Result(section.name, SKIPPED, note=str(skip_reason(section, machine))))
         else:
             left = max(1.0, end - time.monotonic())
-            limit = left * section.share / sum(each.share for each in waiting)
-            waiting.remove(section)
-            say(f"{section.name}: {section.what}; {limit:.0f} s at most")
+            limit = left * section.share / sum(each.share for each in remaining)
+            remaining.remove(section)
+            report(f"{section.name}: {section.what}; {limit:.0f} s at most")
             results.append(run_one(section, limit, *where))
-        say(_brief(results[-1]))
+        report(_format_brief(results[-1]))
     return results
 
 
 def run_one(section: Section, limit: float, root: Path, out: Path) -> Result:
-    """Run a section in a process of its own, which is ended with all its children when its time is over.
+    """Run a section in a process of its own, which is killed with all its children at its time limit.
 
     What it writes is kept in ``out``, in a folder of the section's name.
     """
@@ -103,7 +103,7 @@ def run_one(section: Section, limit: float, root: Path, out: Path) -> Result:
     if status is None:
         return Result(section.name, FAILED, seconds, note=f"not done within {limit:.0f} s; see {folder}.")
     if status:
-        return Result(section.name, FAILED, seconds, note=f"exit status {status}: {_last_words(folder)} See {folder}.")
+        return Result(section.name, FAILED, seconds, note=f"exit status {status}: {_last_line(folder)} See {folder}.")
     try:
         figures = section.read(output, folder)
         met = {name: (str(target), target.is_met(figures[name])) for name, target in section.targets.items()}
@@ -113,7 +113,7 @@ def run_one(section: Section, limit: float, root: Path, out: Path) -> Result:
 
 
 def _process(command: Sequence[str], root: Path, folder: Path, limit: float) -> int | None:
-    """Exit status; None where the time was over."""
+    """Exit status; None where the time limit was reached."""
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     env = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     with (folder / "stdout.txt").open("w") as out, (folder / "stderr.txt").open("w") as err:
@@ -127,7 +127,7 @@ def _process(command: Sequence[str], root: Path, folder: Path, limit: float) -> 
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a process and those that it started; torchrun's are in groups of their own, and it has to end them itself."""
+    """End a process and its children; torchrun's workers are in groups of their own, and torchrun ends them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             os.killpg(process.pid, number)
@@ -135,20 +135,20 @@ def _end(process: subprocess.Popen) -> None:
                 process.wait(_GRACE)
 
 
-def _last_words(folder: Path) -> str:
+def _last_line(folder: Path) -> str:
     for name in ("stderr.txt", "stdout.txt"):
         lines = [line.strip() for line in (folder / name).read_text(errors="replace").splitlines() if line.strip()]
         if lines:
             return lines[-1][:300]
-    return "it told nothing."
+    return "no output."
 
 
-def table(results: Sequence[Result], found: Mapping[str, Any]) -> str:
+def format_table(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
     """All results, as markdown."""
-    card = found["card"] or "no GPU"
+    card = machine["card"] or "no GPU"
     lines = [
-        f"{card}, {found['gpus']} of them; torch {found['torch']}, CUDA {found['cuda'] or 'none'}, "
-        f"Python {found['python']}",
+        f"{card}, {machine['gpus']} of them; torch {machine['torch']}, CUDA {machine['cuda'] or 'none'}, "
+        f"Python {machine['python']}",
         "",
         "| section | outcome | s | figures | targets |",
         "|---|---|---|---|---|",
@@ -163,15 +163,15 @@ def table(results: Sequence[Result], found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(results: Sequence[Result], found: Mapping[str, Any], out: Path) -> None:
+def write_report(results: Sequence[Result], machine: Mapping[str, Any], out: Path) -> None:
     """``gpu_check.md`` and ``gpu_check.json`` in a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu_check.md").write_text(table(results, found))
-    report = {"machine": dict(found), "sections": [asdict(result) for result in results]}
+    (out / "gpu_check.md").write_text(format_table(results, machine))
+    report = {"machine": dict(machine), "sections": [asdict(result) for result in results]}
     (out / "gpu_check.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _brief(result: Result) -> str:
+def _format_brief(result: Result) -> str:
     missed = [name for name, (_, met) in result.targets.items() if not met]
-    told = f"{result.section}: {result.outcome}, {result.seconds:.0f} s"
-    return f"{told}{'; missed: ' + ', '.join(missed) if missed else ''}{'; ' + result.note if result.note else ''}"
+    brief = f"{result.section}: {result.outcome}, {result.seconds:.0f} s"
+    return f"{brief}{'; missed: ' + ', '.join(missed) if missed else ''}{'; ' + result.note if result.note else ''}"

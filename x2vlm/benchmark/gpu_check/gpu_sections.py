@@ -1,4 +1,4 @@
-"""What ``tools/gpu_check.py`` runs, in how much of its time, what it reads from each run and what that should be."""
+"""The sections of ``tools/gpu_check.py``: commands, shares of the time, figures read from each run, and targets."""
 
 import json
 import re
@@ -15,7 +15,7 @@ ITERATIONS, INTERVAL = 100, 10  # of the demo, and of its log
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be at most, or at least.
+    """Upper or lower bound of a figure.
 
     Attributes:
         bound: The number.
@@ -26,7 +26,7 @@ class Target:
     at_least: bool = False
 
     def is_met(self, value: float) -> bool:
-        """Whether a figure reaches it."""
+        """Whether a figure meets it."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
@@ -38,8 +38,8 @@ class Section:
     """A command of its own, with a share of the time.
 
     Attributes:
-        name: Short; also of its folder.
-        what: What it shows.
+        name: Short; also the name of its folder.
+        what: What it measures or tests.
         share: Of the time, relative to the others.
         command: ``(root of the repository, folder of the section) -> words``.
         read: ``(standard output, folder of the section) -> figures``.
@@ -83,16 +83,16 @@ def sections() -> list[Section]:
     ]
 
 
-def chosen(names: Sequence[str] | None) -> list[Section]:
-    """Those that are named; all where none is.
+def select_sections(names: Sequence[str] | None) -> list[Section]:
+    """The named sections; all where no name is given.
 
     Raises:
         ValueError: If there is no such section.
     """
-    known = {section.name: section for section in sections()}
-    if wrong := [name for name in names or () if name not in known]:
-        raise ValueError(f"--only: there is no section '{wrong[0]}'. There are: {', '.join(known)}.")
-    return [section for name, section in known.items() if not names or name in names]
+    by_name = {section.name: section for section in sections()}
+    if unknown := [name for name in names or () if name not in by_name]:
+        raise ValueError(f"--only: there is no section '{unknown[0]}'. There are: {', '.join(by_name)}.")
+    return [section for name, section in by_name.items() if not names or name in names]
 
 
 def limits(shares: Sequence[float], seconds: float) -> list[float]:
@@ -104,7 +104,7 @@ def read_tests(output: str, _: Path) -> Figures:
     """How many tests passed, failed, were skipped: from the last line of pytest."""
     lines = [line for line in output.splitlines() if re.search(r"\d+ (passed|failed|skipped|error)", line)]
     if not lines:
-        raise ValueError("pytest told no result.")
+        raise ValueError("the output of pytest has no summary line.")
     return {word: float(count) for count, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", lines[-1])}
 
 
@@ -112,12 +112,12 @@ def read_benchmark(output: str, _: Path) -> Figures:
     """Of the report on the last line: the slowest ratio, and the figures of the library in the first row."""
     report = json.loads(output.splitlines()[-1])
     row = report["rows"][0]
-    library, plain = row["library"], row["plain"]
-    found = {"ratio": report["ratio"], "step": library["median"], "plain_step": plain["median"]}
-    found["memory_ratio"] = max(each["memory_ratio"] for each in report["rows"])
-    found["share_of_matmul"] = library["flops_per_second"] / report["matmul"][library["precision"]]
-    found |= {name: library[name] for name in ("first", "greatest", "varied_by_repeated") if name in library}
-    return found | {name: library["gpu"][name] for name in ("busy", "kernels", "waits") if "gpu" in library}
+    library, reference = row["library"], row["reference"]
+    figures = {"ratio": report["ratio"], "step": library["median"], "reference_step": reference["median"]}
+    figures["memory_ratio"] = max(each["memory_ratio"] for each in report["rows"])
+    figures["share_of_matmul"] = library["flops_per_second"] / report["matmul"][library["precision"]]
+    figures |= {name: library[name] for name in ("first", "greatest", "varied_by_repeated") if name in library}
+    return figures | {name: library["gpu"][name] for name in ("busy", "kernels", "waits") if "gpu" in library}
 
 
 def read_demo(_: str, folder: Path) -> Figures:
@@ -129,9 +129,9 @@ def read_demo(_: str, folder: Path) -> Figures:
     logged = [line for line in lines if "time" in line and "loss" in line]
     if len(logged) < 2:
         raise ValueError(f"{files[-1]} has {len(logged)} lines of training; expected 2 or more.")
-    rest = logged[1:]
-    found = {name: statistics.median(line[name] for line in rest) for name in ("time", "data_time")}
-    return {"s_per_iteration": found["time"], "data_s": found["data_time"], "loss": logged[-1]["loss"]}
+    counted = logged[1:]
+    medians = {name: statistics.median(line[name] for line in counted) for name in ("time", "data_time")}
+    return {"s_per_iteration": medians["time"], "data_s": medians["data_time"], "loss": logged[-1]["loss"]}
 
 
 def _gpu_tests(root: Path, _: Path) -> list[str]:
@@ -145,10 +145,10 @@ def _parity(_: Path, __: Path) -> list[str]:
 
 
 def _benchmark(name: str, words: list[str], share: float, targets: Mapping[str, Target]) -> Section:
-    how = ["--size", "base", "--device", "cuda", "--precision", "bf16", "--json"]
+    common = ["--size", "base", "--device", "cuda", "--precision", "bf16", "--json"]
 
     def command(_: Path, __: Path) -> list[str]:
-        return [sys.executable, "tools/benchmark.py", *words, *how]
+        return [sys.executable, "tools/benchmark.py", *words, *common]
 
     return Section(name, f"{' '.join(words)}, base size, bf16", share, command, read_benchmark, targets)
 
@@ -167,10 +167,10 @@ def _demo(name: str, how: str, words: list[str], spread: bool = False) -> Sectio
     return Section(name, what, 25, command, read_demo, {"s_per_iteration": Target(0.06)}, needs_nccl=spread)
 
 
-def why_not(section: Section, machine: Mapping[str, Any]) -> str | None:
-    """Why a section is skipped on a machine, in a sentence; None where it runs."""
+def skip_reason(section: Section, machine: Mapping[str, Any]) -> str | None:
+    """The reason why a section is skipped on a machine; None where it runs."""
     if section.needs_gpu and not machine["gpus"]:
-        return f"needs a GPU, and torch {machine['torch']} sees no CUDA device here."
+        return f"needs a GPU, and torch {machine['torch']} has no CUDA device here."
     if section.needs_nccl and not machine["nccl"]:
         return f"needs NCCL, which torch {machine['torch']} was built without."
     return None

@@ -1,11 +1,11 @@
-"""How the cost of a search grows with the gallery: seconds a query and peak memory, for every index.
+"""Cost of a search by gallery size: seconds per query and peak memory of every index.
 
-The gallery lies in files, as an encoded one does; its features are synthetic. Each measurement is a process of its own.
+The gallery is stored in files, as an encoded one is; its features are synthetic. Each measurement runs in a process of
+its own.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from x2vlm.benchmark.timing.measurement import peak_memory, seconds_of
+from x2vlm.benchmark.timing.measurement import seconds_of, slope
+from x2vlm.benchmark.timing.peak_memory import measure_in_process, peak_memory
 from x2vlm.building import build
 from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
 from x2vlm.gallery.index import ExactIndex
 from x2vlm.registry import INDEXES
 
+MODULE = "x2vlm.benchmark.growth.growth_gallery"
 NAMES = ("ExactIndex", "FaissFlat", "FaissIVF")
 WIDTH, CENTRES, SPREAD = 256, 1000, 0.06
-_PIECE, _QUERIES, _K = 16384, 256, 10
+_SHARD, _QUERIES, _K = 16384, 256, 10
 
 
 def gallery(
@@ -54,23 +56,20 @@ def gallery(
             write_gallery(Path(folder), size, spread)
             for name in names:
                 cfg = json.dumps({"type": name, **((options or {}).get(name) or {})})
-                rows.append({"size": size, "index": name} | _alone([folder, cfg, str(threads)]))
+                rows.append(
+                    {"size": size, "index": name} | measure_in_process(MODULE, ["--measure", folder, cfg, str(threads)])
+                )
     return rows
 
 
-def slopes(rows: Sequence[Mapping[str, Any]], key: str = "seconds") -> dict[str, float]:
-    """Slope of each index over the size on log-log axes, by least squares: 1 where twice as much costs twice as much.
+def index_slopes(rows: Sequence[Mapping[str, Any]], key: str = "seconds") -> dict[str, float]:
+    """Slope of each index over the size on log-log axes; see :func:`~x2vlm.benchmark.timing.measurement.slope`.
 
     Raises:
         ValueError: If an index was measured at one size only.
     """
-    found = {}
-    for name in dict.fromkeys(row["index"] for row in rows):
-        sizes, values = zip(*((row["size"], row[key]) for row in rows if row["index"] == name), strict=True)
-        if len(set(sizes)) < 2:
-            raise ValueError(f"a slope needs two sizes or more; {name} was measured at {sizes[0]} only.")
-        found[name] = float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
-    return found
+    names = dict.fromkeys(row["index"] for row in rows)
+    return {name: slope([(row["size"], row[key]) for row in rows if row["index"] == name]) for name in names}
 
 
 def synthetic(count: int, seed: int, spread: float = SPREAD) -> Tensor:
@@ -87,38 +86,38 @@ def synthetic(count: int, seed: int, spread: float = SPREAD) -> Tensor:
 
 def write_gallery(folder: Path, size: int, spread: float = SPREAD) -> None:
     """Files of features, and one of queries."""
-    for number, first in enumerate(range(0, size, _PIECE)):
-        np.save(folder / f"{number:06d}.npy", synthetic(min(_PIECE, size - first), number + 2, spread).numpy())
+    for number, first in enumerate(range(0, size, _SHARD)):
+        np.save(folder / f"{number:06d}.npy", synthetic(min(_SHARD, size - first), number + 2, spread).numpy())
     np.save(folder / "queries.npy", synthetic(_QUERIES, 1, spread).numpy())
 
 
 def open_gallery(folder: Path) -> tuple[FeatureStore, Tensor]:
     """The features, and the queries."""
-    pieces, start = [], 0
+    shards, start = [], 0
     for file in sorted(folder.glob("[0-9]*.npy")):
         count = len(np.load(file, mmap_mode="r", allow_pickle=False))
-        pieces.append(FeatureShard(file, torch.arange(start, start + count)))
+        shards.append(FeatureShard(file, torch.arange(start, start + count)))
         start += count
-    return FeatureStore(pieces, WIDTH), torch.from_numpy(np.load(folder / "queries.npy", allow_pickle=False))
+    return FeatureStore(shards, WIDTH), torch.from_numpy(np.load(folder / "queries.npy", allow_pickle=False))
 
 
-def measured(folder: Path, cfg: Mapping[str, Any]) -> dict[str, float]:
+def measure_index(folder: Path, cfg: Mapping[str, Any]) -> dict[str, float]:
     """One index over one gallery, in this process."""
     rows, queries = open_gallery(folder)
     index, k = build(INDEXES, cfg, "index"), min(_K, len(rows))
-    filling = seconds_of(lambda: index.fill(rows))
+    fill_seconds = seconds_of(lambda: index.fill(rows))
     index.search(queries[:8], k)  # the first search is not counted
-    found: list[Tensor] = []
-    seconds = seconds_of(lambda: found.append(index.search(queries, k)[1]))
+    indices: list[Tensor] = []
+    seconds = seconds_of(lambda: indices.append(index.search(queries, k)[1]))
     memory = peak_memory()  # before the comparison, which is not the index's
     exact = ExactIndex()
     exact.fill(rows)
-    right = exact.search(queries, k)[1]
-    recall = (found[0][:, :, None] == right[:, None]).any(dim=1).double().mean().item()
-    return {"seconds": seconds / len(queries), "fill_seconds": filling, "peak_memory": memory, "recall": recall}
+    exact_indices = exact.search(queries, k)[1]
+    recall = (indices[0][:, :, None] == exact_indices[:, None]).any(dim=1).double().mean().item()
+    return {"seconds": seconds / len(queries), "fill_seconds": fill_seconds, "peak_memory": memory, "recall": recall}
 
 
-def told(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table, and the slopes under it."""
     lines = ["index            size   ms/query     fill s    MiB   recall@10"]
     lines += [
@@ -127,33 +126,25 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     if len({row["size"] for row in rows}) > 1:
-        seconds, memory = slopes(rows), slopes(rows, "peak_memory")
+        seconds, memory = index_slopes(rows), index_slopes(rows, "peak_memory")
         lines += ["", "slope on log-log axes: seconds a query, memory"]
         lines += [f"{name:<12}{seconds[name]:>9.2f}{memory[name]:>9.2f}" for name in seconds]
     return "\n".join(lines) + "\n"
 
 
-def _alone(arguments: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "x2vlm.benchmark.growth.growth_gallery", "--alone", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"measuring failed: {' '.join(command)}\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main(argv: Sequence[str]) -> int:
-    """Measure all indexes, each in a process of its own; with ``--alone FOLDER INDEX THREADS`` one of them, here."""
-    parser = argparse.ArgumentParser(prog="python -m x2vlm.benchmark.growth.growth_gallery", description=__doc__)
+    """Measure all indexes, each in its own process; with ``--measure FOLDER INDEX THREADS`` one of them in this one."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("sizes", type=int, nargs="*", metavar="SIZE", help="features in a gallery")
     parser.add_argument("--spread", type=float, default=SPREAD, help=f"around their centres (default: {SPREAD})")
-    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.alone is None:
-        sys.stdout.write(told(gallery(args.sizes, spread=args.spread)))
+    if args.measure is None:
+        sys.stdout.write(format_rows(gallery(args.sizes, spread=args.spread)))
         return 0
-    folder, cfg, threads = args.alone
+    folder, cfg, threads = args.measure
     torch.set_num_threads(int(threads))
-    sys.stdout.write(json.dumps(measured(Path(folder), json.loads(cfg))) + "\n")
+    sys.stdout.write(json.dumps(measure_index(Path(folder), json.loads(cfg))) + "\n")
     return 0
 
 

@@ -1,25 +1,25 @@
-"""How cost grows, as lines of text and as one plot for each thing that grows."""
+"""Growth of cost as lines of text, and as one plot for each axis."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from x2vlm.benchmark.comparison.comparison_table import new_figure, save
 from x2vlm.benchmark.growth.growth_axes import Axis
-from x2vlm.benchmark.timing.timing_table import new_figure, save
 
-_COLORS = {"library": "tab:blue", "plain": "tab:grey"}
+_COLORS = {"library": "tab:blue", "reference": "tab:grey"}
 
 
-def line(at: int, seconds: Mapping[str, float]) -> str:
-    """One number of an axis."""
+def format_point(at: int, seconds: Mapping[str, float]) -> str:
+    """The seconds at one value of an axis."""
     return f"{at:>9}  " + "  ".join(f"{name} {one:.4g} s" for name, one in seconds.items()) + "\n"
 
 
-def told_slopes(slopes: Mapping[str, float]) -> str:
-    """The slopes under the numbers of an axis."""
+def format_slopes(slopes: Mapping[str, float]) -> str:
+    """The slopes of an axis, as a line under its points."""
     return f"{'slope':>9}  " + "  ".join(f"{name} {one:.2f}" for name, one in slopes.items()) + "\n"
 
 
-def draw(
+def draw_axis(
     name: str, axis: Axis, points: Sequence[tuple[int, Mapping[str, float]]], slopes: Mapping[str, float], path: Path
 ) -> None:
     """Seconds on log-log axes; the slopes are in the title.
@@ -28,14 +28,14 @@ def draw(
         ConfigError: If matplotlib is not installed.
     """
     figure = new_figure(6.5, 5)
-    plot, places = figure.subplots(), [at for at, _ in points]
+    plot, values = figure.subplots(), [at for at, _ in points]
     for curve in slopes:
         side, _, of = curve.partition(", ")
         style = {"color": _COLORS.get(side), "linestyle": "--" if of == "encoding" else "-"}
-        plot.plot(places, [seconds[curve] for _, seconds in points], marker="o", label=curve, **style)
+        plot.plot(values, [seconds[curve] for _, seconds in points], marker="o", label=curve, **style)
     plot.set_xscale("log")
     plot.set_yscale("log")
-    plot.set_xticks(places, [f"{at:,}" for at in places])
+    plot.set_xticks(values, [f"{at:,}" for at in values])
     plot.minorticks_off()
     ticks = _ticks(*plot.get_ylim())
     plot.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,1 +1,1 @@
-"""Measuring: seconds, memory, operators, kernels; both sides in turns."""
+"""Measurements of one run: seconds, FLOPs, peak memory, dispatched operators, GPU kernels."""

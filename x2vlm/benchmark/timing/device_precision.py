@@ -1,4 +1,4 @@
-"""Where and in which precision both sides of a measurement compute."""
+"""Device and precision of both sides of a measurement."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.optim.optim_wrapper import PRECISIONS as AUTOCAST
-from x2vlm.engine.optim.optim_wrapper import autocast
+from x2vlm.engine.optim.autocast import PRECISIONS as AUTOCAST
+from x2vlm.engine.optim.autocast import autocast
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -15,12 +15,12 @@ ON_CPU = ("fp32", "bf16")
 
 
 def check_device(device: str, precision: str, has_cuda: bool | None = None) -> None:
-    """Refuse what cannot be computed here.
+    """Raise where a device or precision is not available.
 
     Args:
         device: One of ``DEVICES``.
         precision: One of ``PRECISIONS``.
-        has_cuda: Whether there is a CUDA device; torch is asked where not given.
+        has_cuda: Whether there is a CUDA device; from torch where not given.
 
     Raises:
         ConfigError: If there is no CUDA device, or the device has no such precision.
@@ -28,7 +28,7 @@ def check_device(device: str, precision: str, has_cuda: bool | None = None) -> N
     has_cuda = torch.cuda.is_available() if has_cuda is None else has_cuda
     if device == "cuda" and not has_cuda:
         raise ConfigError(
-            f"--device cuda: torch {torch.__version__} sees no CUDA device. Use --device cpu, or install a build of "
+            f"--device cuda: torch {torch.__version__} has no CUDA device. Use --device cpu, or install a build of "
             "torch for CUDA on a machine with a GPU."
         )
     if device == "cpu" and precision not in ON_CPU:
@@ -41,7 +41,7 @@ def check_device(device: str, precision: str, has_cuda: bool | None = None) -> N
 def computing_in(precision: str, device: str | torch.device) -> Iterator[None]:
     """Autocast in bf16 and fp16; products of fp32 matrices by TF32 units in tf32, exactly in all others.
 
-    What torch was told about products before is restored. Convolutions follow ``torch.backends.cudnn.allow_tf32``,
+    The former setting of torch is restored. Convolutions follow ``torch.backends.cudnn.allow_tf32``,
     which is left as it is.
 
     Args:

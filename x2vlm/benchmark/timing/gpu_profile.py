@@ -1,4 +1,4 @@
-"""What a GPU did during one run, read from a trace of torch's profiler: kernels, waits, busy time."""
+"""Kernels, waits and busy time of a GPU during one run, from a trace of torch's profiler."""
 
 import json
 from collections import defaultdict

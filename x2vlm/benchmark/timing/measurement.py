@@ -1,18 +1,12 @@
-"""Seconds, memory and arithmetic of a run, measured so that two runs can be compared.
+"""Seconds and FLOPs of a run, measured so that two runs can be compared.
 
-Every repetition runs both sides, one after the other, so that what else the machine does falls on both. Peak memory is
-that of a process of its own for each side; on a GPU that of tensors, in the same process.
+Every repetition runs both sides, one after the other, so that other load of the machine falls on both.
 """
 
-import platform
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from math import log
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +27,7 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def seconds_of(run: Run, device: str = "cpu") -> float:
-    """How long one run takes on ``cpu``, or on ``cuda``: from one event to another, with nothing else under way."""
+    """Seconds of one run on ``cpu``, or on ``cuda``: between two events, with no other work queued."""
     if device == "cuda":
         return _seconds_on_gpu(run)
     start = time.perf_counter()
@@ -63,9 +57,9 @@ def interleaved(runs: Sequence[Run], repeats: int, warm_up: int = 1, device: str
     for repetition in range(warm_up + repeats):
         order = range(len(runs)) if repetition % 2 == 0 else reversed(range(len(runs)))
         for number in order:
-            taken = seconds_of(runs[number], device)
+            elapsed = seconds_of(runs[number], device)
             if repetition >= warm_up:
-                seconds[number].append(taken)
+                seconds[number].append(elapsed)
     return seconds
 
 
@@ -87,11 +81,11 @@ def matmul_rate(side: int, dtype: torch.dtype = torch.float32, repeats: int = 3,
 def flops_of(run: Run) -> int:
     """Floating-point operations of the matrix products of a run, backward included; a multiply-add is two."""
     aten = torch.ops.aten
-    known = {
+    mapping = {
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
     }
-    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         run()
     return counter.get_total_flops()
 
@@ -103,36 +97,3 @@ def _attention_flops(query: Sequence[int], key: Sequence[int], *_: Any, **__: An
 
 def _attention_backward_flops(_: Any, query: Sequence[int], key: Sequence[int], *__: Any, **___: Any) -> int:
     return 2 * _attention_flops(query, key)
-
-
-def peak_memory() -> int:
-    """The most memory this process has held so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # a new process inherits ru_maxrss from the one that started it, but not this
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if platform.system() == "Darwin" else 1024 * most
-
-
-def gpu_peak_memory(run: Run) -> int:
-    """The most bytes that tensors took on the GPU during one run, those that were there before included."""
-    torch.cuda.synchronize()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    run()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated()
-
-
-def memory_of(arguments: Sequence[str]) -> int:
-    """Peak memory of a process of its own: ``x2vlm.benchmark.timing.memory_process`` with these arguments.
-
-    Raises:
-        RuntimeError: If it fails.
-    """
-    command = [sys.executable, "-m", "x2vlm.benchmark.timing.memory_process", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"measuring memory failed: {' '.join(command)}\n{done.stderr[-2000:]}")
-    return int(done.stdout.split()[-1])

@@ -1,4 +1,4 @@
-"""What a run dispatches: operators, shapes of attention and products, and reads that would wait for a GPU."""
+"""Counts of what a run dispatches: operators, shapes of attention and products, reads that would wait for a GPU."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ class OperatorCounts(TorchDispatchMode):
 
 
 def operator_counts(run: Callable[[], Any]) -> OperatorCounts:
-    """What one run dispatches."""
+    """Count what one run dispatches."""
     with OperatorCounts() as counts:
         run()
     return counts

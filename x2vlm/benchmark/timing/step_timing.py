@@ -1,12 +1,11 @@
 """Seconds of training steps whose shapes differ, beside those of the same step again and again."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from x2vlm.benchmark.timing.measurement import seconds_of, summary
+from x2vlm.benchmark.timing.measurement import Run, seconds_of, summary
 
-Run = Callable[[], Any]
 Timed = tuple[dict[str, Any], list[float]]
 
 
@@ -48,6 +47,6 @@ def _in_turns(steps: Sequence[tuple[Run, ...]], device: str) -> list[list[float]
 
 
 def _figures(varied: list[float], repeated: list[float]) -> Timed:
-    found, again = summary(varied[1:]), statistics.median(repeated[1:])
-    more = {"first": varied[0], "repeated": again, "varied_by_repeated": found["median"] / again}
-    return found | more, varied[1:]
+    figures, repeated_median = summary(varied[1:]), statistics.median(repeated[1:])
+    extra = {"first": varied[0], "repeated": repeated_median, "varied_by_repeated": figures["median"] / repeated_median}
+    return figures | extra, varied[1:]

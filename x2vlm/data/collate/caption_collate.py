@@ -79,16 +79,17 @@ class CaptionCollate(PairCollate):
         self.masker = TokenMasker(tokenizer, Masking.of(options | {"prompt_tokens": prompt_length}))
 
     def _tokens(self, texts: list[str | tuple[str, str]]) -> dict[str, Tensor]:
-        rows = tokenize(self.tokenizer, [f"{self.prompt} {text}".lstrip() for text in texts], self.max_tokens)
-        ids, mask = padded_tokens(rows, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
-        return {"text_ids": ids, "text_mask": mask} | self._masked(rows)
+        token_ids = tokenize(self.tokenizer, [f"{self.prompt} {text}".lstrip() for text in texts], self.max_tokens)
+        ids, mask = padded_tokens(token_ids, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
+        return {"text_ids": ids, "text_mask": mask} | self._masked(token_ids)
 
-    def _masked(self, rows: list[list[int]]) -> dict[str, Tensor]:
-        masked, max_masks = self.masker(rows), self.masker.masking.max_masks
+    def _masked(self, token_ids: list[list[int]]) -> dict[str, Tensor]:
+        masked, max_masks = self.masker(token_ids), self.masker.masking.max_masks
         if self.masked == "twice":
             mask_id = self.masker.mask_id
             inputs = [
-                duplicate_masked_tokens(row, text.positions, mask_id) for row, text in zip(rows, masked, strict=True)
+                duplicate_masked_tokens(row, text.positions, mask_id)
+                for row, text in zip(token_ids, masked, strict=True)
             ]
         else:
             inputs = [mask_in_place(text) for text in masked]

@@ -131,15 +131,15 @@ class PairCollate:
         return pairs + copies
 
     def _tokens(self, texts: list[str | tuple[str, str]]) -> dict[str, Tensor]:
-        rows = tokenize(self.tokenizer, texts, self.max_tokens)
+        token_ids = tokenize(self.tokenizer, texts, self.max_tokens)
         pad, length = self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None
-        ids, mask = padded_tokens(rows, pad, length)
-        return {"text_ids": ids, "text_mask": mask} | self._masked(rows)
+        ids, mask = padded_tokens(token_ids, pad, length)
+        return {"text_ids": ids, "text_mask": mask} | self._masked(token_ids)
 
-    def _masked(self, rows: list[list[int]]) -> dict[str, Tensor]:
+    def _masked(self, token_ids: list[list[int]]) -> dict[str, Tensor]:
         if self.masker is None:
             return {}
-        masked = self.masker(rows)
+        masked = self.masker(token_ids)
         length, most = (self.max_tokens, self.masker.masking.max_masks) if self.pad_to_max else (None, None)
         return {
             "masked_ids": padded([text.ids for text in masked], self.tokenizer.pad_token_id, length),
@@ -154,11 +154,13 @@ class PairCollate:
         if _all_or_none(samples, "pixels"):
             return _pixels(samples, owner) | _masked_patches(samples)
         if _all_or_none(samples, "context_text"):
-            rows = tokenize(self.tokenizer, [sample.context_text for sample in samples], self.max_tokens)
-            ids, mask = padded_tokens(rows, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
+            token_ids = tokenize(self.tokenizer, [sample.context_text for sample in samples], self.max_tokens)
+            ids, mask = padded_tokens(
+                token_ids, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None
+            )
             contexts = {"context_ids": ids, "context_text_mask": mask, "owner": owner}
             # In parallel text the context is masked, and predicted while attending to the text.
-            return contexts | self._masked([rows[i] for i in owner.tolist()])
+            return contexts | self._masked([token_ids[i] for i in owner.tolist()])
         return {}
 
 
@@ -208,8 +210,8 @@ def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
 def _masked_patches(samples: list[Sample]) -> dict[str, Tensor]:
     if not _all_or_none(samples, "masked_patches"):
         return {}
-    rows = [sample.masked_patches for sample in samples]
-    return {"masked_patches": torch.stack(rows) if rows[0].dim() == 1 else torch.cat(rows)}
+    masks = [sample.masked_patches for sample in samples]
+    return {"masked_patches": torch.stack(masks) if masks[0].dim() == 1 else torch.cat(masks)}
 
 
 def stable_hash(name: str) -> int:
@@ -227,10 +229,10 @@ def _boxes(samples: list[Sample], pairs: Pairs) -> dict[str, Tensor]:
     if not _all_or_none(samples, "boxes_xyxy"):
         return {}
     first = torch.tensor([0, *(len(sample.texts) for sample in samples[:-1])]).cumsum(0).tolist()
-    rows = torch.tensor([first[s] + r for s, r in pairs], dtype=torch.long)
+    indices = torch.tensor([first[s] + r for s, r in pairs], dtype=torch.long)
     return {
-        "boxes_xyxy": torch.cat([sample.boxes_xyxy for sample in samples])[rows],
-        "has_box": torch.cat([sample.has_box for sample in samples])[rows],
+        "boxes_xyxy": torch.cat([sample.boxes_xyxy for sample in samples])[indices],
+        "has_box": torch.cat([sample.has_box for sample in samples])[indices],
     }
 
 

@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from x2vlm.building import suggestion
+from x2vlm.data.options import from_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,14 +58,7 @@ class Masking:
         Raises:
             ValueError: If an option has no such name or a number has no meaning.
         """
-        if isinstance(options, Masking):
-            return options
-        accepted = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in accepted:
-                near = suggestion(name, accepted)
-                raise ValueError(f"masking has no option '{name}'.{near} Accepted: {', '.join(accepted)}.")
-        return cls(**options)
+        return from_options(cls, options, "masking")
 
 
 class MaskedTokens(NamedTuple):

@@ -1,4 +1,4 @@
-"""What every dataset adapter is: a look-up from an index to a record, and a pipeline of transforms."""
+"""The base class of dataset adapters: a look-up from an index to a record, and a pipeline of transforms."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -7,32 +7,32 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import TRANSFORMS
 
 
 class Adapter(Dataset, ABC):
-    """An annotation format made into numbered records, each a dict.
+    """A data set in some annotation format: index -> record (a dict) -> transforms.
 
     An adapter holds no open file, so it can be sent to worker processes, forked or spawned.
 
     Args:
         pipeline: Transforms, in order: dicts for the TRANSFORMS registry, or callables from record to record. The last
             one makes a :class:`~x2vlm.data.batch.Sample`. Empty: records come out as they are.
-        limits: How much a record may be, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: Size limits of a record, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
-    metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it, nobody writes to it)
+    metainfo: dict = {}  # noqa: RUF012  (MMEngine reads it)
     paths: tuple[str, ...] = ()
-    """Arguments that are paths, or lists or dicts of paths: those a config's ``data_root`` stands in front of."""
+    """Arguments that are paths, or lists or dicts of paths: a config's ``data_root`` is put in front of them."""
     paths_or_names: tuple[str, ...] = ()
     """Arguments that are the path of a file with names if they are one string, and the names if they are a list."""
 
-    limits = Limits.of(None)  # of adapters that begin in a way of their own
+    limits = RecordLimits.of(None)  # of adapters that do not call __init__
 
-    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
-        self.limits = Limits.of(limits)
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | RecordLimits | None = None) -> None:
+        self.limits = RecordLimits.of(limits)
         self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Adapter(Dataset, ABC):
         """The record at ``index`` after all transforms.
 
         Raises:
-            RecordError: If the record, or a file it names, cannot be used; ``where`` is the record's place.
+            RecordError: If the record, or a file it names, cannot be used; ``where`` says which.
             IndexError: If there is no such record.
         """
         self._check(index)
@@ -70,7 +70,7 @@ def apply_pipeline(pipeline: Sequence[Callable], record: Record, where: str) -> 
     """The record after all transforms of a pipeline.
 
     Raises:
-        RecordError: If one of them cannot use it; ``where`` is its place.
+        RecordError: If one of them cannot use it; ``where`` says which.
     """
     for step in pipeline:
         record = _apply_transform(step, record, where)

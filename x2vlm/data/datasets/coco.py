@@ -14,7 +14,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.box_rules import Box, conventions_that_fit, proposed_convention, xywh_inside
 from x2vlm.data.io.coco_file import image_size, load_coco
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.record import Record
 from x2vlm.registry import DATASETS
@@ -31,11 +31,10 @@ class Coco(Adapter):
     A box becomes an element whose caption is the name of its category, of kind ``object``. LVIS and Objects365 are read
     too: the end of ``coco_url`` is the file of an image without ``file_name``, underscores in names are spaces. Crowds
     (``iscrowd``) and boxes that are none (smaller than a pixel, or far outside their image) are dropped and counted in
-    ``dropped``, as are broken entries, of which the log names the first; a small overhang is cut. Where many boxes lie
-    outside and
-    would fit by another convention, the file is refused. The width and height that the file states are compared with
-    the image when it is read (``LoadImage``). An image marked ``has_boxes: false`` was not looked at by annotators
-    of boxes: it has no elements, but is not an empty image either. The identity is the image's id. Boxes annotated
+    ``dropped``, as are broken entries, of which the log lists the first; a small overhang is cut. Where many boxes lie
+    outside and would fit by another convention, the file is refused. The width and height that the file states are
+    compared with the image when it is read (``LoadImage``). An image marked ``has_boxes: false`` has no box
+    annotations: it has no elements, but is not an empty image either. The identity is the image's id. Boxes annotated
     with attributes (``att_vec`` of OVAD: for each attribute 1 has it, 0 has it not, -1 unknown) have them as
     ``extras["attributes"]`` of their element.
 
@@ -47,7 +46,7 @@ class Coco(Adapter):
             do. Images with neither are never records.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("image_root", "captions_file", "instances_file")
@@ -60,7 +59,7 @@ class Coco(Adapter):
         require: Sequence[str] = (),
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if captions_file is None and instances_file is None:

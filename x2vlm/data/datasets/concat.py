@@ -1,4 +1,4 @@
-"""Several data sets one after the other, as one."""
+"""The concatenation of several data sets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from x2vlm.registry import DATASETS
 
 @DATASETS.register_module()
 class Concat(Adapter):
-    """The records of several data sets, of the first one first; each goes through the pipeline of its own data set.
+    """The records of several data sets, of the first one first; each goes through the pipeline of its data set.
 
     Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the
     first data set is called here. The name it has there is the record's ``own_id``.
 
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
-        times: How often each data set's records come in a pass; None: all once. ``(2, 1)`` doubles the first.
+        times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
         join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same pictures).
 
@@ -40,21 +40,23 @@ class Concat(Adapter):
     ) -> None:
         super().__init__(pipeline)
         self.join_ids = join_ids
-        self.datasets = [build(DATASETS, one, path=f"datasets[{i}]") for i, one in enumerate(datasets)]
+        self.datasets = [build(DATASETS, dataset, path=f"datasets[{i}]") for i, dataset in enumerate(datasets)]
         self.times = [1] * len(self.datasets) if times is None else list(times)
         if not self.datasets:
             raise ValueError("datasets is empty; expected one data set or more")
-        if len(self.times) != len(self.datasets) or any(type(one) is not int or one < 1 for one in self.times):
+        if len(self.times) != len(self.datasets) or any(type(count) is not int or count < 1 for count in self.times):
             raise ValueError(
                 f"times is {times}; expected a whole number of 1 or more for each of the {len(self.datasets)} data sets"
             )
-        self._ends = [*accumulate(len(one) * often for one, often in zip(self.datasets, self.times, strict=True))]
+        self._ends = [
+            *accumulate(len(dataset) * count for dataset, count in zip(self.datasets, self.times, strict=True))
+        ]
 
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Which data set holds the record at ``index``, and the number of the record there."""
+    def locate(self, index: int) -> tuple[int, int]:
+        """Which data set holds the record at ``index``, and the index of the record there."""
         which = next(i for i, end in enumerate(self._ends) if index < end)
         return which, (index - (self._ends[which - 1] if which else 0)) % len(self.datasets[which])
 
@@ -64,19 +66,19 @@ class Concat(Adapter):
         Raises:
             RecordError: If it cannot be used.
         """
-        which, row = self.place(index)
-        return self._set_apart(self.datasets[which].record(row), which)
+        which, inner = self.locate(index)
+        return self._set_apart(self.datasets[which].record(inner), which)
 
     def __getitem__(self, index: int) -> Any:
         """The record at ``index`` after the transforms of its data set, and then those of this one.
 
         Raises:
-            RecordError: If the record, or a file it names, cannot be used; ``where`` is the record's place.
+            RecordError: If the record, or a file it names, cannot be used; ``where`` says which.
             IndexError: If there is no such record.
         """
         self._check(index)
-        which, row = self.place(index)
-        result = self._set_apart(self.datasets[which][row], which)
+        which, inner = self.locate(index)
+        result = self._set_apart(self.datasets[which][inner], which)
         return apply_pipeline(self.pipeline, result, result["where"]) if self.pipeline else result
 
     def _set_apart(self, result: Any, which: int) -> Any:

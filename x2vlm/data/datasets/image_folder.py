@@ -6,7 +6,7 @@ from pathlib import Path
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder
 from x2vlm.data.record import Record
 from x2vlm.data.transforms.labels import read_classes
@@ -28,7 +28,7 @@ class ImageFolder(Adapter):
         endings: File extensions of images.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
         labels: False: every image in ``root`` and below it, without label and class.
 
     Raises:
@@ -46,7 +46,7 @@ class ImageFolder(Adapter):
         endings: Sequence[str] = IMAGE_EXTENSIONS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
         labels: bool = True,
     ) -> None:
         super().__init__(pipeline, limits)

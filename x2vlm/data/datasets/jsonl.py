@@ -1,4 +1,4 @@
-"""The published annotation format: JSON objects with images or videos, captions, elements, questions, labels."""
+"""JSON-lines annotations (the published format): images or videos with captions, elements, questions, labels."""
 
 import base64
 import binascii
@@ -12,13 +12,13 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements, read_size
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
+from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -51,30 +51,30 @@ _LOOKED_AT = 1000  # records whose identities are compared when the adapter is m
 
 @DATASETS.register_module()
 class JsonLines(Adapter):
-    """JSON objects, one a line or in one array: an image, several, a video or its frames, with what is said of them.
+    """JSON objects, one a line or in one array: an image, several images, a video or its frames, with their texts.
 
-    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
-    base64, what stands under any other key is a path, unless it begins as an image in base64 or is too long for a
-    path. A list of images is a list of frames, whatever its key, but for ``images``: these are read together. A
-    string under the video key is the path of a video file.
+    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: the value of ``binary`` is
+    base64, that of any other key a path, unless it begins as an image in base64 or is too long for a path. A list of
+    images is a list of frames, whatever its key, but for ``images``: every text attends to all of these. A string under
+    the video key is the path of a video file.
 
     Args:
         ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
         image_root: The folder that paths start from; None: the folder of the annotation file. Paths that lead out of it
             are refused, so absolute ones need a root above them (``"/"`` allows all).
-        keys: Where things stand, where not under the usual names (:data:`KEYS`): a key, several in order of preference,
-            or None for "do not read". Dots look into inner objects. ``caption`` and ``question`` may be dicts from
-            language to key, ``images`` one from any name to key where each image has a key of its own. ``bb`` is
-            where an object that is one phrase with one box (RefCOCO) has its box, whose phrase is the caption.
-            ``extras`` lists the keys that go to ``extras`` for metrics. The identity is ``image_id`` where it is there,
+        keys: The keys of fields that differ from :data:`KEYS`: a key, several in order of preference,
+            or None for "do not read". Dots separate keys of nested objects. ``caption`` and ``question`` may be dicts
+            from language to key, ``images`` one from any name to key where each image has its own key. ``bb`` is the
+            key of the box of an object that is one phrase with one box (RefCOCO); its phrase is the caption. ``extras``
+            lists the keys that are copied to ``extras`` for metrics. The identity is ``image_id`` where it is there,
             else ``id``, else the file. ``width`` and ``height`` are compared with the image where there are boxes;
             ``start`` and ``end`` are the seconds of a video that are meant.
         image_format: ``"auto"``, ``"path"`` or ``"base64"``.
-        kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are; None leaves it open.
+        kind: ``"object"`` or ``"region"``: the kind of elements that have none; None leaves it open.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
-        file_pattern: What makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
+        file_pattern: Makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of an image or video to its path.
         num_images: A record with more or fewer ``images`` that are read together is a bad one; None takes any number.
     """
@@ -92,7 +92,7 @@ class JsonLines(Adapter):
         subset: dict | Subset | None = None,
         file_pattern: str | None = None,
         file_map: str | PathLike | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
         num_images: int | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
@@ -103,53 +103,52 @@ class JsonLines(Adapter):
             raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
         if kind not in (None, "object", "region"):
             raise ValueError(f"kind is {kind!r}; expected 'object', 'region' or None")
-        self.keys = _completed(keys or {})
+        self.keys = _with_defaults(keys or {})
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         self.image_format = image_format
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
-        self.rows = Subset.of(subset).indices(len(self.lines), self._identity)
+        self.indices = Subset.of(subset).indices(len(self.lines), self._identity)
         self._warn_of_split_identities()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def record(self, index: int) -> Record:
         """The record of a line.
 
         Raises:
-            RecordError: If the line is broken, shows nothing, says nothing, or names a file outside ``image_root``.
+            RecordError: If the line is broken, has no image or video, has no text or label, or names a file outside
+                ``image_root``.
         """
-        row = int(self.rows[index])
-        line, where = self.lines.json(row), self.lines.where(row)
-        root = self.image_root or self.lines.file(row).parent
-        shown, said = self._shown(line, root, where), self._said(line, where)
+        number = int(self.indices[index])
+        line, where = self.lines.json(number), self.lines.where(number)
+        root = self.image_root or self.lines.file(number).parent
+        media, texts = self._media(line, root, where), self._texts(line, where)
         extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
-        return {"where": where, "id": self._identity(row, line), **shown, **said, "extras": extras}
+        return {"where": where, "id": self._identity(number, line), **media, **texts, "extras": extras}
 
-    def _identity(self, row: int, line: dict | None = None) -> str:
-        """What the record calls itself, else the path of what it shows, else its place."""
-        line = self.lines.json(row) if line is None else line
+    def _identity(self, number: int, line: dict | None = None) -> str:
+        """The annotated identity, else the path of the image or video, else ``where``."""
+        line = self.lines.json(number) if line is None else line
         identity = first_value(line, self.keys["id"])
         if identity is not None:
             return str(identity)
         key, value = first_item(line, self.keys["image"]) or first_item(line, self.keys["video"]) or ("", None)
         is_path = isinstance(value, str | int) and self._holds_paths(key) and not is_base64_file(value)
-        return str(value) if is_path else self.lines.where(row)
+        return str(value) if is_path else self.lines.where(number)
 
     def _warn_of_split_identities(self) -> None:
         """Look at the first records: captions of one image under several identities would be negatives."""
         owners: dict[str, str] = {}
-        for row in self.rows[:_LOOKED_AT].tolist():
+        for row in self.indices[:_LOOKED_AT].tolist():
             try:
                 line = self.lines.json(row)
             except RecordError:
                 continue  # told when it is read
-            file, identity = (
-                first_value(line, self.keys["image"]) or first_value(line, self.keys["video"]),
-                self._identity(row, line),
-            )
+            file = first_value(line, self.keys["image"]) or first_value(line, self.keys["video"])
+            identity = self._identity(row, line)
             if isinstance(file, str) and not is_base64_file(file) and owners.setdefault(file, identity) != identity:
                 told = (
                     f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
@@ -159,36 +158,38 @@ class JsonLines(Adapter):
                 print_log(told, logger="current", level=logging.WARNING)
                 return
 
-    def _shown(self, line: dict, root: Path, where: str) -> Record:
-        """What the record shows: ``image``, ``images`` or ``video``, and ``clips``."""
-        shown = self._together(line, root, where) or self._depicted(line, root, where)
+    def _media(self, line: dict, root: Path, where: str) -> Record:
+        """``image``, ``images`` or ``video``, and ``clips`` of the record."""
+        media = self._image_group(line, root, where) or self._image_or_video(line, root, where)
         clips = first_value(line, self.keys["clips"])
         if clips is not None:
             if not isinstance(clips, list):
                 raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
-            shown["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
-        if not shown:
-            wanted = [self.keys[name] for name in ("image", "images", "video", "clips")]
-            raise RecordError(where, f"shows nothing: none of the keys {wanted} is there, only {sorted(line)}")
-        return shown
+            media["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
+        if not media:
+            keys = [self.keys[name] for name in ("image", "images", "video", "clips")]
+            raise RecordError(
+                where, f"has no image and no video: none of the keys {keys} is there, only {sorted(line)}"
+            )
+        return media
 
-    def _together(self, line: dict, root: Path, where: str) -> Record:
-        """The images that are read together, where there are some."""
+    def _image_group(self, line: dict, root: Path, where: str) -> Record:
+        """The ``images`` to which every text attends, where there are some."""
         keys = self.keys["images"]
         if isinstance(keys, Mapping):
-            found = [first_item(line, key) for key in keys.values()]
-            if None in found:
+            items = [first_item(line, key) for key in keys.values()]
+            if None in items:
                 raise RecordError(where, f"lacks an image: needs {[*keys.values()]}, has {sorted(line)}")
         else:
             key, values = first_item(line, keys) or ("", [])
             if not isinstance(values, list):
                 raise RecordError(where, f"{key}: expected a list of images, got {values!r:.60}")
-            found = [(key, value) for value in values]
-        if self.num_images not in (None, len(found)):
-            raise RecordError(where, f"shows {len(found)} images together; expected {self.num_images} (num_images)")
-        return {"images": [self._source(*one, root, where) for one in found]} if found else {}
+            items = [(key, value) for value in values]
+        if self.num_images not in (None, len(items)):
+            raise RecordError(where, f"shows {len(items)} images together; expected {self.num_images} (num_images)")
+        return {"images": [self._source(*item, root, where) for item in items]} if items else {}
 
-    def _depicted(self, line: dict, root: Path, where: str) -> Record:
+    def _image_or_video(self, line: dict, root: Path, where: str) -> Record:
         image = first_item(line, self.keys["image"])
         key, value = image or first_item(line, self.keys["video"]) or ("", None)
         if value is None:
@@ -212,10 +213,10 @@ class JsonLines(Adapter):
         return {"segment": part}
 
     def _clip(self, clip: Any, root: Path, where: str) -> Record:
-        shown = self._depicted(clip, root, where) if isinstance(clip, dict) else {}
-        if "video" not in shown:
+        media = self._image_or_video(clip, root, where) if isinstance(clip, dict) else {}
+        if "video" not in media:
             raise RecordError(where, f"expected an object with a video or a list of frames, got {clip!r:.80}")
-        return {**shown, "caption": read_captions(clip, self.keys["caption"], where)}
+        return {**media, "caption": read_captions(clip, self.keys["caption"], where)}
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
         if (file or self._holds_paths(key)) and not (self.image_format == "auto" and is_base64_file(value)):
@@ -227,28 +228,28 @@ class JsonLines(Adapter):
             return key.rpartition(".")[2] != "binary"
         return self.image_format == "path"
 
-    def _said(self, line: dict, where: str) -> Record:
-        """What the record says: captions, elements, question, answers and label, those that are there."""
-        said = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
-        said |= {name: first_value(line, self.keys[name]) for name in ("elems", "answers", "label")}
-        said = {name: value for name, value in said.items() if value is not None}
+    def _texts(self, line: dict, where: str) -> Record:
+        """Captions, elements, question, answers and label of the record, those that are there."""
+        texts = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
+        texts |= {name: first_value(line, self.keys[name]) for name in ("elems", "answers", "label")}
+        texts = {name: value for name, value in texts.items() if value is not None}
         box = first_value(line, self.keys["bb"])
         if box is not None:
-            said["elems"] = [{"bb": box, "caption": said.pop("caption", None)}]
-        if "elems" in said:
-            said["elems"] = read_elements(said["elems"], where, self.kind)
-            said |= read_size(line, self.keys["width"], self.keys["height"], where)
-        if not said and first_value(line, self.keys["clips"]) is None:
-            wanted = [self.keys[name] for name in ("caption", "elems", "question", "label")]
-            raise RecordError(where, f"says nothing: none of the keys {wanted} is there, only {sorted(line)}")
-        return said
+            texts["elems"] = [{"bb": box, "caption": texts.pop("caption", None)}]
+        if "elems" in texts:
+            texts["elems"] = read_elements(texts["elems"], where, self.kind)
+            texts |= read_size(line, self.keys["width"], self.keys["height"], where)
+        if not texts and first_value(line, self.keys["clips"]) is None:
+            keys = [self.keys[name] for name in ("caption", "elems", "question", "label")]
+            raise RecordError(where, f"has no text and no label: none of the keys {keys} is there, only {sorted(line)}")
+        return texts
 
 
 def _extra(line: dict, key: str, where: str) -> Any:
-    found = first_item(line, key)
-    if found is None:
-        raise RecordError(where, f"has no {key!r}, which keys.extras asks for")
-    return found[1]
+    item = first_item(line, key)
+    if item is None:
+        raise RecordError(where, f"has no {key!r}, which keys.extras lists")
+    return item[1]
 
 
 def is_base64_file(value: Any) -> bool:
@@ -259,7 +260,7 @@ def is_base64_file(value: Any) -> bool:
 
 
 def from_base64(value: Any, where: str) -> bytes:
-    """The bytes that a base64 string stands for; white-space in it is ignored.
+    """Decode a base64 string; white-space in it is ignored.
 
     Raises:
         RecordError: If it is not base64, e.g. because it is a path.
@@ -270,8 +271,6 @@ def from_base64(value: Any, where: str) -> bytes:
         raise RecordError(where, f"expected base64, got {value!r:.60} ({error})") from error
 
 
-def _completed(keys: Mapping[str, Any]) -> dict[str, Any]:
-    for name in keys:
-        if name not in KEYS:
-            raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
+def _with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:
+    check_names(keys, KEYS, "keys has no")
     return {**KEYS, **keys}

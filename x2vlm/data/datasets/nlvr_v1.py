@@ -1,4 +1,4 @@
-"""NLVR v1: sentences about drawn boxes with coloured shapes, true or false, and where each shape is."""
+"""NLVR v1: true or false sentences about synthetic images of coloured shapes, with the box of each shape."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files, path_inside
 from x2vlm.data.io.tar_index import TarIndex
@@ -27,30 +27,30 @@ SLOT_STEP = 150
 COLORS = {"Yellow": "yellow", "Black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
 
-# What reading an example raises that is none.
-_WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
+# What reading a broken example raises.
+_BROKEN = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 @DATASETS.register_module()
 class NlvrV1(Adapter):
-    """An image and the sentence about it; the shapes in it are elements of kind ``object``.
+    """An image with a sentence about it; its shapes are elements of kind ``object``.
 
     An element's caption is the type of the shape and its attributes are size and colour: "small yellow" "triangle". The
-    sentence becomes the caption, its truth the label; ``extras`` holds ``label``, ``identifier`` and ``picture``. To
-    tell true from false sentences, take ``only_true=False`` and ``PickLabel``. An example has up to six images, which
-    show its three boxes in another order; each is a record of its own, with the identity ``identifier-image``.
-    Examples whose identifier starts alike share their sentence.
+    sentence is the caption, its truth the label; ``extras`` holds ``label``, ``identifier`` and ``picture``. To
+    classify sentences as true or false, take ``only_true=False`` and ``PickLabel``. An example has up to six images,
+    which show its three boxes in another order; each is a record, with the identity ``identifier-number``. Examples
+    whose identifier starts alike share their sentence.
 
     Args:
         ann_file: JSON lines: a file, a pattern, or several of either.
         images: The tar file of the images, or the folder they were unpacked to.
         only_true: Leave out false sentences, as training on captions needs.
-        pictures: Which of the pictures to use, by number 0..5 of their order; None for all that are there.
-        ambiguous: False leaves out elements whose name fits several shapes of the image, for grounding, and examples
+        pictures: Which of an example's images to use, by number 0..5 of their order; None for all that are there.
+        ambiguous: False leaves out elements whose phrase fits several shapes of the image, for grounding, and examples
             that have no others.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "images")
@@ -64,7 +64,7 @@ class NlvrV1(Adapter):
         ambiguous: bool = True,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
@@ -72,12 +72,12 @@ class NlvrV1(Adapter):
         self.only_true = only_true
         self.pictures = _checked_pictures(pictures)
         self.ambiguous = ambiguous
-        places = [place for row in range(len(self.lines)) for place in self._places(row)]
-        rows = Subset.of(subset).indices(len(places), lambda row: self._identity(*places[row]))
-        self.places = np.array(places, dtype=np.int64)[rows]  # [n, 2]: line, position among its images
+        images = [pair for line in range(len(self.lines)) for pair in self._images_of_line(line)]
+        indices = Subset.of(subset).indices(len(images), lambda index: self._identity(*images[index]))
+        self.line_and_position = np.array(images, dtype=np.int64)[indices]  # [n, 2]: line, position among its images
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.line_and_position)
 
     def record(self, index: int) -> Record:
         """The record of an image.
@@ -85,14 +85,14 @@ class NlvrV1(Adapter):
         Raises:
             RecordError: If the line is broken, or the image is missing.
         """
-        row, position = self.places[index].tolist()
-        line, where = self.lines.json(row), self.lines.where(row)
+        number, position = self.line_and_position[index].tolist()
+        line, where = self.lines.json(number), self.lines.where(number)
         try:
             name, sentence, label = _images_of(line)[position], line["sentence"], _truth(line)
             order = _order(line, position)
             elems = _elements(line["structured_rep"], order, self.ambiguous) if "structured_rep" in line else []
             identifier = line["identifier"]
-        except _WRONG as error:
+        except _BROKEN as error:
             raise RecordError(where, f"not an example of NLVR v1: {error!r:.200}") from error
         return {
             "where": where,
@@ -111,21 +111,21 @@ class NlvrV1(Adapter):
             raise RecordError(where, f"expected the name of an image, got {name!r:.60}")
         return self.images.read(name, where)
 
-    def _places(self, row: int) -> list[tuple[int, int]]:
+    def _images_of_line(self, number: int) -> list[tuple[int, int]]:
         """(line, position) of the images of a line that are used; a broken line stays, to be reported when read."""
         try:
-            line = self.lines.json(row)
+            line = self.lines.json(number)
             if self.only_true and not _truth(line):
                 return []
             if not self.ambiguous and not _elements(line["structured_rep"], 0, ambiguous=False):
                 return []
             orders = [_order(line, position) for position in range(len(_images_of(line)))]
-        except (RecordError, *_WRONG):
-            return [(row, 0)]
-        return [(row, i) for i, order in enumerate(orders) if self.pictures is None or order in self.pictures]
+        except (RecordError, *_BROKEN):
+            return [(number, 0)]
+        return [(number, i) for i, order in enumerate(orders) if self.pictures is None or order in self.pictures]
 
-    def _identity(self, row: int, position: int) -> str:
-        line = self.lines.json(row)
+    def _identity(self, number: int, position: int) -> str:
+        line = self.lines.json(number)
         return f"{line.get('identifier')}-{line.get('permutation', position)}"
 
 
@@ -149,8 +149,8 @@ def _elements(boxes: Sequence[Sequence[dict]], order: int, ambiguous: bool) -> l
     elems = [_element(item, slot) for slot, box in enumerate(ORDERS[order]) for item in boxes[box]]
     if ambiguous:
         return elems
-    named = Counter((elem["attributes"], elem["caption"]) for elem in elems)
-    return [elem for elem in elems if named[elem["attributes"], elem["caption"]] == 1]
+    counts = Counter((elem["attributes"], elem["caption"]) for elem in elems)
+    return [elem for elem in elems if counts[elem["attributes"], elem["caption"]] == 1]
 
 
 def _element(item: dict[str, Any], slot: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
 
 _WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
@@ -17,7 +17,7 @@ class NumberedAdapter(Adapter):
 
     Args:
         pipeline: Transforms.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     published: ClassVar[Mapping[str, int]] = {}
@@ -28,7 +28,7 @@ class NumberedAdapter(Adapter):
 
     whole = True  # no subset was taken
 
-    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | Limits | None = None) -> None:
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | RecordLimits | None = None) -> None:
         super().__init__(pipeline, limits)
 
     def _take(self, total: int, subset: dict | Subset | None) -> None:

@@ -1,4 +1,4 @@
-"""Text without images: sentences, and sentences in several languages side by side."""
+"""Text without images: plain text, and parallel text in several languages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -7,7 +7,7 @@ from pathlib import Path
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, first_value
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import LineIndex, json_lines
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.record import Record, RecordError
@@ -18,14 +18,15 @@ Files = str | PathLike | Sequence[str | PathLike]
 
 @DATASETS.register_module()
 class PlainText(Adapter):
-    """One sentence a line; blank lines are left out. The identity is the place.
+    """One sentence a line; blank lines are left out. The identity is ``where`` (``file:line``).
 
     Args:
         files: A file, a pattern, or several of either.
-        key: Where the sentence is, if the lines are JSON objects (dots look into inner objects); None for bare text.
+        key: The key of the sentence, if the lines are JSON objects (dots separate keys of nested objects); None for
+            bare text.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("files",)
@@ -36,20 +37,20 @@ class PlainText(Adapter):
         key: Keys = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
-        found = existing_files(files, "files")
+        paths = existing_files(files, "files")
         self.key = key
         self.lines = (
-            LineIndex(found, max_bytes=self.limits.max_bytes)
+            LineIndex(paths, max_bytes=self.limits.max_bytes)
             if key is None
-            else json_lines(found, "files", self.limits.max_bytes)
+            else json_lines(paths, "files", self.limits.max_bytes)
         )
-        self.rows = Subset.of(subset).indices(len(self.lines), self.lines.where)
+        self.indices = Subset.of(subset).indices(len(self.lines), self.lines.where)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def record(self, index: int) -> Record:
         """The record of a line.
@@ -57,9 +58,9 @@ class PlainText(Adapter):
         Raises:
             RecordError: If the line is broken or has no text.
         """
-        row = int(self.rows[index])
-        where = self.lines.where(row)
-        text = self.lines.text(row) if self.key is None else first_value(self.lines.json(row), self.key)
+        number = int(self.indices[index])
+        where = self.lines.where(number)
+        text = self.lines.text(number) if self.key is None else first_value(self.lines.json(number), self.key)
         if not isinstance(text, str):
             raise RecordError(where, f"expected a text under {self.key!r}, got {text!r:.80}")
         return {"where": where, "id": where, "text": text, "extras": {}}
@@ -69,15 +70,15 @@ class PlainText(Adapter):
 class ParallelText(Adapter):
     """The same sentence in several languages: files whose lines belong together, or JSON lines that hold all.
 
-    The identity is the place.
+    The identity is ``where`` (``file:line``).
 
     Args:
         files: By language, files with one sentence a line, e.g. ``dict(en="train.en", de="train.de")``; line ``n`` of
             all belongs together. With ``keys``: files of JSON lines.
-        keys: By language, where its sentence is in a JSON line, e.g. ``dict(en="source_text", de="target_text")``.
+        keys: By language, the key of its sentence in a JSON line, e.g. ``dict(en="source_text", de="target_text")``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         ValueError: If fewer than two languages are given, or files of different languages differ in their lines.
@@ -91,7 +92,7 @@ class ParallelText(Adapter):
         keys: Mapping[str, Keys] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         languages = files if keys is None else keys
@@ -104,18 +105,18 @@ class ParallelText(Adapter):
         if keys is None:
             by_language = {name: existing_files(names, f"files.{name}") for name, names in files.items()}
             self.lines = {
-                name: LineIndex(found, skip_blank=False, max_bytes=self.limits.max_bytes)
-                for name, found in by_language.items()
+                name: LineIndex(paths, skip_blank=False, max_bytes=self.limits.max_bytes)
+                for name, paths in by_language.items()
             }
             _check_same_length(self.lines)
         else:
             index = json_lines(existing_files(files, "files"), "files", self.limits.max_bytes)
             self.lines = dict.fromkeys(keys, index)
         self._first = next(iter(self.lines.values()))
-        self.rows = Subset.of(subset).indices(len(self._first), self._first.where)
+        self.indices = Subset.of(subset).indices(len(self._first), self._first.where)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def record(self, index: int) -> Record:
         """The record of a line.
@@ -123,17 +124,17 @@ class ParallelText(Adapter):
         Raises:
             RecordError: If the line is broken, or has text in fewer than two languages.
         """
-        row = int(self.rows[index])
-        where = self._first.where(row)
+        number = int(self.indices[index])
+        where = self._first.where(number)
         if self.keys is None:
-            texts = {language: lines.text(row) for language, lines in self.lines.items()}
+            texts = {language: lines.text(number) for language, lines in self.lines.items()}
         else:
-            line = self._first.json(row)
+            line = self._first.json(number)
             texts = {language: first_value(line, key) for language, key in self.keys.items()}
-        spoken = {language: text for language, text in texts.items() if isinstance(text, str) and text.strip()}
-        if len(spoken) < 2:
+        available = {language: text for language, text in texts.items() if isinstance(text, str) and text.strip()}
+        if len(available) < 2:
             raise RecordError(where, f"text in fewer than two of the languages {', '.join(texts)}")
-        return {"where": where, "id": where, "parallel": spoken, "extras": {}}
+        return {"where": where, "id": where, "parallel": available, "extras": {}}
 
 
 def _check_same_length(lines: Mapping[str, LineIndex]) -> None:

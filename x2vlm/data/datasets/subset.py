@@ -1,13 +1,13 @@
 """Which records of an annotation file are used: a range, less excluded identities (those of a test set)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 
-from x2vlm.building import suggestion
 from x2vlm.data.io.paths import existing_file
+from x2vlm.data.options import from_options
 from x2vlm.data.record import RecordError
 
 
@@ -36,14 +36,7 @@ class Subset:
         Raises:
             ValueError: If an option has no such name.
         """
-        if isinstance(options, Subset):
-            return options
-        accepted = [field.name for field in fields(cls)]
-        for name in options or {}:
-            if name not in accepted:
-                near = suggestion(name, accepted)
-                raise ValueError(f"subset has no option '{name}'.{near} Accepted: {', '.join(accepted)}.")
-        return cls(**(options or {}))
+        return from_options(cls, options, "subset")
 
     def indices(self, total: int, id_of: Callable[[int], str]) -> np.ndarray:
         """The indices of the records to use, ``[n]`` int64, ascending.

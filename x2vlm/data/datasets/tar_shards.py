@@ -1,4 +1,4 @@
-"""Images in tar files beside an index of JSON lines with captions, phrases and boxes."""
+"""Images in tar files with an index of JSON lines: captions, phrases and boxes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import Keys, read_captions, read_elements
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import MULTI_BOX, phrase_elements
@@ -24,23 +24,23 @@ class TarShards(Adapter):
     """A JSON-lines index whose lines name the tar file (``shard``) and the image in it (``member``).
 
     Where there are ``phrases`` (``text``, and the entity ``ent`` it means) and ``entities`` (``boxes`` by entity id),
-    as in Flickr30k Entities, each phrase whose entity has a box becomes an element. Its kind is ``region``: a phrase
-    describes in words. The identity is ``key``. What ``make-shards`` packs is read whole: ``elems``, ``extras``, and
-    under ``fields`` whatever else a record has, videos and clips included.
+    as in Flickr30k Entities, each phrase whose entity has a box becomes an element of kind ``region``. The identity is
+    ``key``. Shards of ``make-shards`` are read in full: ``elems``, ``extras``, and under ``fields`` every other field
+    of a record, videos and clips included.
 
     Args:
         ann_file: The index: a file, a pattern, or several of either.
         shard_root: The folder of the tar files; None: the folder of the index.
-        captions: Where the captions are, e.g. ``"captions_zh"`` or ``"multi30k.de"``; or a dict from language to that,
+        captions: The key of the captions, e.g. ``"captions_zh"`` or ``"multi30k.de"``; or a dict from language to key,
             e.g. ``dict(en="captions", de="captions_de")``.
         drop_uncaptioned: Leave records without any such caption out from the start (reads the whole index once) instead
             of reporting each as bad.
-        multi_box: The box of a phrase that means several things: ``"union"``, ``"first"``, ``"each"`` or ``"skip"``;
-            see :func:`~x2vlm.data.io.phrase_boxes.phrase_elements`.
+        multi_box: The box of a phrase that refers to several things: ``"union"``, ``"first"``, ``"each"`` or
+            ``"skip"``; see :func:`~x2vlm.data.io.phrase_boxes.phrase_elements`.
         unique_phrases: Keep one of several equal phrases for the same thing in one image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "shard_root")
@@ -55,7 +55,7 @@ class TarShards(Adapter):
         unique_phrases: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
@@ -65,26 +65,26 @@ class TarShards(Adapter):
             raise ValueError(f"multi_box is {multi_box!r}; expected one of {', '.join(MULTI_BOX)}")
         self.multi_box = multi_box
         self.unique_phrases = unique_phrases
-        self.rows = Subset.of(subset).indices(len(self.lines), self._identity)
+        self.indices = Subset.of(subset).indices(len(self.lines), self._identity)
         if drop_uncaptioned:
-            self.rows = self._captioned(self.rows)
+            self.indices = self._captioned(self.indices)
         self._tars: dict[str, TarIndex] = {}
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def record(self, index: int) -> Record:
         """The record of a line of the index, with the bytes of its image.
 
         Raises:
-            RecordError: If the line is broken, has no caption where asked, or its image is not in its tar file.
+            RecordError: If the line is broken, has no caption under ``captions``, or its image is not in its tar file.
         """
-        row = int(self.rows[index])
-        line, where = self.lines.json(row), self.lines.where(row)
-        fields = decode_fields(line, lambda name: self._member(line, row, where, name), where)
-        record = {**fields, "where": where, "id": self._identity(row, line)}
+        number = int(self.indices[index])
+        line, where = self.lines.json(number), self.lines.where(number)
+        fields = decode_fields(line, lambda name: self._member(line, number, where, name), where)
+        record = {**fields, "where": where, "id": self._identity(number, line)}
         if "member" in line or "fields" not in line:
-            record["image"] = self._member(line, row, where, line.get("member"))
+            record["image"] = self._member(line, number, where, line.get("member"))
         caption = read_captions(line, self.captions, where)
         if caption is None and not line.keys() & {"elems", "fields"}:
             reason = f"no caption under {self.captions!r} (drop_uncaptioned=True leaves such records out)"
@@ -98,29 +98,29 @@ class TarShards(Adapter):
             record["elems"] = phrase_elements(phrases, entities, where, self.multi_box, self.unique_phrases)
         return {**record, "extras": read_extras(line, where)}
 
-    def _identity(self, row: int, line: dict | None = None) -> str:
-        line = self.lines.json(row) if line is None else line
-        return str(line.get("key", self.lines.where(row)))
+    def _identity(self, number: int, line: dict | None = None) -> str:
+        line = self.lines.json(number) if line is None else line
+        return str(line.get("key", self.lines.where(number)))
 
-    def _member(self, line: dict, row: int, where: str, name: str | None) -> bytes:
+    def _member(self, line: dict, number: int, where: str, name: str | None) -> bytes:
         if not isinstance(line.get("shard"), str) or not isinstance(name, str):
             reason = f"needs 'shard' and 'member', the tar file and the image in it; has {sorted(line)}"
             raise RecordError(where, reason)
-        path = str(path_inside(self.shard_root or self.lines.file(row).parent, line["shard"], where))
+        path = str(path_inside(self.shard_root or self.lines.file(number).parent, line["shard"], where))
         if path not in self._tars:
             self._tars[path] = TarIndex(path, max_bytes=self.limits.max_bytes)
         return self._tars[path].read(name, where)
 
-    def _captioned(self, rows: np.ndarray) -> np.ndarray:
-        kept = np.array([self._is_captioned(row) for row in rows.tolist()], dtype=bool)
+    def _captioned(self, indices: np.ndarray) -> np.ndarray:
+        kept = np.array([self._is_captioned(number) for number in indices.tolist()], dtype=bool)
         if not kept.any():
-            raise ValueError(f"captions={self.captions!r}: none of {len(rows)} records has such a caption")
-        left_out = len(rows) - int(kept.sum())
+            raise ValueError(f"captions={self.captions!r}: none of {len(indices)} records has such a caption")
+        left_out = len(indices) - int(kept.sum())
         print_log(f"{self.lines.files[0].name}: {left_out} records without caption left out", logger="current")
-        return rows[kept]
+        return indices[kept]
 
-    def _is_captioned(self, row: int) -> bool:
+    def _is_captioned(self, number: int) -> bool:
         try:
-            return read_captions(self.lines.json(row), self.captions, "") is not None
+            return read_captions(self.lines.json(number), self.captions, "") is not None
         except RecordError:  # a broken line stays, and is reported when it is read
             return True

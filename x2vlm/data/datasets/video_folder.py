@@ -1,4 +1,4 @@
-"""A folder of video files, with captions from a file or from the names."""
+"""A folder of video files, with captions from a file or from the file names."""
 
 import csv
 import json
@@ -12,30 +12,30 @@ from mmengine.logging import print_log
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import read_captions
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_file, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
-ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif")
+VIDEO_EXTENSIONS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif")
 
 
 @DATASETS.register_module()
 class VideoFolder(Adapter):
     """A folder of video files, those in inner folders included; the identity is the path within the folder.
 
-    Captions come from a file by path, or else from the names: ``flipping_a_pancake.mkv`` is "flipping a pancake".
+    Captions come from a file by path, or else from the file names: ``flipping_a_pancake.mkv`` is "flipping a pancake".
 
     Args:
         root: The folder.
-        captions: ``.csv`` with a line of headings and the columns ``file`` and ``caption`` (a file may have several
+        captions: ``.csv`` with a header and the columns ``file`` and ``caption`` (a file may have several
             lines), ``.json`` with an object from file to caption or list of captions, or ``.jsonl`` with the keys
-            ``file`` and ``caption``. Then the records are the files it names, in its order. None: the names.
-        endings: What counts as a video where no captions name them.
+            ``file`` and ``caption``. Then the records are the files it lists, in its order. None: the file names.
+        endings: File extensions of videos, where no captions file lists them.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("root", "captions")
@@ -44,23 +44,23 @@ class VideoFolder(Adapter):
         self,
         root: str | PathLike,
         captions: str | PathLike | None = None,
-        endings: Sequence[str] = ENDINGS,
+        endings: Sequence[str] = VIDEO_EXTENSIONS,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.root = existing_folder(root, "root")
-        on_disk = _videos(self.root, endings)
+        on_disk = _video_names(self.root, endings)
         by_file = _captions_from_names(on_disk) if captions is None else _captions_from_file(captions)
         if not by_file:
-            what = f"ends in {', '.join(endings)}" if captions is None else f"is named in {captions}"
+            what = f"ends in {', '.join(endings)}" if captions is None else f"is listed in {captions}"
             raise ValueError(f"VideoFolder: no video of {self.root} {what}")
-        silent = [name for name in on_disk if name not in by_file]
-        if silent:
-            print_log(f"{self.root}: {len(silent)} videos without caption left out", logger="current")
+        uncaptioned = [name for name in on_disk if name not in by_file]
+        if uncaptioned:
+            print_log(f"{self.root}: {len(uncaptioned)} videos without caption left out", logger="current")
         names = list(by_file)
-        self.names = [names[row] for row in Subset.of(subset).indices(len(names), lambda row: names[row])]
+        self.names = [names[index] for index in Subset.of(subset).indices(len(names), lambda index: names[index])]
         self.captions = {name: by_file[name] for name in self.names}
 
     def __len__(self) -> int:
@@ -70,16 +70,16 @@ class VideoFolder(Adapter):
         """The record of a video file.
 
         Raises:
-            RecordError: If the captions name a file outside ``root``.
+            RecordError: If the captions file names a video outside ``root``.
         """
         name = self.names[index]
         path = path_inside(self.root, name, name)
         return {"where": name, "id": name, "video": path, "caption": self.captions[name], "extras": {}}
 
 
-def _videos(root: Path, endings: Sequence[str]) -> list[str]:
-    wanted = {ending.lower() for ending in endings}
-    files = (path for path in root.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+def _video_names(root: Path, extensions: Sequence[str]) -> list[str]:
+    extensions = {extension.lower() for extension in extensions}
+    files = (path for path in root.rglob("*") if path.suffix.lower() in extensions and path.is_file())
     return sorted(path.relative_to(root).as_posix() for path in files)
 
 
@@ -94,16 +94,16 @@ def _captions_from_file(path: str | PathLike) -> dict[str, Any]:
         raise ValueError(f"captions: {path} ends in {path.suffix!r}; expected one of {', '.join(readers)}")
     collected: dict[str, list[str]] = {}
     try:
-        found = readers[path.suffix.lower()](path)
+        pairs = readers[path.suffix.lower()](path)
     except (RecordError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise ValueError(f"captions: {path} is broken: {error}") from error
-    for name, caption in found:
+    for name, caption in pairs:
         collected.setdefault(name, []).extend([caption] if isinstance(caption, str) else caption)
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in collected.items()}
 
 
 def _from_csv(path: Path) -> list[tuple[str, str]]:
-    # What is not UTF-8 stands in for itself: as a name it is that of a file, and as a caption a bad record.
+    # What is not UTF-8 is kept by surrogates: in a name they name the file, in a caption they make a bad record.
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         missing = {"file", "caption"} - set(reader.fieldnames or ())
@@ -124,7 +124,7 @@ def _from_json(path: Path) -> list[tuple[str, Any]]:
 
 def _from_jsonl(path: Path) -> list[tuple[str, Any]]:
     lines = json_lines([path], "captions")
-    parsed = [(lines.json(row), lines.where(row)) for row in range(len(lines))]
+    parsed = [(lines.json(number), lines.where(number)) for number in range(len(lines))]
     for line, where in parsed:
         if not isinstance(line.get("file"), str):
             raise ValueError(f"captions: {where} has no 'file', only {sorted(line)}")

@@ -63,7 +63,7 @@ def load_coco(path: str | PathLike, option: str, kinds: Iterable[str], dropped: 
 
 
 def image_size(image: dict[str, Any]) -> tuple[float, float]:
-    """(width, height) of an entry of ``images`` in pixels, infinite where it does not say."""
+    """(width, height) of an entry of ``images`` in pixels, infinite where they are missing."""
     return image.get("width", np.inf), image.get("height", np.inf)
 
 
@@ -152,7 +152,7 @@ def _first_reason(check: Callable[[dict], None], entries: list[Any]) -> str:
         check(entries[0])
     except _BROKEN as error:
         return f"the first one: {error!r:.200}"
-    raise AssertionError("it was found broken before")
+    raise AssertionError("the check fails")
 
 
 def _check_image(image: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Images from paths, bytes or arrays, with limits: what comes out is RGB, or the record is named."""
+"""Decode images from paths, bytes or arrays to RGB, with limits; an image that cannot be decoded is a bad record."""
 
 import io
 import struct
@@ -15,12 +15,12 @@ from x2vlm.data.io.paths import read_bytes
 from x2vlm.data.record import RecordError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(("AVIF",) if "avif" in features.modules else ()))
-"""Formats that are tried. Others are refused: some are read by outside programs (EPS), all add ways to be attacked."""
+"""Accepted formats. Others are refused: some are read by other programs (EPS), all enlarge the attack surface."""
 
 _ORIENTATION = 0x0112  # the EXIF tag
 
 MAX_PIXELS = 89_478_485
-"""Where Pillow starts to warn of decompression bombs."""
+"""The size above which Pillow warns of decompression bombs."""
 
 # What Pillow's decoders raise for broken files, found by damaging files of each format.
 _BROKEN = (
@@ -43,18 +43,18 @@ def decode_image(
     at_least: int = 0,
     exif: bool = False,
 ) -> np.ndarray:
-    """One image.
+    """Decode one image.
 
     Transparency is dropped, grey and palette images become RGB, grey of 16 and 32 bits is scaled to 8 bits. The
     orientation noted in EXIF data is not applied unless asked for: boxes are annotated on the stored pixels.
 
     Args:
         source: A file, the bytes of one, or an ``[H, W, 3]`` uint8 array, which is returned as it is.
-        where: The record's place, for messages.
+        where: ``file:line`` of the record, for messages.
         max_pixels: Largest width times height. Checked before the pixels are unpacked.
         max_bytes: Largest file.
         at_least: A JPEG image is decoded at the smallest scale, half or less, at which both sides have so many pixels
-            or more: averages come out of the inverse transform itself. 0, and an image too small for that: in full.
+            or more, within the inverse transform. 0, or an image too small for that: at full size.
         exif: Turn and mirror the image as its EXIF orientation says.
 
     Returns:
@@ -77,8 +77,8 @@ def decode_image(
                 return _pixels(image, data, at_least, exif)
             size = f"{image.width}x{image.height}"
     except Image.UnidentifiedImageError as error:
-        known = f"one of {', '.join(FORMATS)}" if data else "an image, but it is empty"
-        raise RecordError(where, f"{name} is broken or not {known}") from error
+        expected = f"one of {', '.join(FORMATS)}" if data else "an image, but it is empty"
+        raise RecordError(where, f"{name} is broken or not {expected}") from error
     except _BROKEN as error:
         raise RecordError(where, f"{name} cannot be decoded: {error}") from error
     raise RecordError(where, f"{name} has {size} pixels, over the limit of {max_pixels:,} (max_pixels)")
@@ -89,10 +89,10 @@ def _pixels(image: Image.Image, data: bytes, at_least: int, exif: bool) -> np.nd
         return np.array(_rgb(ImageOps.exif_transpose(image)))
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
         try:  # the same library and steps as in Pillow, so the same pixels, without Pillow's copies
-            enough = {"min_height": at_least, "min_width": at_least, "min_factor": 2} if at_least else {}
-            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True, **enough)
+            scale = {"min_height": at_least, "min_width": at_least, "min_factor": 2} if at_least else {}
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True, **scale)
         except ValueError:
-            pass  # something is amiss, perhaps little: Pillow says whether the file can be used
+            pass  # perhaps a small defect: Pillow decides whether the file can be used
     return np.array(_rgb(image))
 
 

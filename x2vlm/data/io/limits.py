@@ -1,24 +1,24 @@
-"""How much one record may be: what is larger is a bad record, and not what fills the memory or stops the others."""
+"""Size limits of one record: a larger one is a bad record, before it fills the memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from x2vlm.building import suggestion
+from x2vlm.data.options import from_options
 
 MAX_BYTES = 256 * 2**20
 
-_DEEPEST = 32  # what is nested much deeper cannot be sent from a worker process, which then waits for ever
+_MAX_DEPTH = 32  # what is nested much deeper cannot be sent from a worker process, which then waits for ever
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of a record before anything in it is decoded. Those of images and videos belong to what decodes them.
+class RecordLimits:
+    """Size limits of a record before decoding. Those of images and videos are options of their decoders.
 
     Attributes:
         max_bytes: Of one line or entry of an annotation file, and of one member of a tar file.
         max_chars: Of each text.
-        max_elems: Of each list: elements, captions, answers, images that are read together, frames, clips.
+        max_elems: Of each list: elements, captions, answers, ``images``, frames, clips.
     """
 
     max_bytes: int = MAX_BYTES
@@ -31,25 +31,18 @@ class Limits:
                 raise ValueError(f"limits: {name} is {value!r}; expected a whole number of 1 or more")
 
     @classmethod
-    def of(cls, options: "dict | Limits | None") -> "Limits":
+    def of(cls, options: "dict | RecordLimits | None") -> "RecordLimits":
         """Limits as a config gives them.
 
         Raises:
             ValueError: If an option has no such name, or is no limit.
         """
-        if isinstance(options, Limits):
-            return options
-        accepted = [field.name for field in fields(cls)]
-        for name in options or {}:
-            if name not in accepted:
-                near = suggestion(name, accepted)
-                raise ValueError(f"limits has no option '{name}'.{near} Accepted: {', '.join(accepted)}.")
-        return cls(**(options or {}))
+        return from_options(cls, options, "limits")
 
     def excess(self, record: Mapping[str, Any]) -> str | None:
-        """What is too long, too many or too deep in a record, in a sentence; None if nothing is."""
+        """A sentence about the first limit that a record exceeds; None if it keeps all."""
         level: list[tuple[str, Any]] = list(record.items())
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             inner: list[tuple[str, Any]] = []
             for name, value in level:
                 if isinstance(value, str):
@@ -60,12 +53,12 @@ class Limits:
                 elif isinstance(value, list | tuple):
                     if len(value) > self.max_elems:
                         return f"{name}: {len(value):,} entries, over {self.max_elems:,} (limits.max_elems)"
-                    inner += [(name, one) for one in value]
+                    inner += [(name, entry) for entry in value]
                 elif isinstance(value, dict):
                     if len(value) > self.max_elems:
                         return f"{name}: {len(value):,} entries, over {self.max_elems:,} (limits.max_elems)"
-                    inner += [(name, one) for one in value.values()]
+                    inner += [(name, entry) for entry in value.values()]
             if not inner:
                 return None
             level = inner
-        return f"{level[0][0]}: nested deeper than {_DEEPEST} levels"
+        return f"{level[0][0]}: nested deeper than {_MAX_DEPTH} levels"

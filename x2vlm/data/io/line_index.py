@@ -1,7 +1,4 @@
-"""Files of many records, read by number: the place of each is found once, then a record is one seek.
-
-A record is a line of text, or an entry of a JSON array.
-"""
+"""Random access to the lines of text files and the entries of JSON arrays: byte offsets are indexed once."""
 
 import json
 import re
@@ -20,14 +17,14 @@ _WHITE = re.compile(r"[ \t\r\n]*")
 
 
 class LineIndex:
-    """The lines of several files, numbered through.
+    """The lines of several files under one index, from 0.
 
     Holds eight bytes a line (sixteen in files with blank lines, and for entries of arrays) and no open file.
 
     Args:
         files: Text files, in order.
-        skip_blank: Leave blank lines out. Aligned files must keep theirs.
-        arrays: A file that starts with ``[`` is a JSON array, whose entries stand for lines.
+        skip_blank: Leave blank lines out. Aligned (parallel) files must keep theirs.
+        arrays: A file that starts with ``[`` is a JSON array, whose entries are indexed as lines.
         max_bytes: Longer lines and entries are not read.
 
     Raises:
@@ -39,13 +36,13 @@ class LineIndex:
     ) -> None:
         self.files, self.max_bytes = list(files), max_bytes
         entries = [_entries(file) if arrays and _starts_array(file) else None for file in self.files]
-        found = [
-            (places[:, 0], None) if places is not None else _line_starts(file, skip_blank)
-            for file, places in zip(self.files, entries, strict=True)
+        starts_and_numbers = [
+            (spans[:, 0], None) if spans is not None else _line_starts(file, skip_blank)
+            for file, spans in zip(self.files, entries, strict=True)
         ]
-        self._stops = [None if places is None else places[:, 1] for places in entries]
-        self._starts = [starts for starts, _ in found]
-        self._numbers = [numbers for _, numbers in found]
+        self._stops = [None if spans is None else spans[:, 1] for spans in entries]
+        self._starts = [starts for starts, _ in starts_and_numbers]
+        self._numbers = [numbers for _, numbers in starts_and_numbers]
         self._ends = np.cumsum([len(starts) for starts in self._starts])
         names = [file.name for file in self.files]
         self._labels = names if len(set(names)) == len(names) else [str(file) for file in self.files]
@@ -55,15 +52,15 @@ class LineIndex:
 
     def where(self, index: int) -> str:
         """``file:line``, counted from 1 as editors do, or ``file[entry]`` of an array, from 0 as programs do."""
-        file, row = self._place(index)
+        file, line = self._locate(index)
         if self._stops[file] is not None:
-            return f"{self._labels[file]}[{row}]"
+            return f"{self._labels[file]}[{line}]"
         numbers = self._numbers[file]
-        return f"{self._labels[file]}:{(row if numbers is None else int(numbers[row])) + 1}"
+        return f"{self._labels[file]}:{(line if numbers is None else int(numbers[line])) + 1}"
 
     def file(self, index: int) -> Path:
         """The file that holds a line."""
-        return self.files[self._place(index)[0]]
+        return self.files[self._locate(index)[0]]
 
     def text(self, index: int) -> str:
         """A line, without its end, or an entry of an array.
@@ -71,19 +68,19 @@ class LineIndex:
         Raises:
             RecordError: If it is not UTF-8, or longer than ``max_bytes``.
         """
-        file, row = self._place(index)
-        # Opened anew each time: a handle shared by forked workers would share its position, and cannot be pickled.
+        file, line = self._locate(index)
+        # Opened for each read: a handle shared by forked workers would share its position, and cannot be pickled.
         with open(self.files[file], "rb") as handle:
-            start = int(self._starts[file][row])
+            start = int(self._starts[file][line])
             handle.seek(start)
-            most = self.max_bytes + 1
-            stop = None if self._stops[file] is None else int(self._stops[file][row])
-            line = handle.readline(most) if stop is None else handle.read(min(stop - start, most))
-        if len(line) == most:
-            what = f"is longer than the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
-            raise RecordError(self.where(index), what)
+            limit = self.max_bytes + 1
+            stop = None if self._stops[file] is None else int(self._stops[file][line])
+            data = handle.readline(limit) if stop is None else handle.read(min(stop - start, limit))
+        if len(data) == limit:
+            reason = f"is longer than the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
+            raise RecordError(self.where(index), reason)
         try:
-            return line.decode("utf-8-sig" if row == 0 else "utf-8").rstrip("\r\n")
+            return data.decode("utf-8-sig" if line == 0 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise RecordError(self.where(index), f"not UTF-8: {error}") from error
 
@@ -102,7 +99,7 @@ class LineIndex:
             raise RecordError(self.where(index), f"expected a JSON object {{...}}, got {line[:60]!r}")
         return value
 
-    def _place(self, index: int) -> tuple[int, int]:
+    def _locate(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"line {index} of {len(self)}")
         file = int(np.searchsorted(self._ends, index, side="right"))
@@ -156,28 +153,28 @@ def _entries(path: Path) -> np.ndarray:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error}") from error
-    places, scan, position = [], json.JSONDecoder().raw_decode, text.index("[")
+    spans, scan, position = [], json.JSONDecoder().raw_decode, text.index("[")
     try:
-        while not places or text[position] == ",":
+        while not spans or text[position] == ",":
             start = _WHITE.match(text, position + 1).end()
             stop = scan(text, start)[1]
-            places.append((start, stop))
+            spans.append((start, stop))
             position = _WHITE.match(text, stop).end()
         if text[position] != "]" or text[position + 1 :].strip():
             raise ValueError(f"expected ',' or ']' and the end, got {text[position : position + 20]!r}")
     except (ValueError, IndexError, RecursionError) as error:
-        if not places and text[position + 1 :].strip() == "]":
+        if not spans and text[position + 1 :].strip() == "]":
             raise ValueError(f"{path} holds an empty JSON array") from error
-        raise ValueError(f"{path} holds a JSON array that breaks after {len(places)} entries: {error}") from error
-    found = np.array(places, dtype=np.int64)
-    return found if text.isascii() else byte_offsets(text, found)
+        raise ValueError(f"{path} holds a JSON array that breaks after {len(spans)} entries: {error}") from error
+    offsets = np.array(spans, dtype=np.int64)
+    return offsets if text.isascii() else to_byte_offsets(text, offsets)
 
 
-def byte_offsets(text: str, places: np.ndarray) -> np.ndarray:
-    """Places counted in characters, ascending, counted in bytes of UTF-8 instead."""
-    ends = places.ravel().tolist()
+def to_byte_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
+    """Byte offsets in UTF-8 of ascending character offsets, in the same shape."""
+    ends = offsets.ravel().tolist()
     sizes = [len(text[a:b].encode()) for a, b in zip([0, *ends], ends, strict=False)]
-    return np.cumsum(sizes, dtype=np.int64).reshape(places.shape)
+    return np.cumsum(sizes, dtype=np.int64).reshape(offsets.shape)
 
 
 def _line_starts(path: Path, skip_blank: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,4 +1,4 @@
-"""Files named in configs, which must be there, and files named in annotations, which must stay inside their folder."""
+"""Paths of configs (files and folders must exist) and of annotations (files must lie inside a root folder)."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ from x2vlm.data.record import RecordError
 
 PathLike = str | os.PathLike
 
-_DIGITS = 40  # of a number in the name of a file
+_MAX_DIGITS = 40  # of a number in the name of a file
 
 
 def existing_file(path: PathLike, option: str) -> Path:
@@ -25,7 +25,7 @@ def existing_file(path: PathLike, option: str) -> Path:
         option: The option that named it, for the message.
 
     Raises:
-        FileNotFoundError: If it is not there; says where it was looked for.
+        FileNotFoundError: If it is not there; says relative to which folder.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -38,7 +38,7 @@ def existing_folder(path: PathLike, option: str) -> Path:
     """``path``, if it is a folder.
 
     Raises:
-        FileNotFoundError: If it is not there; says where it was looked for.
+        FileNotFoundError: If it is not there; says relative to which folder.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -74,12 +74,12 @@ def read_lines(path: Path, option: str) -> list[str]:
 
 
 def _matching(path: Path, option: str) -> list[Path]:
-    if path.is_file() or not any(sign in str(path) for sign in "*?["):
+    if path.is_file() or not any(character in str(path) for character in "*?["):
         return [existing_file(path, option)]
-    found = [Path(name) for name in sorted(glob(str(path), recursive=True)) if Path(name).is_file()]
-    if not found:
+    matches = [Path(name) for name in sorted(glob(str(path), recursive=True)) if Path(name).is_file()]
+    if not matches:
         raise FileNotFoundError(f"{option}: no file fits the pattern {path}{_working_directory_hint(path)}")
-    return found
+    return matches
 
 
 def _working_directory_hint(path: Path) -> str:
@@ -87,15 +87,15 @@ def _working_directory_hint(path: Path) -> str:
 
 
 def path_inside(root: PathLike, name: str, where: str) -> Path:
-    """The file that an annotation calls ``name``, below ``root``.
+    """The path of the file ``name`` of an annotation, below ``root``.
 
-    Annotations are written by others: a name that leads out of the folder (``../``, or an absolute path elsewhere) is
-    refused. Links inside the folder are followed. Whether the file exists is seen when it is read.
+    Annotations may be hostile: a name that leads out of the folder (``../``, or an absolute path elsewhere) is refused.
+    Links inside the folder are followed. Whether the file exists is checked when it is read.
 
     Args:
         root: The folder that holds the files.
         name: Relative to ``root``, or absolute and below it.
-        where: The record's place, for the message.
+        where: ``file:line`` of the record, for the message.
 
     Raises:
         RecordError: If ``name`` is no text or leads out of ``root``.
@@ -113,10 +113,10 @@ def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> byte
     """The bytes of a file that an annotation names.
 
     Raises:
-        RecordError: If it is missing, cannot be read, is no ordinary file, or is larger than ``max_bytes``.
+        RecordError: If it is missing, cannot be read, is no regular file, or is larger than ``max_bytes``.
     """
     try:
-        with open_ordinary(path) as file:
+        with open_regular_file(path) as file:
             data = file.read() if max_bytes is None else file.read(_read_size(file, max_bytes))
     except (OSError, ValueError) as error:  # ValueError: half a character or a zero in the name
         raise RecordError(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
@@ -125,8 +125,8 @@ def read_bytes(path: PathLike, where: str, max_bytes: int | None = None) -> byte
     return data
 
 
-def open_ordinary(path: PathLike) -> BinaryIO:
-    """An ordinary file, opened to be read. A pipe would wait for ever for somebody to write into it.
+def open_regular_file(path: PathLike) -> BinaryIO:
+    """Open a regular file for reading. Opening a pipe would wait for ever for a writer.
 
     Raises:
         OSError: If it cannot be opened, or is a pipe, a device or a socket.
@@ -134,32 +134,35 @@ def open_ordinary(path: PathLike) -> BinaryIO:
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  (handed over)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
     return file
 
 
 def _read_size(file: BinaryIO, max_bytes: int) -> int:
-    """One byte more than the file has, at most one more than allowed: room for the limit itself is slow to get."""
-    size = os.fstat(file.fileno()).st_size or max_bytes  # 0: empty, or made up while it is read (/proc)
+    """One byte more than the file has, at most one more than the limit: a buffer of the limit is slow to allocate."""
+    size = os.fstat(file.fileno()).st_size or max_bytes  # 0: empty, or generated on reading (/proc)
     return min(size, max_bytes) + 1
 
 
 class FileNames:
-    """From what annotations call an image or a video to the name of its file: by a table, a pattern, both, or neither.
+    """Maps names of images and videos in annotations to file names: by a table, a pattern, both, or neither.
 
     Args:
-        pattern: With one gap, e.g. ``"{}.mp4"``, or ``"COCO_val2014_{:012d}.jpg"`` for numbers; None changes nothing.
-        table: A JSON file with an object from identity to name; looked up before the pattern is filled in.
-        option: What the options are called where they are given, for messages: ``file`` for ``file_pattern``.
+        pattern: With one placeholder, e.g. ``"{}.mp4"``, or ``"COCO_val2014_{:012d}.jpg"`` for numbers; None changes
+            nothing.
+        table: A JSON file with an object from identity to name; applied before the pattern.
+        option: Prefix of the options' names, for messages: ``file`` for ``file_pattern``.
 
     Raises:
         FileNotFoundError: If the table is not there.
-        ValueError: If the pattern has no gap or several, or the table is no such object.
+        ValueError: If the pattern has not exactly one placeholder, or the table is no such object.
     """
 
     def __init__(self, pattern: str | None = None, table: PathLike | None = None, option: str = "file") -> None:
         if pattern is not None and not re.fullmatch(r"[^{}]*\{(:0?\d*d)?\}[^{}]*", pattern):
-            raise ValueError(f"{option}_pattern is {pattern!r}; expected one gap, e.g. '{{}}.mp4' or '{{:012d}}.jpg'")
+            raise ValueError(
+                f"{option}_pattern is {pattern!r}; expected one placeholder, e.g. '{{}}.mp4' or '{{:012d}}.jpg'"
+            )
         self.pattern, self.table, self.option = pattern, None, option
         if table is not None:
             self.table = _object_of(existing_file(table, f"{option}_map"), f"{option}_map")
@@ -168,7 +171,7 @@ class FileNames:
         """The name of the file.
 
         Raises:
-            RecordError: If the table has no such entry, or the pattern wants a number.
+            RecordError: If the table has no such entry, or the pattern needs a number.
         """
         name = name if isinstance(name, str) else str(name) if isinstance(name, int) else ""
         if self.table is not None:
@@ -179,8 +182,8 @@ class FileNames:
             return name
         if "d}" not in self.pattern:
             return self.pattern.format(name)
-        if not name.isdecimal() or len(name) > _DIGITS:
-            raise RecordError(where, f"{self.option}_pattern {self.pattern!r} wants a number, got {name!r:.60}")
+        if not name.isdecimal() or len(name) > _MAX_DIGITS:
+            raise RecordError(where, f"{self.option}_pattern {self.pattern!r} needs a number, got {name!r:.60}")
         return self.pattern.format(int(name))
 
 

@@ -1,4 +1,4 @@
-"""Phrases of captions and the boxes of what they mean, as in Flickr30k Entities, made into elements."""
+"""Elements from phrases of captions and the boxes of their entities, as in Flickr30k Entities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ def phrase_elements(
     """One element for each phrase whose entity has a box.
 
     Args:
-        phrases: ``dict(text=..., ent=...)``; ``ent`` is the entity a phrase means.
+        phrases: ``dict(text=..., ent=...)``; ``ent`` is the id of the entity it refers to.
         entities: By id, ``dict(boxes=[[x, y, width, height], ...], types=[...])`` in pixels.
-        where: The record's place, for messages.
-        multi_box: What a phrase with several boxes ("two dogs") is given. ``union``: the smallest box around all,
+        where: ``file:line`` of the record, for messages.
+        multi_box: The element of a phrase with several boxes ("two dogs"). ``union``: the smallest box around all,
             against which most work scores grounding on Flickr30k Entities (merged boxes); ``first``: the first box;
             ``each``: an element for every box; ``skip``: no element.
         unique: Keep one of several phrases with the same words for the same entity; five captions of a photograph often

@@ -1,4 +1,4 @@
-"""A video reader in a process of its own: what hangs, dies or fills the memory there costs one record, not the run."""
+"""Video decoding in a separate process: a decoder that hangs, crashes or fills the memory costs one record."""
 
 import ctypes
 import json
@@ -27,11 +27,11 @@ _HEAD = struct.Struct("<QQ")  # bytes of JSON, bytes of pixels
 
 @VIDEO_READERS.register_module()
 class WatchedReader:
-    """Another reader in a process of its own, with limits.
+    """Runs another reader in a separate process, with limits.
 
-    Decoders of videos are large programs in C that were not written for hostile files. One that does not come back in
-    time, dies, or needs too much memory is ended and started anew for the next clip, and the clip is a bad record. The
-    process is a fork of the one that reads, is made when the first clip is opened, and goes with it.
+    Video decoders are large C programs that were not written for hostile files. One that exceeds the time or memory
+    limit, or crashes, is killed and restarted for the next clip, and the clip is a bad record. The process is a fork of
+    the one that reads; it starts when the first clip is opened, and ends with its parent.
 
     Args:
         reader: The reader that decodes, as ``dict(type=...)`` or built.
@@ -39,7 +39,7 @@ class WatchedReader:
         max_frames: Longest clip.
         max_pixels: Largest width times height of a frame.
         max_bytes: Largest file.
-        max_memory: Bytes that the other process may take in addition to what it begins with (on Linux).
+        max_memory: Bytes that the decoder process may allocate beyond those of its start (on Linux).
 
     Raises:
         ValueError: If a limit is not above 0.
@@ -61,7 +61,7 @@ class WatchedReader:
                 raise ValueError(f"{name} is {value}; expected a limit above 0")
         self.reader = build(VIDEO_READERS, reader, path="reader")
         self._decoder: _Decoder | None = None
-        self.closed: list[int] = []  # clips that nobody holds any more, of which the other process is told next time
+        self.closed: list[int] = []  # clips without references, for the decoder process to close with the next request
 
     def open(self, source: Source) -> Clip:
         """The video in a file, or in the bytes of one.
@@ -75,18 +75,18 @@ class WatchedReader:
             raise RecordError(name, f"has {size:,} bytes, over the limit of {self.limits['max_bytes']:,} (max_bytes)")
         return _WatchedClip(self, source, name)
 
-    def ask(self, name: str, request: tuple) -> tuple[dict[str, Any], bytes]:
-        """What the other process answers.
+    def request(self, name: str, request: tuple) -> tuple[dict[str, Any], bytes]:
+        """The response of the decoder process.
 
         Raises:
-            RecordError: If it says what is wrong with the clip, or does not answer.
+            RecordError: If it reports an error of the clip, or does not respond.
         """
-        if self._decoder is None or self._decoder.owner != os.getpid():  # a forked worker makes one of its own
+        if self._decoder is None or self._decoder.owner != os.getpid():  # a forked worker starts its own
             self._decoder = _Decoder(self.reader, self.limits)
         closed, self.closed = self.closed, []
         try:
-            head, pixels = self._decoder.ask((closed, *request), self.limits["max_seconds"])
-        except _NoAnswerError as error:
+            head, pixels = self._decoder.request((closed, *request), self.limits["max_seconds"])
+        except _NoResponseError as error:
             self._decoder.end()
             self._decoder = None
             raise RecordError(name, str(error)) from error
@@ -114,11 +114,11 @@ class _WatchedClip:
         return self.length
 
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
-        wanted = [int(index) for index in indices]
-        head, pixels = self.reader.ask(self.name, ("get", id(self), wanted))
-        if "unknown" in head:  # another clip was the end of the process that knew this one
+        frame_indices = [int(index) for index in indices]
+        head, pixels = self.reader.request(self.name, ("get", id(self), frame_indices))
+        if "unknown" in head:  # the process was restarted since this clip was opened
             self._opened()
-            head, pixels = self.reader.ask(self.name, ("get", id(self), wanted))
+            head, pixels = self.reader.request(self.name, ("get", id(self), frame_indices))
         frames, start = [], 0
         for shape in head["shapes"]:
             size = int(np.prod(shape))
@@ -127,22 +127,22 @@ class _WatchedClip:
         return frames
 
     def _opened(self) -> tuple[int, float]:
-        head, _ = self.reader.ask(self.name, ("open", id(self), self.source))
+        head, _ = self.reader.request(self.name, ("open", id(self), self.source))
         return head["length"], head["fps"]
 
     def __del__(self) -> None:
         self.reader.closed.append(id(self))
 
 
-class _NoAnswerError(Exception):
-    """The other process hangs or has died."""
+class _NoResponseError(Exception):
+    """The decoder process hangs or has died."""
 
 
 class _Decoder:
-    """The other process.
+    """The decoder process.
 
     Args:
-        reader: What decodes there.
+        reader: The reader that decodes in it.
         limits: Those of the reader.
     """
 
@@ -157,13 +157,13 @@ class _Decoder:
         os.close(theirs_in)
         os.close(theirs_out)
 
-    def ask(self, request: tuple, seconds: float) -> tuple[dict[str, Any], bytes]:
+    def request(self, request: tuple, seconds: float) -> tuple[dict[str, Any], bytes]:
         until = time.monotonic() + seconds
         data = pickle.dumps(request)
         try:
             _write(self._to, struct.pack("<Q", len(data)) + data)
         except BrokenPipeError as error:
-            raise _NoAnswerError("the process that decodes has died") from error
+            raise _NoResponseError("the process that decodes has died") from error
         lengths = _HEAD.unpack(self._read(_HEAD.size, until, seconds))
         head = json.loads(self._read(lengths[0], until, seconds))
         return head, self._read(lengths[1], until, seconds)
@@ -175,57 +175,58 @@ class _Decoder:
         os.waitpid(self.pid, 0)
 
     def _read(self, size: int, until: float, seconds: float) -> bytes:
-        parts, waiting = [], select.poll()
-        waiting.register(self._from, select.POLLIN)
+        blocks, poll = [], select.poll()
+        poll.register(self._from, select.POLLIN)
         while size:
-            if not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
-                raise _NoAnswerError(f"its decoder did not come back within {seconds:g} s (max_seconds)")
-            part = os.read(self._from, min(size, 2**20))
-            if not part:
-                raise _NoAnswerError("its decoder died of it")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise _NoResponseError(f"its decoder did not finish within {seconds:g} s (max_seconds)")
+            block = os.read(self._from, min(size, 2**20))
+            if not block:
+                raise _NoResponseError("its decoder died of it")
+            blocks.append(block)
+            size -= len(block)
+        return b"".join(blocks)
 
 
-def _serve(reader: Any, limits: Mapping[str, float], requests: int, answers: int) -> NoReturn:
-    """Answer until nobody asks any more. Whatever happens, this fork never returns into its parent's code."""
+def _serve(reader: Any, limits: Mapping[str, float], requests: int, responses: int) -> NoReturn:
+    """Respond to requests until their pipe is closed. This fork never returns into its parent's code."""
     try:
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to outlive who asks
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends with its parent
             _limit_memory(int(limits["max_memory"]))
         clips: dict[int, Clip] = {}
-        with os.fdopen(requests, "rb") as asked:
-            while size := asked.read(8):
-                head, frames = _answer(reader, limits, clips, pickle.loads(asked.read(struct.unpack("<Q", size)[0])))
+        with os.fdopen(requests, "rb") as pipe:
+            while size := pipe.read(8):
+                request = pickle.loads(pipe.read(struct.unpack("<Q", size)[0]))
+                head, frames = _respond(reader, limits, clips, request)
                 text = json.dumps(head).encode()
-                _write(answers, _HEAD.pack(len(text), sum(frame.nbytes for frame in frames)) + text)
+                _write(responses, _HEAD.pack(len(text), sum(frame.nbytes for frame in frames)) + text)
                 for frame in frames:
-                    _write(answers, np.ascontiguousarray(frame).tobytes())
+                    _write(responses, np.ascontiguousarray(frame).tobytes())
     finally:
         os._exit(0)
 
 
-def _answer(
+def _respond(
     reader: Any, limits: Mapping[str, float], clips: dict[int, Clip], request: tuple
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    closed, what, key, asked = request
-    for one in closed:
-        clips.pop(one, None)
+    closed, command, key, argument = request
+    for closed_key in closed:
+        clips.pop(closed_key, None)
     try:
-        if what == "open":
-            clips[key] = reader.open(asked)
+        if command == "open":
+            clips[key] = reader.open(argument)
         clip = clips.get(key)
         if clip is None:
             return {"unknown": key}, []
         if len(clip) > limits["max_frames"]:
             return {"error": f"has {len(clip):,} frames, over the limit of {limits['max_frames']:,} (max_frames)"}, []
-        if what == "open":
+        if command == "open":
             return {"length": len(clip), "fps": clip.fps}, []
-        frames = clip.get(asked)
+        frames = clip.get(argument)
         height, width = frames[0].shape[:2] if frames else (0, 0)
         if height * width > limits["max_pixels"]:
             size = f"frames of {width}x{height} pixels"

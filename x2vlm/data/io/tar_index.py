@@ -1,4 +1,4 @@
-"""Members of tar files read in place: the headers are scanned once, then a member is one seek, without unpacking."""
+"""Random access to members of tar files: headers are scanned once, then a member is one seek, without unpacking."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ from typing import BinaryIO
 import numpy as np
 
 from x2vlm.data.io.limits import MAX_BYTES
-from x2vlm.data.io.paths import open_ordinary
+from x2vlm.data.io.paths import open_regular_file
 from x2vlm.data.record import RecordError
 
-# No file system has longer names. One long name would make room for as long a one in every row of the index.
-_LONGEST_NAME = 4096
-_LARGEST = 2**60
-_LARGEST_HEADER = 2**20
+# No file system has longer names. Every entry of the index takes as many bytes as the longest name.
+_MAX_NAME = 4096
+_MAX_SIZE = 2**60
+_MAX_HEADER = 2**20
 _READS_AT_END = 8
 _BLOCK = 512  # bytes of a header
 
@@ -26,14 +26,14 @@ _BROKEN = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexErr
 
 
 class TarIndex:
-    """Where the members of one tar file are.
+    """Names, offsets and sizes of the members of one tar file.
 
     Holds the names and 16 bytes a member, and no open file. A file that is missing, cut short or no plain tar is no
-    error here: it holds the members that could be found, and ``problem`` says what is wrong.
+    error here: the index has the members that could be found, and ``problem`` says what is wrong.
 
     Args:
         path: An uncompressed tar file: members of compressed ones cannot be reached without unpacking all before them.
-        cache_dir: A folder that keeps the index for the next run; None keeps nothing.
+        cache_dir: A folder that caches the index for the next run; None caches nothing.
         max_bytes: Larger members are not read.
     """
 
@@ -75,11 +75,11 @@ class TarIndex:
             key = np.bytes_(os.fsencode(name))
         except UnicodeEncodeError as error:
             raise RecordError(where, f"no member can be called {name!r:.80}") from error
-        place = int(np.searchsorted(self.names, key, side="right", sorter=self._order)) - 1 if len(self) else -1
-        if place < 0 or self.names[self._order[place]] != key:
+        rank = int(np.searchsorted(self.names, key, side="right", sorter=self._order)) - 1 if len(self) else -1
+        if rank < 0 or self.names[self._order[rank]] != key:
             why = f" ({self.problem})" if self.problem else f", which has {len(self)} members"
             raise RecordError(where, f"no member {name!r} in {self.path}{why}")
-        return self.read_at(int(self._order[place]), where)
+        return self.read_at(int(self._order[rank]), where)
 
     def read_at(self, position: int, where: str) -> bytes:
         """The bytes of the member at ``position``.
@@ -89,33 +89,33 @@ class TarIndex:
         """
         start, size = int(self.offsets[position]), int(self.sizes[position])
         try:
-            with open_ordinary(self.path) as handle:
-                there = min(max(os.fstat(handle.fileno()).st_size - start, 0), size)
-                if there == size <= self.max_bytes:
+            with open_regular_file(self.path) as handle:
+                available = min(max(os.fstat(handle.fileno()).st_size - start, 0), size)
+                if available == size <= self.max_bytes:
                     handle.seek(start)
                     return handle.read(size)
         except OSError as error:
             raise RecordError(where, f"{self.path}: {error.strerror or error}") from error
         name = self.name(position)
-        if there < size:
-            raise RecordError(where, f"{self.path} ends inside the member {name!r} ({there:,} of {size:,} bytes)")
+        if available < size:
+            raise RecordError(where, f"{self.path} ends inside the member {name!r} ({available:,} of {size:,} bytes)")
         limit = f"the limit of {self.max_bytes:,} bytes (limits.max_bytes)"
         raise RecordError(where, f"{self.path}: the member {name!r} has {size:,} bytes, over {limit}")
 
 
 def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
-    """Names, offsets and sizes of the ordinary members, in order, and what went wrong if anything did."""
-    found: list[tuple[bytes, int, int]] = []
+    """Names, offsets and sizes of the regular members, in order, and a problem of the file if there is one."""
+    members: list[tuple[bytes, int, int]] = []
     problem = None
     try:
-        with open_ordinary(path) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:
+        with open_regular_file(path) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:
             for member in tar:
                 tar.members = []  # it keeps every header otherwise
                 name = os.fsencode(member.name)
-                if len(name) > _LONGEST_NAME or not 0 <= member.size < _LARGEST:
+                if len(name) > _MAX_NAME or not 0 <= member.size < _MAX_SIZE:
                     raise tarfile.ReadError(f"a name of {len(name)} bytes, or a size of {member.size}, is none")
                 if member.isreg() and not member.issparse():
-                    found.append((name, member.offset_data, member.size))
+                    members.append((name, member.offset_data, member.size))
             # Behind the last member, tarfile takes anything for the end: half a header, or one that is damaged.
             file.seek(tar.offset)
             rest = file.read(_BLOCK).rstrip(b"\0")
@@ -124,13 +124,13 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
     except OSError as error:
         problem = error.strerror or str(error)
     except _BROKEN as error:
-        problem = f"the tar ends early: {error}" if found else f"not a plain tar: {error}"
-    names = np.array([name for name, _, _ in found], dtype=bytes)
-    return names, *(np.array([entry[i] for entry in found], dtype=np.int64) for i in (1, 2)), problem
+        problem = f"the tar ends early: {error}" if members else f"not a plain tar: {error}"
+    names = np.array([name for name, _, _ in members], dtype=bytes)
+    return names, *(np.array([entry[i] for entry in members], dtype=np.int64) for i in (1, 2)), problem
 
 
 class _Headers:
-    """What tarfile reads headers from: a header that lies about its size must not fill the memory, nor loop at the end.
+    """The file as tarfile reads headers from it, guarded against false header sizes and endless reads at its end.
 
     Args:
         file: The tar file.
@@ -141,7 +141,7 @@ class _Headers:
         self._at_end = 0
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _LARGEST_HEADER:
+        if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes is none")
         data = self.file.read(size)
         self._at_end = 0 if data else self._at_end + 1
@@ -151,7 +151,7 @@ class _Headers:
 
 
 def _cache_file(path: Path, folder: Path) -> Path | None:
-    """A name that changes with the file; None where there is no file to index."""
+    """A file name that changes with the tar file's size and time; None where there is no tar file."""
     if not path.is_file():
         return None
     state = path.stat()
@@ -160,10 +160,10 @@ def _cache_file(path: Path, folder: Path) -> Path | None:
 
 
 def _load(path: Path) -> tuple[np.ndarray, ...] | None:
-    """The kept arrays; None if there are none, or the file is damaged and has to be made anew."""
+    """The cached arrays; None if there are none, or the cache file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            return kept["names"], kept["offsets"], kept["sizes"]
+        with np.load(path, allow_pickle=False) as cached:
+            return cached["names"], cached["offsets"], cached["sizes"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

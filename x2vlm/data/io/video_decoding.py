@@ -1,4 +1,4 @@
-"""Readers of video files, behind one seam: ``reader.open(source)`` is a clip with a length and frames by number."""
+"""Video readers with one interface: ``reader.open(source)`` is a clip with a length and frames by index."""
 
 import functools
 import importlib.util
@@ -19,31 +19,31 @@ from x2vlm.registry import VIDEO_READERS
 
 Source = str | PathLike | bytes
 
-_CPP_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+_CPP_LOCATION = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 
 class Clip(Protocol):
-    """An opened video: its length, its frames by number, its pace."""
+    """An opened video: number of frames, frames by index, frames a second."""
 
-    fps: float  # frames a second; 0 where the file does not say
+    fps: float  # frames a second; 0 where the file has none
 
     def __len__(self) -> int:
         """Number of frames."""
 
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """The frames at ``indices``, each ``[H, W, 3]`` uint8 RGB, in the order asked for."""
+        """The frames at ``indices``, each ``[H, W, 3]`` uint8 RGB, in this order."""
 
 
 @VIDEO_READERS.register_module()
 class DecordReader:
-    """Reads with decord: the fastest of the readers that need no system library.
+    """Reads videos with decord: the fastest of the readers that need no system library.
 
     What decord cannot decode (GIF, AV1) is given to PyAV, if that is installed; the log says so once.
 
-    decord cannot hand over frames of a few very small widths (8, 12, 16, 24, 48 and 72 pixels), and says so.
+    decord cannot return frames of a few very small widths (8, 12, 16, 24, 48 and 72 pixels), and reports that.
 
     Args:
-        num_threads: Decoder threads of one clip. Loaders that have workers of their own need no more than one.
+        num_threads: Decoder threads of one clip. Loaders with worker processes need no more than one.
     """
 
     def __init__(self, num_threads: int = 1) -> None:
@@ -95,7 +95,7 @@ class _DecordClip:
         self._copy = _temporary_file(source) if isinstance(source, bytes) else None
         self._path = self._copy.name if self._copy else str(source)
         self._num_threads = num_threads
-        self._errors = (RuntimeError, IndexError, StopIteration, decord.DECORDError)  # Stop..: fewer frames than told
+        self._errors = (RuntimeError, IndexError, StopIteration, decord.DECORDError)  # Stop..: too few frames
         try:
             self._reader = self._opened()
             self._length, self.fps = len(self._reader), float(self._reader.get_avg_fps())
@@ -104,26 +104,28 @@ class _DecordClip:
             raise RecordError(self.name, f"cannot be opened by decord: {_first_line(error)}") from error
         if not self._length:
             raise RecordError(self.name, "has no frames")
-        # Without times (many AVI files) decord cannot seek: it gives other frames than those asked for, and no error.
+        # Without times (many AVI files) decord cannot seek: it returns other frames than the requested, and no error.
         self._seeks = bool((np.diff(starts) > 0).all())
 
     def __len__(self) -> int:
         return self._length
 
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
-        wanted = checked_indices(indices, self._length, self.name)
+        frame_indices = checked_indices(indices, self._length, self.name)
         try:
-            return list(self._reader.get_batch(wanted).asnumpy()) if self._seeks else self._one_by_one(wanted)
+            if self._seeks:
+                return list(self._reader.get_batch(frame_indices).asnumpy())
+            return self._decode_in_order(frame_indices)
         except self._errors as error:
             raise RecordError(self.name, f"cannot be decoded by decord: {_first_line(error)}") from error
 
-    def _one_by_one(self, wanted: list[int]) -> list[np.ndarray]:
-        reader, found = self._opened(), {}
-        for number in range(max(wanted) + 1):
+    def _decode_in_order(self, frame_indices: list[int]) -> list[np.ndarray]:
+        reader, frames = self._opened(), {}
+        for index in range(max(frame_indices) + 1):
             frame = reader.next()
-            if number in wanted:
-                found[number] = frame.asnumpy()
-        return [found[number] for number in wanted]
+            if index in frame_indices:
+                frames[index] = frame.asnumpy()
+        return [frames[index] for index in frame_indices]
 
     def _opened(self) -> Any:
         import decord
@@ -141,10 +143,9 @@ def _temporary_file(data: bytes) -> Any:
 
 @VIDEO_READERS.register_module()
 class PyAVReader:
-    """Reads with PyAV: slower than decord, but it follows FFmpeg closely.
+    """Reads videos with PyAV: slower than decord, but close to FFmpeg.
 
-    Nothing is decoded to count the frames, and nothing behind the last one that is asked for; what comes before it is
-    decoded from the first frame on, without seeking.
+    Frames are counted without decoding; to get some, all frames up to the last of them are decoded, without seeking.
 
     Args:
         num_threads: Decoder threads of one clip.
@@ -177,16 +178,16 @@ class _PyAVClip:
         return self._length
 
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
-        wanted = checked_indices(indices, self._length, self.name)
-        found = {}
-        for number, frame in enumerate(self._frames()):
-            if number in wanted:
-                found[number] = _upright(frame)
-            if number == max(wanted):
+        frame_indices = checked_indices(indices, self._length, self.name)
+        frames = {}
+        for index, frame in enumerate(self._frames()):
+            if index in frame_indices:
+                frames[index] = _upright(frame)
+            if index == max(frame_indices):
                 break
-        if missing := set(wanted) - set(found):
+        if missing := set(frame_indices) - set(frames):
             raise RecordError(self.name, f"cannot be decoded by PyAV: there is no frame {min(missing)} in its packets")
-        return [found[number] for number in wanted]
+        return [frames[index] for index in frame_indices]
 
     def _counted(self) -> int:
         with self._opened() as (container, stream):
@@ -214,18 +215,18 @@ class _PyAVClip:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """A frame of PyAV as it is to be shown: files of phones ask for a turn by quarters."""
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4)
-    return np.ascontiguousarray(turned)
+    """A frame of PyAV, rotated by quarter turns as the file says (phones)."""
+    rotated = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4)
+    return np.ascontiguousarray(rotated)
 
 
-def _require_package(package: str, who: str) -> None:
+def _require_package(package: str, reader: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f"{who} needs the package '{package}', which is not installed: pip install 'x2vlm[video]'")
+        raise ValueError(f"{reader} needs the package '{package}', which is not installed: pip install 'x2vlm[video]'")
 
 
 def checked_name(source: Source) -> str:
-    """What to call a video in messages.
+    """The name of a video in messages.
 
     Raises:
         RecordError: If it is a file that does not exist.
@@ -238,19 +239,19 @@ def checked_name(source: Source) -> str:
 
 
 def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]:
-    """``indices`` as Python numbers.
+    """``indices`` as Python integers.
 
     Raises:
         RecordError: If one of them is no frame of the video.
     """
-    wanted = [int(index) for index in indices]
-    outside = [index for index in wanted if not 0 <= index < length]
+    frame_indices = [int(index) for index in indices]
+    outside = [index for index in frame_indices if not 0 <= index < length]
     if outside:
         raise RecordError(name, f"has {length} frames, counted from 0, so there is no frame {outside[0]}")
-    return wanted
+    return frame_indices
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error of decord, without times and places in its sources."""
-    lines = _CPP_PLACE.sub("", str(error)).strip().splitlines()
+    """The first line of an error of decord, without timestamps and source locations."""
+    lines = _CPP_LOCATION.sub("", str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,1 +1,1 @@
-"""Work on whole data sets: reports, perceptual hashes, writing tar shards."""
+"""Tools for whole data sets: statistics, leakage between data sets, tar shards."""

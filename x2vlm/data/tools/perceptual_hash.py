@@ -1,12 +1,12 @@
-"""Perceptual hashes: short codes of images that survive rescaling, recompression, mirroring and a slight crop.
+"""Perceptual hashes: short codes of images, robust against rescaling, recompression, mirroring and a slight crop.
 
 A hash is the signs of the 128 lowest frequencies of an image's brightness (its discrete cosine transform, without the
 mean), as in the well-known pHash, which has 64. Rescaling and recompression change few of them. Mirroring turns the
 sign of every odd horizontal frequency, so the hash of a mirrored image follows from the hash. A crop moves all of it,
-so every image has a hash for the whole and one for each of five parts, and two images are near if the whole of one
+so every image has a hash for the whole and one for each of five crops, and two images are near if the whole of one
 is near any view of the other.
 
-Shape letters: N images, V views of an image (the whole and its parts), W words of 64 bits in a hash.
+Shape letters: N images, V views of an image (the whole and its crops), W words of 64 bits in a hash.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from PIL import Image
 BITS = 128
 WORDS = BITS // 64
 SIDE = 64  # pixels of the small grey copy that is transformed
-_COLUMNS_AT_ONCE = 256  # images of the test set that are compared at a time
-CROP = 0.05  # share of a side that a part lacks
+_TEST_BLOCK = 256  # images of the test set that are compared at a time
+CROP = 0.05  # share of a side that a crop lacks
 
 DISTANCE = 24
 """Bits in which two hashes may differ; see docs/data.md for what was measured."""
@@ -44,7 +44,7 @@ _HIGHEST = int(max(_ROWS.max(), _COLUMNS.max()))
 
 
 def _basis(low: float, high: float) -> np.ndarray:
-    """``[frequencies, SIDE]``: cosines over the part of a side between two shares of it, integrated over each pixel."""
+    """``[frequencies, SIDE]``: cosines between two shares of a side, integrated over each pixel."""
     edges = np.clip(np.arange(SIDE + 1) / SIDE, low, high)
     phase = np.pi * (edges - low) / (high - low)
     number = np.arange(1, _HIGHEST + 1)[:, None]
@@ -55,30 +55,30 @@ def _basis(low: float, high: float) -> np.ndarray:
 _BASES = [(_basis(top, 1 - bottom), _basis(left, 1 - right)) for left, top, right, bottom in VIEWS]
 
 
-def _packed(bits: np.ndarray) -> np.ndarray:
+def _pack_bits(bits: np.ndarray) -> np.ndarray:
     """``[..., BITS]`` bool -> ``[..., W]`` uint64."""
     return np.ascontiguousarray(np.packbits(bits, axis=-1)).view(np.uint64)
 
 
-_MIRROR = _packed(_COLUMNS % 2 == 1)
+_MIRROR = _pack_bits(_COLUMNS % 2 == 1)
 
 
 def image_hashes(image: np.ndarray) -> np.ndarray | None:
-    """The hashes of an image and of its parts.
+    """The hashes of an image and of its crops.
 
     Args:
         image: ``[H, W, 3]`` uint8, RGB.
 
     Returns:
-        ``[V, W]`` uint64, the whole first, then parts in the order of :data:`VIEWS`; None for an image with hardly any
-        contrast, which cannot be told from others.
+        ``[V, W]`` uint64, the whole first, then crops in the order of :data:`VIEWS`; None for an image with hardly any
+        contrast, which cannot be distinguished from others.
     """
     small = Image.fromarray(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     grey = np.asarray(small, dtype=np.float32)
     if grey.std() < LEAST_CONTRAST:
         return None
     spectra = np.stack([(vertical @ grey) @ horizontal.T for vertical, horizontal in _BASES])
-    return _packed(spectra[:, _ROWS, _COLUMNS] > 0)
+    return _pack_bits(spectra[:, _ROWS, _COLUMNS] > 0)
 
 
 def mirrored(hashes: np.ndarray) -> np.ndarray:
@@ -95,16 +95,16 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 class _Comparison:
-    """:func:`distances` into memory that is used again and again: taking new memory would be most of the time."""
+    """:func:`distances` into preallocated arrays: allocation would take most of the time."""
 
-    def __init__(self, rows: int) -> None:
-        shape = (rows, _COLUMNS_AT_ONCE)
+    def __init__(self, train_block: int) -> None:
+        shape = (train_block, _TEST_BLOCK)
         self.differ = np.empty(shape, np.uint64)
         self.bits, self.total = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
 
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        part = (slice(len(left)), slice(len(right)))
-        differ, bits, total = self.differ[part], self.bits[part], self.total[part]
+        window = (slice(len(left)), slice(len(right)))
+        differ, bits, total = self.differ[window], self.bits[window], self.total[window]
         for word in range(left.shape[1]):
             np.bitwise_xor(left[:, None, word], right[None, :, word], out=differ)
             np.bitwise_count(differ, out=bits if word else total)
@@ -116,7 +116,7 @@ class _Comparison:
 def near_duplicate_pairs(
     train: np.ndarray, test: np.ndarray, most: int = DISTANCE, block: int = 512
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """Pairs of images that show the same, whichever of the two was rescaled, recompressed, mirrored or cropped.
+    """Near-duplicate images of two sets, whichever of the two was rescaled, recompressed, mirrored or cropped.
 
     Compares all with all, in blocks that stay in the processor's cache: about 2 nanoseconds for a comparison, of which
     a pair of images takes 22.
@@ -128,26 +128,26 @@ def near_duplicate_pairs(
         block: Hashes of the training set that are compared at a time.
 
     Yields:
-        Number in ``train``, number in ``test``, the smallest distance, and whether it is that of a mirrored copy; in
+        Index in ``train``, index in ``test``, the smallest distance, and whether it is that of a mirrored copy; in
         the order of ``train``.
     """
     views = range(train.shape[1])
     # The whole of one with every view of the other; mirroring both at once would change nothing.
     combinations = [(0, v) for v in views] + [(v, 0) for v in views if v]
-    right_sides = {(v, flipped): mirrored(test[:, v]) if flipped else test[:, v] for v in views for flipped in (0, 1)}
+    test_hashes = {(v, flipped): mirrored(test[:, v]) if flipped else test[:, v] for v in views for flipped in (0, 1)}
     compare = _Comparison(block)
     for start in range(0, len(train), block):
-        found: dict[tuple[int, int], tuple[int, bool]] = {}
-        for first in range(0, len(test), _COLUMNS_AT_ONCE):
-            for ours, theirs in combinations:
-                left = train[start : start + block, ours]
+        nearest: dict[tuple[int, int], tuple[int, bool]] = {}
+        for first in range(0, len(test), _TEST_BLOCK):
+            for train_view, test_view in combinations:
+                left = train[start : start + block, train_view]
                 for flipped in (False, True):
-                    right = right_sides[theirs, flipped][first : first + _COLUMNS_AT_ONCE]
-                    apart = compare(left, right)
-                    if apart.min() > most:
+                    right = test_hashes[test_view, flipped][first : first + _TEST_BLOCK]
+                    bits = compare(left, right)
+                    if bits.min() > most:
                         continue
-                    for i, j in np.argwhere(apart <= most).tolist():
-                        key, seen = (start + i, first + j), (int(apart[i, j]), flipped)
-                        found[key] = min(found.get(key, seen), seen)
-        for (i, j), (apart, flipped) in sorted(found.items()):
-            yield i, j, apart, flipped
+                    for i, j in np.argwhere(bits <= most).tolist():
+                        key, candidate = (start + i, first + j), (int(bits[i, j]), flipped)
+                        nearest[key] = min(nearest.get(key, candidate), candidate)
+        for (i, j), (distance, flipped) in sorted(nearest.items()):
+            yield i, j, distance, flipped

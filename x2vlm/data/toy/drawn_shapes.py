@@ -26,7 +26,7 @@ COLORS = {
     "cyan": (60, 210, 220),
     "olive": (110, 120, 30),
 }
-"""Colour words and their RGB; the first eight are easy to tell apart."""
+"""Colour words and their RGB; the first eight are easy to distinguish."""
 
 SIZES = {"small": (0.095, 0.12), "large": (0.165, 0.20)}
 """Size words and the range of half a thing's extent, as a share of the image's side (for up to four things)."""
@@ -56,7 +56,7 @@ SHAPES: dict[str, tuple[np.ndarray, ...]] = {
     "diamond": (_polygon(4),),
     "hexagon": (_polygon(6, first=0.0),),
 }
-"""Shape words and their outlines for a radius of 1 (a second one is a hole); the first six are easy to tell apart."""
+"""Shape words and their outlines for a radius of 1 (a second one is a hole); the first six are easy to distinguish."""
 
 
 @lru_cache(maxsize=4096)
@@ -100,7 +100,7 @@ class Thing:
 
     @property
     def kind(self) -> tuple[str, str, str]:
-        """Size, colour and shape: what a phrase says about it. Unique within a scene."""
+        """Size, colour and shape: what a phrase mentions. Unique within a scene."""
         return self.size, self.color, self.shape
 
     @property

@@ -24,7 +24,7 @@ _SCENE_TRIES = 20
 
 @dataclass(frozen=True)
 class SceneRules:
-    """What scenes may look like; the later fields make them harder.
+    """Parameters of scenes; the later fields make them harder.
 
     Attributes:
         side: Pixels of the square image.
@@ -103,7 +103,7 @@ def _make_things(rng: Random, rules: SceneRules) -> tuple[Thing, ...]:
                 return arranged
     raise ValueError(
         f"No room for {count} things in a toy scene with max_overlap={rules.max_overlap}, scale={rules.scale} and "
-        f"moving={rules.moving}. Ask for fewer objects, a larger max_overlap or a smaller scale."
+        f"moving={rules.moving}. Set fewer objects, a larger max_overlap or a smaller scale."
     )
 
 
@@ -131,7 +131,7 @@ def _make_thing(rng: Random, kind: tuple[str, str, str], rules: SceneRules) -> T
 
 
 def _place_without_overlap(rng: Random, thing: Thing, others: list[Thing], rules: SceneRules) -> Thing | None:
-    """``thing`` where it stays inside the image and clear of ``others``; None if no such position was found."""
+    """``thing`` at a position inside the image without too much overlap with ``others``; None if none was found."""
     boxes, taken = _track(thing, rules), [_track(other, rules) for other in others]
     x0, y0, x1, y1 = (
         reduce(values) for reduce, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)

@@ -1,6 +1,6 @@
 """Captions and phrases of toy scenes in English, German and Chinese, by template.
 
-A ``Caption`` holds the content without a language; ``render_caption`` and ``render_phrase`` put it into one. So the
+A ``CaptionPlan`` holds the content without a language; ``render_caption`` and ``render_phrase`` put it into one. So the
 languages agree by construction. Captions have capitals and commas; the ordinary clean-up applies to them.
 """
 
@@ -47,7 +47,7 @@ class Clause:
 
     Attributes:
         subject: What the clause is about.
-        word: A place ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
+        word: A position ("top left"), a relation to ``other`` ("left of"), a motion ("moves up"), or None.
         other: The second thing of a relation.
     """
 
@@ -57,7 +57,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Caption:
+class CaptionPlan:
     """The content of a caption of a whole scene: every thing once, after an opening ("here", "there" or none)."""
 
     clauses: tuple[Clause, ...]
@@ -79,7 +79,7 @@ def relation_of(first: Thing, second: Thing) -> str:
     return "above" if dy > 0 else "below"
 
 
-def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
+def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> CaptionPlan:
     """A caption of a still scene: size, colour and shape of every thing, and the position of some."""
     waiting = [Mention(thing) for thing in rng.sample(things, len(things))]
     spare = _MAX_WORDS - 4 * len(things) - 1
@@ -97,18 +97,18 @@ def plan_caption(rng: Random, things: Sequence[Thing], side: int) -> Caption:
             clauses.append(Clause(subject, relation_of(subject.thing, other.thing), other))
         else:
             clauses.append(Clause(subject, position_of(subject.thing, side)))
-    return Caption(tuple(clauses), opening)
+    return CaptionPlan(tuple(clauses), opening)
 
 
-def plan_ordered_caption(things: Sequence[Thing]) -> Caption:
+def plan_ordered_caption(things: Sequence[Thing]) -> CaptionPlan:
     """A caption with size, colour and shape of every thing, from left to right."""
-    return Caption(tuple(Clause(Mention(thing)) for thing in sorted(things, key=lambda thing: thing.center)))
+    return CaptionPlan(tuple(Clause(Mention(thing)) for thing in sorted(things, key=lambda thing: thing.center)))
 
 
-def plan_motion_caption(rng: Random, things: Sequence[Thing]) -> Caption:
+def plan_motion_caption(rng: Random, things: Sequence[Thing]) -> CaptionPlan:
     """A caption with the motion of every thing of a clip, in random order."""
     order = rng.sample(things, len(things))
-    return Caption(tuple(Clause(Mention(thing), f"moves {thing.motion}") for thing in order))
+    return CaptionPlan(tuple(Clause(Mention(thing), f"moves {thing.motion}") for thing in order))
 
 
 def plan_relations(rng: Random, things: Sequence[Thing], count: int) -> list[Clause]:
@@ -132,11 +132,11 @@ def render_phrase(clause: Clause, language: str = "en") -> str:
 
 
 def attributes(mention: Mention, language: str = "en") -> str:
-    """What stands before the noun: "small red"."""
+    """The adjectives before the noun: "small red"."""
     return _render_noun_phrase(mention, language, article=False).rpartition(" ")[0]
 
 
-def render_caption(caption: Caption, language: str = "en") -> str:
+def render_caption(caption: CaptionPlan, language: str = "en") -> str:
     """The caption in words, e.g. "here is a small red circle left of a large blue star and a small white ring"."""
     clauses = [_render_clause(clause, language) for clause in caption.clauses]
     words = WORDS[language]

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from x2vlm.building import build, suggestion
+from x2vlm.building import build
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.options import check_names
 from x2vlm.data.record import Record
 from x2vlm.data.toy.questions import QUESTION_MAKERS, possible_answers
 from x2vlm.data.toy.scene import draw, make_scene
@@ -138,12 +139,8 @@ def _image_world(world: Mapping[str, Any] | ToyWorld) -> ToyWorld:
     return world
 
 
-def _checked_kinds(kinds: Sequence[str], accepted: Mapping[str, Any], who: str) -> list[str]:
-    for kind in kinds:
-        if kind not in accepted:
-            raise ValueError(
-                f"{who}: kinds has no '{kind}'.{suggestion(kind, accepted)} Accepted: {', '.join(accepted)}."
-            )
+def _checked_kinds(kinds: Sequence[str], accepted: Mapping[str, Any], dataset: str) -> list[str]:
+    check_names(kinds, accepted, f"{dataset}: kinds has no")
     if not kinds:
-        raise ValueError(f"{who}: kinds is empty. Accepted: {', '.join(accepted)}.")
+        raise ValueError(f"{dataset}: kinds is empty. Accepted: {', '.join(accepted)}.")
     return list(kinds)

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from x2vlm.building import suggestion
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.options import check_names
 from x2vlm.data.toy.drawn_shapes import COLORS, SHAPES, Box, Thing
 from x2vlm.data.toy.scene import Scene, SceneRules, draw, make_scene
 from x2vlm.data.toy.sentences import (
     LANGUAGES,
-    Caption,
+    CaptionPlan,
     Clause,
     Mention,
     attributes,
@@ -52,7 +52,7 @@ class ToyWorld(Adapter):
 
     Kinds of records: ``image`` (image and caption), ``region`` (image, a phrase and a box for every thing and for
     some relations between two), ``video`` (frames and caption), ``text`` (caption), ``parallel`` (caption in several
-    languages). All kinds but videos are of the same scene at the same number. No two things of a scene look alike, so
+    languages). All kinds but videos are of the same scene at the same number. All things of a scene differ, so
     every phrase refers to one box of its image. The splits never share a scene.
 
     Args:
@@ -110,12 +110,12 @@ class ToyWorld(Adapter):
         super().__init__(pipeline)
         if languages is None and kind == "parallel":
             languages = ("en", "de")
-        _check_names("kind", [kind], KINDS)
-        _check_names("split", [split], SPLITS)
-        _check_names("languages", languages or (), LANGUAGES)
-        _check_names("shapes", shapes, SHAPES)
-        _check_names("colors", colors, COLORS)
-        _check_names("captions", [captions], ("free", "ordered"))
+        check_names([kind], KINDS, "ToyWorld: kind has no")
+        check_names([split], SPLITS, "ToyWorld: split has no")
+        check_names(languages or (), LANGUAGES, "ToyWorld: languages has no")
+        check_names(shapes, SHAPES, "ToyWorld: shapes has no")
+        check_names(colors, COLORS, "ToyWorld: colors has no")
+        check_names([captions], ("free", "ordered"), "ToyWorld: captions has no")
         if captions == "ordered" and kind == "video":
             raise ValueError("ToyWorld: captions='ordered' is for still scenes; captions of videos name the motions.")
         if kind == "parallel" and len(languages) < 2:
@@ -178,7 +178,7 @@ class ToyWorld(Adapter):
         caption = self._plan(scene, number)
         return self._in_languages(lambda language: render_caption(caption, language))
 
-    def _plan(self, scene: Scene, number: int) -> Caption:
+    def _plan(self, scene: Scene, number: int) -> CaptionPlan:
         rng = self._rng(number, "caption")
         if self.rules.moving:
             return plan_motion_caption(rng, scene.things)
@@ -222,19 +222,12 @@ class ToyWorld(Adapter):
                 return numbers
         raise ValueError(
             f"ToyWorld: only {len(numbers)} distinct scenes were found for num_scenes={num_scenes}. "
-            "Ask for fewer, or for more objects, shapes or colors."
+            "Set fewer, or more objects, shapes or colors."
         )
 
 
 def _xywh(box: Box) -> Box:
     return box[0], box[1], box[2] - box[0], box[3] - box[1]
-
-
-def _check_names(option: str, names: Sequence[str], accepted: Sequence[str]) -> None:
-    for name in names:
-        if name not in accepted:
-            near = suggestion(str(name), accepted)
-            raise ValueError(f"ToyWorld: {option} has no '{name}'.{near} Accepted: {', '.join(accepted)}.")
 
 
 def _check_numbers(rules: SceneRules, num_scenes: int, num_frames: int) -> None:

@@ -1,4 +1,4 @@
-"""The elements of an annotated image: objects and regions with boxes, and which of them can be used."""
+"""Elements of an annotated image (objects and regions with boxes): validity of boxes, kinds, languages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,36 +19,36 @@ class Element(NamedTuple):
 
 
 def usable_elements(results: Record, texts_of: Callable[[dict], list[str]]) -> tuple[list[Element], int]:
-    """The elements of a record whose box lies in the image and whose text says something.
+    """The elements of a record with a box inside the image and a text.
 
     Args:
         results: The record, with ``frames`` as big as the annotated image.
-        texts_of: The texts of an element; a ValueError says why there are none.
+        texts_of: The texts of an element; raises ValueError where there are none.
 
     Returns:
         One element for each text, and how many elements were left out.
 
     Raises:
-        RecordError: If there are elements, and none of them is usable; says what is wrong with the first few.
+        RecordError: If there are elements, and none of them is usable; the message lists the first few.
     """
     height, width = frame_size(results)
     name, elements, problems = identity(results), [], []
     for number, elem in enumerate(results["elems"]):
         try:
             box = box_inside(elem, width, height)
-            told = elem.get("kind"), elem.get("extras", {})
-            elements += [Element(box, text, f"{name}#{box}", *told) for text in texts_of(elem)]
+            kind, extras = elem.get("kind"), elem.get("extras", {})
+            elements += [Element(box, text, f"{name}#{box}", kind, extras) for text in texts_of(elem)]
         except ValueError as error:
             problems.append(f"elems[{number}] {str(elem.get('caption'))[:40]!r}: {error}")
     if problems and not elements:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        others = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         hint = fitting_convention([elem.get("bb") for elem in results["elems"]], width, height)
-        raise RecordError(results["where"], f"no element is usable. {'; '.join(problems[:3])}{more}{hint}")
+        raise RecordError(results["where"], f"no element is usable. {'; '.join(problems[:3])}{others}{hint}")
     return elements, len(problems)
 
 
 def languages_of(elem: dict) -> list[str | None]:
-    """The languages in which an element has a caption; ``[None]`` where captions are not kept by language.
+    """The languages in which an element has a caption; ``[None]`` where captions are not by language.
 
     Raises:
         ValueError: If they are, but there is none.
@@ -112,7 +112,7 @@ def parse_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:
     """Kinds as a config gives them.
 
     Raises:
-        ValueError: If it is one word (its letters would be taken for kinds) or nothing.
+        ValueError: If it is a string (its letters would be taken for kinds) or empty.
     """
     if kinds is None:
         return None

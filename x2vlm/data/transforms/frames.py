@@ -1,4 +1,4 @@
-"""Frames of videos: which ones are looked at, and short clips that are joined to a longer one."""
+"""Frame sampling of videos, and joining of short clips to a longer one."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from x2vlm.data.transforms.text_choice import choose_text
 from x2vlm.registry import TRANSFORMS, VIDEO_READERS
 
 NO_SPEECH = "[Music]"
-"""What speech recognition writes where nobody speaks."""
+"""Caption of speech recognition for a clip without speech."""
 
 
 @TRANSFORMS.register_module()
@@ -26,13 +26,13 @@ class SampleFrames(BaseTransform):
     """Read ``num_frames`` frames of ``video``, spread over all of it, into ``frames``.
 
     ``video`` is a file, which the reader opens, or a list of images (paths, bytes, arrays), which needs no reader. Of
-    a record with ``clips`` that continue each other (in order, each with ``video`` and ``caption``), a random one is
-    joined with its neighbours until there are ``join_until`` frames; the captions are joined too. Clips and videos
-    without words (captioned "[Music]") are skipped.
+    a record with consecutive ``clips`` (in order, each with ``video`` and ``caption``), a random one is joined with its
+    neighbours until there are ``join_until`` frames; the captions are joined too. Clips and videos without speech
+    (captioned "[Music]") are skipped.
 
     Args:
         num_frames: How many.
-        training: Draw a random frame of each segment. False takes the first, and joins clips from the first one on.
+        training: Draw a random frame of each segment. False takes the first, and joins clips from the first on.
         reader: A video reader, as ``dict(type=...)`` or built; it is made when the first file is to be read.
         join_until: Join clips until they have so many frames.
     """
@@ -60,14 +60,14 @@ class SampleFrames(BaseTransform):
         """Add ``frames``; ``extras["image_size"]`` gets their (height, width), joined clips the record's ``caption``.
 
         Raises:
-            RecordError: If a file cannot be read, there is no frame, frames differ in size, or nothing is said.
+            RecordError: If a file cannot be read, there is no frame, frames differ in size, or there is no speech.
         """
         where = results["where"]
         if results.get("clips"):
             clips, caption = self._joined(results)
             results = results | {"caption": caption}
         elif results.get("caption") == NO_SPEECH:
-            raise RecordError(where, f"its caption is {NO_SPEECH}: nothing is said")
+            raise RecordError(where, f"its caption is {NO_SPEECH}: it has no speech")
         elif results.get("video") is None:
             raise RecordError(where, "there is no video")
         else:
@@ -89,26 +89,26 @@ class SampleFrames(BaseTransform):
 
     def _joined(self, results: Record) -> tuple[list["Clip | FrameList | Segment"], Any]:
         """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
-        spoken = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_SPEECH)]
-        if not spoken:
-            raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has words")
-        first = last = random.randrange(len(spoken)) if self.training else 0
-        opened = [self._open(spoken[first], results["where"])]
-        while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(spoken) - 1):
-            forwards = first == 0 or (last < len(spoken) - 1 and random.random() < 0.5)
+        captioned = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_SPEECH)]
+        if not captioned:
+            raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has speech")
+        first = last = random.randrange(len(captioned)) if self.training else 0
+        opened = [self._open(captioned[first], results["where"])]
+        while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(captioned) - 1):
+            forwards = first == 0 or (last < len(captioned) - 1 and random.random() < 0.5)
             first, last = (first, last + 1) if forwards else (first - 1, last)
-            clip = self._open(spoken[last if forwards else first], results["where"])
+            clip = self._open(captioned[last if forwards else first], results["where"])
             opened = [*opened, clip] if forwards else [clip, *opened]
-        captions = [clip["caption"] for clip in spoken[first : last + 1]]
+        captions = [clip["caption"] for clip in captioned[first : last + 1]]
         return opened, with_record_errors(results, join_captions, captions)
 
 
 class FrameList:
-    """A clip that is there as single images; each is decoded when it is asked for.
+    """A clip given as single images, decoded on access.
 
     Args:
         images: Paths, bytes or arrays, in order.
-        where: The record's place, for messages.
+        where: ``file:line`` of the record, for messages.
     """
 
     def __init__(self, images: Sequence[Any], where: str) -> None:
@@ -159,16 +159,16 @@ class Segment:
 
 
 def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
-    """Which of ``total`` frames are looked at.
+    """Indices of the ``num_frames`` frames to sample of ``total``.
 
-    The clip is cut into ``num_frames`` segments of equal length; where that does not come out even, some are a frame
+    The clip is cut into ``num_frames`` segments of equal length; where ``total`` is no multiple, some are a frame
     longer: random ones in training, else the first ones. Of each segment a random frame is taken in training, else the
     first. A clip with fewer frames gives all of them, some repeated in place, as published: random ones in training,
     else the first ones.
 
     Args:
         total: Frames there are, at least 1.
-        num_frames: Frames wanted.
+        num_frames: How many are sampled.
         training: Draw at random.
     """
     if total < num_frames:
@@ -186,18 +186,18 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
 
 
 def gather_frames(clips: Sequence["Clip | FrameList"], indices: Sequence[int]) -> list[np.ndarray]:
-    """Frames of several clips, counted through all of them; ``indices`` may be in any order."""
+    """Frames of several clips, indexed through all of them; ``indices`` may be in any order."""
     starts = [0, *accumulate(map(len, clips))]
-    found: dict[int, np.ndarray] = {}
+    frames: dict[int, np.ndarray] = {}
     for clip, start, stop in zip(clips, starts, starts[1:], strict=False):
-        wanted = sorted({index for index in indices if start <= index < stop})
-        if wanted:
-            found |= zip(wanted, clip.get([index - start for index in wanted]), strict=True)
-    return [found[index] for index in indices]
+        in_clip = sorted({index for index in indices if start <= index < stop})
+        if in_clip:
+            frames |= zip(in_clip, clip.get([index - start for index in in_clip]), strict=True)
+    return [frames[index] for index in indices]
 
 
 def join_captions(captions: Sequence[Any]) -> str | dict[str, str]:
-    """Captions one after the other, with a space between; of lists one at random. By language where all are.
+    """Captions joined by spaces; of lists a random one. By language where all are.
 
     Raises:
         ValueError: If some captions are by language and some are not, or they have no language in common.

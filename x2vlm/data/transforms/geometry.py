@@ -1,6 +1,6 @@
-"""Images and the boxes on them: cut, scaled and mirrored together.
+"""Crop, resize and mirror images together with their boxes.
 
-Images are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, parts (x0, y0, x1, y1) in whole pixels.
+Images are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, crop boxes (x0, y0, x1, y1) in whole pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ Size = int | tuple[int, int]
 CropBox = tuple[int, int, int, int]
 
 BACKENDS = ("torch", "pillow")
-"""What resizes images."""
+"""Implementations of :func:`resize`."""
 
 
 def with_size(results: Record, frame: np.ndarray) -> dict[str, Any]:
-    """The record's extras and the (height, width) of its first frame, from which boxes can be mapped back."""
+    """The record's extras with ``image_size``, the (height, width) of a frame, by which boxes can be mapped back."""
     return results.get("extras", {}) | {"image_size": frame.shape[:2]}
 
 
@@ -33,7 +33,7 @@ def frame_size(results: Record) -> tuple[int, int]:
 
 
 def are_separate_images(results: Record) -> bool:
-    """Whether the frames are images that a text reads together, and not one image or the frames of a clip."""
+    """Whether the frames are several images that a text attends to, and not one image or the frames of a clip."""
     return "images" in results
 
 
@@ -81,14 +81,14 @@ def checked_backend(backend: str) -> str:
     return backend
 
 
-def crop(frame: np.ndarray, part: CropBox) -> np.ndarray:
-    """The part (x0, y0, x1, y1) of a frame; a view, nothing is copied."""
-    x0, y0, x1, y1 = part
+def crop(frame: np.ndarray, box: CropBox) -> np.ndarray:
+    """The part of a frame inside (x0, y0, x1, y1); a view, nothing is copied."""
+    x0, y0, x1, y1 = box
     return frame[y0:y1, x0:x1]
 
 
 def mirror(frame: np.ndarray) -> np.ndarray:
-    """The frame with left and right exchanged, in memory of its own (a mirrored view would be slow to read)."""
+    """The frame with left and right exchanged, copied (a mirrored view would be slow to read)."""
     return cv2.flip(frame, 1)
 
 
@@ -97,25 +97,25 @@ def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def clip_boxes(boxes: np.ndarray, part: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut to a part of the image and counted from its corner.
+def clip_boxes(boxes: np.ndarray, crop_box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes clipped to a crop, in coordinates of the crop.
 
     Args:
         boxes: ``[R, 4]`` xyxy.
-        part: The part, xyxy.
+        crop_box: The crop, xyxy.
 
     Returns:
-        ``[R, 4]`` boxes within the part, and ``[R]`` the share of its own area that each has there. Boxes without
-        any share are meaningless.
+        ``[R, 4]`` boxes within the crop, and ``[R]`` the share of each box's area that is inside. Boxes with a share of
+        0 are meaningless.
     """
-    low, high = np.array(part[:2] * 2, dtype=boxes.dtype), np.array(part[2:] * 2, dtype=boxes.dtype)
+    low, high = np.array(crop_box[:2] * 2, dtype=boxes.dtype), np.array(crop_box[2:] * 2, dtype=boxes.dtype)
     inside = boxes.clip(low, high)
     areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, boxes)]
     return inside - low, areas[0] / areas[1].clip(1e-12)
 
 
 def move_boxes(results: Record, move: Callable[[np.ndarray], np.ndarray]) -> Record:
-    """The record with ``move`` applied to its boxes; texts without a box of their own keep the whole frame."""
+    """The record with ``move`` applied to its boxes; texts without a box keep the whole frame."""
     if "boxes_xyxy_px" not in results:
         return results
     height, width = frame_size(results)
@@ -125,11 +125,13 @@ def move_boxes(results: Record, move: Callable[[np.ndarray], np.ndarray]) -> Rec
     return results | {"boxes_xyxy_px": boxes.astype(np.float32)}
 
 
-def check_no_boxes(results: Record, who: str) -> None:
-    """Refuse what boxes cannot follow.
+def check_no_boxes(results: Record, transform: str) -> None:
+    """Refuse a record with boxes where boxes cannot follow the frames.
 
     Raises:
         ValueError: If a text of the record has a box.
     """
     if any(results.get("has_box", ())):
-        raise ValueError(f"{results['where']}: {who} moves the image in a way that boxes cannot follow. Leave it out.")
+        raise ValueError(
+            f"{results['where']}: {transform} moves the image in a way that boxes cannot follow. Leave it out."
+        )

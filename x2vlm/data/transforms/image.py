@@ -1,10 +1,10 @@
-"""Images and clips from a record to tensors, with the boxes carried along.
+"""Load, resize, crop and mirror images and clips, with the boxes carried along.
 
-A transform takes a record and returns a new one; the record it was given stays as it is. Random ones draw from the
+A transform takes a record and returns a new one; its input stays unchanged. Random ones draw from the
 global generators. ``frames`` is a list of ``[H, W, 3]`` uint8 RGB arrays, one for an image; the pairs of the record are
 the lists ``texts``, ``has_box`` and ``ids`` and the ``[R, 4]`` array ``boxes_xyxy_px`` in pixels of the frames as they
-are now. Where a record has several ``images`` that are read together, they are no frames of one clip: each is cropped,
-mirrored and coloured on its own.
+are now. Several ``images`` of a record that a text attends to are no frames of one clip: each is cropped,
+mirrored and coloured separately.
 
 Shape letters: R pairs of the record, F frames.
 """
@@ -20,6 +20,7 @@ from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
 from x2vlm.data.record import Record, RecordError
 from x2vlm.data.transforms.elements import on_real_size
 from x2vlm.data.transforms.geometry import (
+    CropBox,
     Size,
     are_separate_images,
     check_no_boxes,
@@ -42,19 +43,19 @@ from x2vlm.registry import TRANSFORMS
 class LoadImage(BaseTransform):
     """Read ``image`` (a path, bytes or an array) into ``frames``; ``extras["image_size"]`` gets its (height, width).
 
-    Of a record with ``images`` that are read together, all are read, and the size is that of the first.
+    Of a record with several ``images``, all are read, and the size is that of the first.
 
     Args:
         max_pixels: Larger images are bad records: a small file may hold an image that fills the memory.
         max_bytes: So are larger files.
         at_least: Decode JPEG images at the smallest scale, half or less, at which both sides have so many pixels or
             more; ``image_size`` is that of what comes out. For large photos; the side that ``Resize`` gives, or what
-            the smallest random crop needs. Images with ``elems`` are read in full: boxes are annotated on all of it.
-            None reads everything in full.
-        rescale_boxes: Boxes of a record that states another size (``stated_size``) than its picture has follow the
-            picture, if the aspect is the same: the picture is a rescaled copy. False: such a record is bad, as it is
+            the smallest random crop needs. Images with ``elems`` are read in full: boxes are annotated at
+            full size. None reads every image in full.
+        rescale_boxes: Boxes of a record that states another size (``stated_size``) than its image has follow the
+            image, if the aspect is the same: the image is a rescaled copy. False: such a record is bad, as it is
             where the aspect differs.
-        exif: Turn pictures as their EXIF orientation says. Most data sets annotate boxes on the stored pixels.
+        exif: Turn images as their EXIF orientation says. Most data sets annotate boxes on the stored pixels.
     """
 
     def __init__(
@@ -111,14 +112,14 @@ class Resize(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut out a random part, drawn as torchvision draws it, and resize it (bicubic).
+    """Crop a random part, drawn as by torchvision, and resize it (bicubic).
 
     Args:
-        size: A side, or (height, width), of what comes out.
+        size: A side, or (height, width), of the output.
         scale: Least and greatest share of the area (published: 0.2 to 1 in pre-training, 0.5 to 1 in fine-tuning).
         ratio: Least and greatest width / height of the part.
         min_inside: A pair with a box stays if more than this share of its box is inside.
-        per_frame: Another part for every frame of a clip, as published. Frames then do not match each other.
+        per_frame: Another crop for every frame of a clip, as published. Frames then do not match each other.
         backend: As of :class:`Resize`.
     """
 
@@ -141,33 +142,34 @@ class RandomResizedCrop(BaseTransform):
 
         Raises:
             RecordError: If all pairs had boxes and all of them are outside.
-            ValueError: If boxes should follow parts that differ from frame to frame.
+            ValueError: If the record has boxes and crops differ from frame to frame.
         """
         frames = results["frames"]
         if len(frames) > 1 and (self.per_frame or are_separate_images(results)):
             check_no_boxes(results, "RandomResizedCrop" + "(per_frame=True)" * self.per_frame)
-            parts = [self.draw(frame) for frame in frames]
+            crop_boxes = [self.draw(frame) for frame in frames]
         else:
-            parts = [self.draw(frames[0])] * len(frames)
-            results = self._crop_boxes(results, parts[0])
-        cut = [crop(frame, part) for frame, part in zip(frames, parts, strict=True)]
-        frames = [resize(frame, self.size, self.backend) for frame in cut]
+            crop_boxes = [self.draw(frames[0])] * len(frames)
+            results = self._crop_boxes(results, crop_boxes[0])
+        cropped = [crop(frame, box) for frame, box in zip(frames, crop_boxes, strict=True)]
+        frames = [resize(frame, self.size, self.backend) for frame in cropped]
         return move_boxes(results | {"frames": frames}, lambda boxes: boxes)
 
-    def draw(self, frame: np.ndarray) -> tuple[int, int, int, int]:
-        """A random part of the frame, (x0, y0, x1, y1) in pixels."""
+    def draw(self, frame: np.ndarray) -> CropBox:
+        """A random crop of the frame, (x0, y0, x1, y1) in pixels."""
         shape_only = torch.empty((3, *frame.shape[:2]), device="meta")
         top, left, height, width = TorchvisionCrop.get_params(shape_only, self.scale, self.ratio)
         return left, top, left + width, top + height
 
-    def _crop_boxes(self, results: Record, part: tuple[int, int, int, int]) -> Record:
+    def _crop_boxes(self, results: Record, crop_box: CropBox) -> Record:
         if not any(results.get("has_box", ())):
             return results
-        boxes, share = clip_boxes(results["boxes_xyxy_px"], part)
+        boxes, share = clip_boxes(results["boxes_xyxy_px"], crop_box)
         stays = (share > self.min_inside) | ~np.array(results["has_box"])
         if not stays.any():
             raise RecordError(results["where"], "no box is inside the random crop; crop around one with PickRegions")
-        factor = np.array([self.size[1] / (part[2] - part[0]), self.size[0] / (part[3] - part[1])] * 2, np.float32)
+        width, height = crop_box[2] - crop_box[0], crop_box[3] - crop_box[1]
+        factor = np.array([self.size[1] / width, self.size[0] / height] * 2, np.float32)
         lists = [key for key in ("texts", "has_box", "ids", "labels", "text_answers") if key in results]
         kept = {key: [v for v, stay in zip(results[key], stays, strict=True) if stay] for key in lists}
         return results | kept | {"boxes_xyxy_px": boxes[stays] * factor}
@@ -178,11 +180,11 @@ class Flip(BaseTransform):
     """Mirror left and right.
 
     Args:
-        prob: How often.
-        careful: Never where a text of the record (one of the pairs, a caption or attribute of any of its elements, its
-            question or one of its answers) tells left from right. The published image pre-training and retrieval do
-            not look (``careful=False``).
-        per_frame: Decide for every frame of a clip anew, as published. Frames then do not match each other.
+        prob: Probability.
+        careful: Never where a text of the record (of its pairs, a caption or attribute of any of its elements, its
+            question or one of its answers) mentions left or right. The published image pre-training and retrieval do
+            not check (``careful=False``).
+        per_frame: Decide for every frame of a clip separately, as published. Frames then do not match each other.
     """
 
     def __init__(self, prob: float = 0.5, careful: bool = True, per_frame: bool = False) -> None:
@@ -194,7 +196,7 @@ class Flip(BaseTransform):
         """Mirror frames and boxes, or nothing.
 
         Raises:
-            ValueError: If boxes should follow frames that are mirrored one by one.
+            ValueError: If the record has boxes and frames are mirrored separately.
         """
         if self.careful and any(mentions_side(text) for text in texts_of_record(results)):
             return results

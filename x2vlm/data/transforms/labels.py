@@ -1,4 +1,4 @@
-"""Classes of records: by number, by name, or among the answers that occur often."""
+"""Labels and answers of records: classes by number or name, answers with weights, answers as classes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,20 @@ TRUTH = {"true": 1, "false": 0}
 
 _FIRST_RECORDS, _LEAST_KNOWN = 100, 0.05  # after so many records at least this share must have had a class
 
-_MOST = 2**31  # the greatest class and the greatest weight: beyond are typing errors, and numbers a tensor cannot hold
+_MAX = 2**31  # of a class and of a weight: beyond are typing errors, and numbers that a tensor cannot hold
 
 
 @TRANSFORMS.register_module()
 class PickLabel(BaseTransform):
     """The record's ``label`` becomes the class of its texts (of its image, where it has no texts).
 
-    Stands after the transform that picks the texts.
+    Goes after the transform that chooses the texts.
 
     Args:
         classes: Names of the classes in order, or a file with them (see :func:`read_classes`); None: labels are numbers
             already, or true and false, also as words, which are 1 and 0.
-        unknown: What a label that is not among them is: an ``"error"`` of its record, or ``"ignore"``: no label (-100).
+        unknown: How a label that is not among them is treated: an ``"error"`` of its record, or ``"ignore"``: no label
+            (-100).
         number: Labels are numbers to predict (GLUE STS-B), not classes.
 
     Raises:
@@ -72,23 +73,23 @@ class PickLabel(BaseTransform):
             if self.classes is None:
                 return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _checked_class(int(label))
         except (TypeError, ValueError, OverflowError) as error:
-            wanted = "a number" if self.number else "the number of a class (names need classes=...)"
-            raise RecordError(results["where"], f"its label is {label!r:.60}; expected {wanted}") from error
+            expected = "a number" if self.number else "the number of a class (names need classes=...)"
+            raise RecordError(results["where"], f"its label is {label!r:.60}; expected {expected}") from error
         name = str(label).strip()
-        found = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
+        index = self.classes.get(name, self.classes.get(name.lower()) if isinstance(label, bool) else None)
         if self.unknown == "ignore":
-            self._met.note(found is not None, name, self.classes)
-        if found is None and self.unknown == "error":
+            self._met.note(index is not None, name, self.classes)
+        if index is None and self.unknown == "error":
             raise RecordError(results["where"], f"its label {name!r:.60} is none of the {len(self.classes)} classes")
-        return IGNORE_INDEX if found is None else found
+        return IGNORE_INDEX if index is None else index
 
 
 @TRANSFORMS.register_module()
 class PickAnswers(BaseTransform):
     """The record's ``answers`` become those of its texts, each once and with a weight.
 
-    The weight of an answer is the share of annotators who gave it, unless the record says another. All answers also go
-    to ``extras["answers"]`` as they are, for metrics. Stands after ``PickQuestion``.
+    The weight of an answer is the share of annotators who gave it, unless the record has its own weights. All answers
+    also go to ``extras["answers"]`` unchanged, for metrics. Goes after ``PickQuestion``.
 
     Args:
         weight: Give every answer this weight instead (published: 0.5 for the answers of Visual Genome).
@@ -114,16 +115,16 @@ class PickAnswers(BaseTransform):
 
 @TRANSFORMS.register_module()
 class AnswerLabel(BaseTransform):
-    """The record's ``answers`` become the class of its texts: answering as a choice among frequent answers.
+    """The record's ``answers`` become the class of its texts: VQA as classification among frequent answers.
 
-    Answers outside the list have no class: such a record has no label (-100), whatever is asked of it. If that is so of
-    nearly all records, the list is the wrong one, and an error. All answers also go to ``extras["answers"]``. Stands
+    A record whose answers are outside the list has no label (-100). If that is so of nearly all records, the list is
+    the wrong one, and an error. All answers also go to ``extras["answers"]``. Goes
     after ``PickQuestion``.
 
     Args:
-        classes: The answers that can be given, in order, or a file with them (see :func:`read_classes`).
+        classes: The possible answers, in order, or a file with them (see :func:`read_classes`).
         soft: Every answer counts with its weight (a dict from class to weight; the collate function needs
-            ``num_classes``). False: the answer of the greatest weight alone, the first of equals.
+            ``num_classes``). False: only the answer of the greatest weight, the first of equals.
     """
 
     paths_or_names = ("classes",)
@@ -142,10 +143,10 @@ class AnswerLabel(BaseTransform):
         answers = weighted_answers(results)
         self._met.note(any(answer in self.classes for answer, _ in answers), answers[0][0], self.classes)
         if self.soft:
-            known = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
-            label = {index: sum(w for i, w in known if i == index) for index, _ in known}
+            classes = [(self.classes[answer], weight) for answer, weight in answers if answer in self.classes]
+            label = {index: sum(w for i, w in classes if i == index) for index, _ in classes}
         else:
-            label = self.classes.get(max(answers, key=lambda one: one[1])[0], IGNORE_INDEX)
+            label = self.classes.get(max(answers, key=lambda pair: pair[1])[0], IGNORE_INDEX)
         extras = results.get("extras", {}) | {"answers": raw_answers(results)}
         return results | {"labels": [label] * len(results["texts"]), "extras": extras}
 
@@ -179,8 +180,8 @@ class KnownShare:
 
 
 def _checked_range(number: float) -> float:
-    if not -_MOST <= number <= _MOST:  # also where it is NaN
-        raise ValueError("it is no number to learn")
+    if not -_MAX <= number <= _MAX:  # also where it is NaN
+        raise ValueError("it is no finite number in range")
     return number
 
 
@@ -193,33 +194,33 @@ def _checked_class(number: int) -> int:
 def weighted_answers(results: Record) -> list[tuple[str, float]]:
     """The answers of a record, each once, in the order in which they first occur.
 
-    Several strings are weighted by their share; pairs of a string and a weight say it themselves. Empty answers are
+    Several strings are weighted by their share; pairs of a string and a weight have theirs. Empty answers are
     left out, and count among the annotators.
 
     Raises:
         RecordError: If there is none, or one is neither a text nor a text with a weight.
     """
     weights: dict[str, float] = {}
-    given = _answer_list(results)
-    for one in given:
-        answer, weight = one if isinstance(one, tuple | list) and len(one) == 2 else (one, 1 / len(given))
+    listed = _answer_list(results)
+    for entry in listed:
+        answer, weight = entry if isinstance(entry, tuple | list) and len(entry) == 2 else (entry, 1 / len(listed))
         if not isinstance(answer, str) or not _is_weight(weight):
-            raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {one!r:.80}")
+            raise RecordError(results["where"], f"expected an answer, or an answer and its weight, got {entry!r:.80}")
         with_record_errors(results, choose_text, answer)
         if not is_blank(answer):
             weights[answer.strip()] = weights.get(answer.strip(), 0.0) + weight
     if not weights:
-        raise RecordError(results["where"], f"its answers are empty: {given!r:.60}")
+        raise RecordError(results["where"], f"its answers are empty: {listed!r:.60}")
     return list(weights.items())
 
 
 def _is_weight(weight: Any) -> bool:
-    return isinstance(weight, int | float) and 0 <= weight <= _MOST
+    return isinstance(weight, int | float) and 0 <= weight <= _MAX
 
 
 def raw_answers(results: Record) -> list[str]:
     """The answers of a record without weights, one for each annotator; empty ones are left out."""
-    answers = [one if isinstance(one, str) else one[0] for one in _answer_list(results)]
+    answers = [entry if isinstance(entry, str) else entry[0] for entry in _answer_list(results)]
     return [answer for answer in answers if not is_blank(answer)]
 
 
@@ -238,11 +239,11 @@ def read_classes(classes: Sequence[str] | str | PathLike, option: str) -> dict[s
     Args:
         classes: The names in order, or a file: ``.json`` with a list of names or an object from name to number, or any
             other with one name a line.
-        option: The option that gave it, for messages.
+        option: The name of the option, for messages.
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If it is neither, is empty, or names a class twice.
+        ValueError: If it is neither, is empty, or has a class twice.
     """
     if isinstance(classes, str | PathLike):
         path = existing_file(classes, option)

@@ -1,4 +1,4 @@
-"""Texts that tell left from right: their images must not be mirrored."""
+"""Texts that mention left or right, whose images must not be mirrored."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ _SIDES = re.compile(
 
 
 def mentions_side(text: str) -> bool:
-    """Whether the text tells left from right, so that it would be wrong for the mirrored image.
+    """Whether the text mentions left or right, so that it would be wrong for the mirrored image.
 
     Knows English, German, French, Spanish, Italian, Portuguese, Czech, Chinese and Japanese. When in doubt, yes.
     """

@@ -1,4 +1,4 @@
-"""Masked image modelling, before the model: which patches of an image are hidden."""
+"""Block-wise patch masking for masked image modelling."""
 
 import math
 import random
@@ -12,14 +12,14 @@ from x2vlm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class MaskPatches(BaseTransform):
-    """Choose patches to hide, in blocks (BEiT, arXiv:2106.08254): ``masked_patches``, ``[rows * columns]`` bool.
+    """Choose patches to mask, in blocks (BEiT, arXiv:2106.08254): ``masked_patches``, ``[rows * columns]`` bool.
 
     Goes in front of ``PackSample``. The vision encoder must have the same grid.
 
     Args:
         grid: Rows and columns of patches, or one number for both.
-        num_masked: Patches to hide, always exactly so many.
-        min_block: Least size of a block in patches, while as many are left to be hidden.
+        num_masked: Patches to mask, always exactly so many.
+        min_block: Least size of a block in patches, while as many are left to be masked.
         aspect: Least and greatest height / width of a block.
     """
 
@@ -75,7 +75,7 @@ def block_mask(
 def _fitting_block(
     masked: np.ndarray, left: int, min_block: int, aspect: tuple[float, float], rng: random.Random
 ) -> tuple[slice, slice] | None:
-    """A random block that would hide at least one patch more and no more than ``left``; None if it would not."""
+    """A random block that masks at least one more patch and no more than ``left``; None if the drawn block does not."""
     size = rng.uniform(min_block, max(left, min_block))
     ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
     height, width = round(math.sqrt(size * ratio)), round(math.sqrt(size / ratio))

@@ -19,7 +19,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @TRANSFORMS.register_module()
 class PackSample(BaseTransform):
-    """Make the sample: frames become normalised tensors, boxes become shares of the frame.
+    """Make a ``Sample`` of the record: frames become normalised tensors, boxes become shares of the frame.
 
     Args:
         mean: Subtracted from each channel of the image, whose values are 0..1.
@@ -28,11 +28,11 @@ class PackSample(BaseTransform):
 
     def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
         levels = torch.arange(256, dtype=torch.float32).div(255)
-        #: ``[3, 256]``: what each level of a channel becomes, in the steps of torchvision.
+        #: ``[3, 256]``: the normalised value of each level of a channel, computed in the steps of torchvision.
         self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
 
     def transform(self, results: Record) -> Sample:
-        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts is an image alone."""
+        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts has an image only."""
         sample = Sample(
             where=results["where"],
             texts=results.get("texts", []),
@@ -55,7 +55,7 @@ class PackSample(BaseTransform):
     def _pixels(self, results: Record) -> tuple[Tensor, int]:
         frames = [self._tensor(frame) for frame in results["frames"]]
         if are_separate_images(results) and len(frames) > 1:
-            check_no_boxes(results, "A text that reads several images together")
+            check_no_boxes(results, "A text that attends to several images")
             sizes = sorted({tuple(frame.shape[1:]) for frame in frames})
             if len(sizes) > 1:
                 raise ValueError(f"{results['where']}: its images have several sizes: {sizes}. Resize them alike.")
@@ -63,7 +63,7 @@ class PackSample(BaseTransform):
         return (torch.stack(frames) if {"video", "clips"} & results.keys() else frames[0]), 1
 
     def _tensor(self, frame: np.ndarray) -> Tensor:
-        """``[3, H, W]``: every level looked up."""
+        """``[3, H, W]`` normalised, by a look-up table."""
         pixels = torch.empty(3, *frame.shape[:2])
         for plane, values, out in zip(cv2.split(np.ascontiguousarray(frame)), self.values, pixels, strict=True):
             cv2.LUT(plane, values[None], dst=out.numpy())

@@ -1,4 +1,4 @@
-"""Random changes of colour and shape: the published RandAugment."""
+"""RandAugment as published: random changes of colour and geometry."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ SHAPE_OPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 
 @TRANSFORMS.register_module()
 class RandAugment(BaseTransform):
-    """Change the image by a few operations, drawn with replacement, each of which is left out now and then.
+    """Apply a few operations to the image, drawn with replacement, each with a probability.
 
     At level 7: enhancement factor 1.36, shear 0.21, 7 pixels (whatever the size of the image), 21 degrees; the last
     three in either direction. Frames of a clip are changed alike.
@@ -30,10 +30,10 @@ class RandAugment(BaseTransform):
     Args:
         num_ops: Operations drawn.
         level: Strength, 0 to 10.
-        prob: How often a drawn operation is applied.
+        prob: Probability that a drawn operation is applied.
         ops: ``"all"``, ``"colour"`` (for images with boxes: nothing moves), or the names of operations.
-        fill: Grey level of what comes in from outside.
-        per_frame: Draw anew for every frame of a clip, as published.
+        fill: Grey level of pixels from outside the image.
+        per_frame: Draw separately for every frame of a clip, as published.
 
     Raises:
         ValueError: If an operation has no such name or a number no meaning.
@@ -87,8 +87,8 @@ class RandAugment(BaseTransform):
         return frame
 
 
-def _by_histogram(become: Callable[[np.ndarray], np.ndarray]) -> Op:
-    """An operation that replaces the levels of each channel: ``[256]`` counts -> ``[256]`` what each level becomes.
+def _by_histogram(table_of: Callable[[np.ndarray], np.ndarray]) -> Op:
+    """An operation by a look-up table for each channel, computed from its histogram: ``[256]`` counts -> ``[256]``.
 
     The numbers are those of Pillow; mmcv's functions of this name give them in five times the time.
     """
@@ -96,7 +96,7 @@ def _by_histogram(become: Callable[[np.ndarray], np.ndarray]) -> Op:
     def change(frame: np.ndarray, strength: float, fill: int) -> np.ndarray:
         planes = cv2.split(frame)
         counts = [cv2.calcHist([plane], [0], None, [256], [0, 256]).astype(np.int64).ravel() for plane in planes]
-        tables = [become(each).clip(0, 255).astype(np.uint8) for each in counts]
+        tables = [table_of(each).clip(0, 255).astype(np.uint8) for each in counts]
         return cv2.merge([cv2.LUT(plane, table) for plane, table in zip(planes, tables, strict=True)])
 
     return change

@@ -1,4 +1,4 @@
-"""Regions and objects: which elements of an annotated image become pairs, and what part of the image is looked at.
+"""Pairs from the regions and objects of an annotated image: a random crop with its elements, or all phrases.
 
 Shape letters: R elements or pairs of one record.
 """
@@ -20,7 +20,7 @@ from x2vlm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PickRegions(BaseTransform):
-    """Cut out a random part of the image that keeps one random element whole, and pair it with the elements inside.
+    """Crop the image randomly around one random element, and pair the crop with the elements inside.
 
     The caption of the whole image, if there is one, comes first and counts; elements follow in random order. Their text
     is ``attributes + " " + caption``; of lists one at random, of dicts one language at random. An element whose box is
@@ -28,11 +28,11 @@ class PickRegions(BaseTransform):
 
     Args:
         max_regions: At most so many pairs.
-        min_inside: An element is taken if more than this share of its box is inside the part.
+        min_inside: An element is taken if more than this share of its box is inside the crop.
         kinds: Take only elements of these kinds, e.g. ``("object",)``; None takes all.
         language: Take this language of captions by language.
         max_words: Keep so many words; None keeps all.
-        training: False looks at the whole image and takes the elements in order.
+        training: False keeps the whole image and takes the elements in order.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class PickRegions(BaseTransform):
             raise RecordError(results["where"], "there are no elems")
         elements, dropped = usable_elements(results | {"elems": kept}, self._texts)
         height, width = frame_size(results)
-        part = (0, 0, width, height)
+        crop_box = (0, 0, width, height)
         if self.training and elements:
-            part = random_crop_around(random.choice(elements).box, width, height)
+            crop_box = random_crop_around(random.choice(elements).box, width, height)
             random.shuffle(elements)
-        pairs, boxes = self._inside(elements, part, self.max_regions - (caption is not None))
+        pairs, boxes = self._inside(elements, crop_box, self.max_regions - (caption is not None))
         texts, ids = [each.text for each in pairs], [each.id for each in pairs]
         if caption is not None:
-            whole = np.array([[0, 0, part[2] - part[0], part[3] - part[1]]], dtype=np.float32)
+            whole = np.array([[0, 0, crop_box[2] - crop_box[0], crop_box[3] - crop_box[1]]], dtype=np.float32)
             texts, ids, boxes = [caption, *texts], [identity(results), *ids], np.concatenate([whole, boxes])
         has_box = [False] * (caption is not None) + [True] * len(pairs)
-        frames = [crop(frame, part) for frame in results["frames"]]
+        frames = [crop(frame, crop_box) for frame in results["frames"]]
         extras = results.get("extras", {}) | {"dropped_boxes": dropped}
-        found = {"texts": texts, "ids": ids, "boxes_xyxy_px": boxes, "has_box": has_box}
-        return results | found | {"frames": frames, "elems": kept, "extras": extras}
+        new = {"texts": texts, "ids": ids, "boxes_xyxy_px": boxes, "has_box": has_box}
+        return results | new | {"frames": frames, "elems": kept, "extras": extras}
 
     def _caption(self, results: Record) -> str | None:
         if not results.get("caption"):
@@ -89,16 +89,16 @@ class PickRegions(BaseTransform):
 
     def _texts(self, elem: dict) -> list[str]:
         language = self.language or random.choice(languages_of(elem))
-        words = choose_text(elem.get("caption"), language)
+        text = choose_text(elem.get("caption"), language)
         if elem.get("attributes"):
-            words = f"{choose_text(elem['attributes'], language)} {words}"
-        return [clean_caption(words, self.max_words)]
+            text = f"{choose_text(elem['attributes'], language)} {text}"
+        return [clean_caption(text, self.max_words)]
 
-    def _inside(self, elements: list[Element], part: Box, room: int) -> tuple[list[Element], np.ndarray]:
-        """The first ``room`` elements that are enough inside, and their ``[R, 4]`` boxes within the part."""
+    def _inside(self, elements: list[Element], crop_box: Box, most: int) -> tuple[list[Element], np.ndarray]:
+        """The first ``most`` elements that are inside enough, and their ``[R, 4]`` boxes within the crop."""
         boxes = np.array([element.box for element in elements], dtype=np.float64).reshape(-1, 4)
-        boxes, share = clip_boxes(boxes, part)
-        taken = np.flatnonzero(share > self.min_inside)[:room]
+        boxes, share = clip_boxes(boxes, crop_box)
+        taken = np.flatnonzero(share > self.min_inside)[:most]
         return [elements[index] for index in taken], boxes[taken].astype(np.float32)
 
 
@@ -108,8 +108,8 @@ class PickPhrases(BaseTransform):
 
     Where an element has several captions, each makes a pair; of several attributes the first is taken. An element whose
     box is not in the image, or whose text is empty, is left out and counted in ``extras["dropped_boxes"]``.
-    ``extras["kinds"]`` has the kind of each pair's element, for figures by kind, and what else elements have in
-    ``extras`` of their own (attributes, numbers of references) stands there too: a list with an entry for each pair.
+    ``extras["kinds"]`` has the kind of each pair's element, for metrics by kind; so has each key of the elements'
+    ``extras`` (attributes, reference numbers): a list with an entry for each pair.
 
     Args:
         kinds: Take only elements of these kinds, e.g. ``("object",)``; None takes all.
@@ -156,12 +156,12 @@ class PickPhrases(BaseTransform):
 
 
 def _extra_names(elements: Sequence[Element]) -> list[str]:
-    """What any of the elements tells in its extras."""
+    """Keys of the extras of any of the elements."""
     return list(dict.fromkeys(name for element in elements for name in element.extras))
 
 
 def random_crop_around(box: Box, width: int, height: int) -> CropBox:
-    """A random part (x0, y0, x1, y1) of an image, whole pixels, in which the box (xyxy) lies whole."""
+    """A random crop (x0, y0, x1, y1) of an image, in whole pixels, that contains the box (xyxy)."""
     return (
         random.randint(0, math.floor(box[0])),
         random.randint(0, math.floor(box[1])),

@@ -80,7 +80,7 @@ class AllCaptions(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PickQuestion(BaseTransform):
-    """Pair the image, the images together, or the clip with ``question``, which is cleaned up as published.
+    """Pair the image, images or clip with ``question``, cleaned up as published.
 
     A question is cleaned as a caption is, but inner spaces stay as they are, and only its right end is stripped.
 
@@ -114,14 +114,14 @@ class PickQuestion(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PickText(BaseTransform):
-    """Take ``text``, which has no context; where there is a ``text_pair``, both are read as one (GLUE).
+    """Take ``text``, which has no context; where there is a ``text_pair``, both are encoded as a pair (GLUE).
 
     Args:
         max_words: Keep so many words; None keeps all.
-        minimum_words: A shorter text is an error of its record.
+        minimum_words: A shorter text is a bad record.
         language: Take this language of texts by language; None takes one at random.
-        clean: Lower case, and runs of white-space become one space; otherwise only the ends are stripped, as a
-            tokenizer that tells capitals apart wants it.
+        clean: Lower case, and runs of white-space become one space; otherwise only the ends are stripped, for a
+            cased tokenizer.
     """
 
     def __init__(
@@ -154,15 +154,15 @@ class PickText(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PickPair(BaseTransform):
-    """Take ``parallel`` in two languages: one is the text, the other its context; which is which is drawn.
+    """Take ``parallel`` in two languages: one is the text, the other its context, in random order.
 
     Args:
-        languages: The two languages; None draws two of those that are there.
+        languages: The two languages; None draws two of those of the record.
         max_words: Keep so many words; None keeps all.
         clean: Clean both up as captions; otherwise only their ends are stripped.
 
     Raises:
-        ValueError: If languages are given that are not two.
+        ValueError: If ``languages`` are not two different ones.
     """
 
     def __init__(
@@ -178,14 +178,19 @@ class PickPair(BaseTransform):
         Raises:
             RecordError: If one of the languages is missing or empty.
         """
-        sides = _field(results, "parallel")
-        languages = self.languages or [name for name, text in sides.items() if text]
+        by_language = _field(results, "parallel")
+        languages = self.languages or [name for name, text in by_language.items() if text]
         if len(languages) < 2:
-            raise RecordError(results["where"], f"parallel text needs two languages, got {', '.join(sides) or 'none'}")
+            raise RecordError(
+                results["where"], f"parallel text needs two languages, got {', '.join(by_language) or 'none'}"
+            )
         pair = [
-            with_record_errors(results, choose_text, sides, language) for language in random.sample(list(languages), 2)
+            with_record_errors(results, choose_text, by_language, language)
+            for language in random.sample(list(languages), 2)
         ]
-        context, text = (with_record_errors(results, clean_or_strip, side, self.max_words, self.clean) for side in pair)
+        context, text = (
+            with_record_errors(results, clean_or_strip, sentence, self.max_words, self.clean) for sentence in pair
+        )
         return pairs_with_whole(results, [text]) | {"context_text": context}
 
 

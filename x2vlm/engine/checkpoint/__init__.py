@@ -1,1 +1,1 @@
-"""Writing, verifying and finding checkpoints."""
+"""Checkpoints: when to save and what to keep, atomic writes, integrity, loop state, and where a run resumes."""

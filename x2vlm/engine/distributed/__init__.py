@@ -1,1 +1,1 @@
-"""Launching processes, naming the one that stalls, and fully sharded training."""
+"""Process group, stalled ranks, model wrappers, and fully sharded training (FSDP2)."""

@@ -1,1 +1,1 @@
-"""What goes wrong in a run: numbers that are not finite, memory, data workers, bad records."""
+"""Failures during training: NaN, out of memory, dead data workers, bad records; and saving the last step."""

@@ -1,4 +1,4 @@
-"""What became of the data of a run, at its end: of each stream and evaluation, how many records could not be used."""
+"""Report of bad records at the end of a run: how many records of each stream and evaluation could not be used."""
 
 import json
 from pathlib import Path
@@ -10,28 +10,27 @@ REPORT = "bad_records_report.json"
 
 
 def report_bad_records(runner: Any) -> None:
-    """Add up the books of all processes, write the sums into the work folder, and log a line for each stream.
+    """Sum the bad-record logs of all processes, write the sums into the work folder, and log a line for each stream.
 
-    Counted is what was read since the run began or went on: ``read``, ``bad`` of these, and how many ``different``
-    records the bad ones were. Their places and reasons are in ``bad_records.jsonl`` (``bad_records_1.jsonl`` and so on
-    for the other processes). Every process has to call this.
+    Counts are of records read since the run was started or resumed: ``read``, ``bad``, and ``different``, the number of
+    distinct bad ones. Their files, lines and reasons are in ``bad_records.jsonl`` (``bad_records_1.jsonl`` and so on
+    for other ranks). Every process has to call this.
     """
-    books = all_gather_objects(runner.ledger.since_start())
+    logs = all_gather_objects(runner.bad_record_log.since_start())
     if rank():
         return
     sums: dict[str, dict[str, int]] = {}
-    for stream in dict.fromkeys(name for book in books for name in book):
-        parts = [book[stream] for book in books if stream in book]
-        places = {place for _, _, found in parts for place in found}
+    for stream in dict.fromkeys(name for log in logs for name in log):
+        counts = [log[stream] for log in logs if stream in log]
         sums[stream] = {
-            "read": sum(read for read, _, _ in parts),
-            "bad": sum(bad for _, bad, _ in parts),
-            "different": len(places),
+            "read": sum(read for read, _, _ in counts),
+            "bad": sum(bad for _, bad, _ in counts),
+            "different": len({record for _, _, records in counts for record in records}),
         }
     Path(runner.work_dir, REPORT).write_text(json.dumps(sums, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for stream, one in sums.items():
-        if one["bad"]:
+    for stream, total in sums.items():
+        if total["bad"]:
             runner.logger.warning(
-                f"stream '{stream}': {one['bad']:,} of {one['read']:,} records read could not be used "
-                f"({one['different']:,} different ones); they are listed in {runner.ledger.file}."
+                f"stream '{stream}': {total['bad']:,} of {total['read']:,} records read could not be used "
+                f"({total['different']:,} different ones); they are listed in {runner.bad_record_log.file}."
             )

@@ -1,4 +1,4 @@
-"""When the data fail in the middle of a run: the state is brought back to the end of the last step, saved, and told."""
+"""Data that fail during a run (a dead data worker, missing files): roll back to the last step, save it, explain."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,68 +7,66 @@ from types import FrameType
 from typing import Any
 
 from x2vlm.data.bad_records import TooManyBadRecordsError
-from x2vlm.distributed import is_spread, rank
-from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
-from x2vlm.engine.checkpoint.integrity import SaveError
-from x2vlm.engine.hooks.logging_hooks import hook_of
+from x2vlm.engine.checkpoint.atomic_save import SaveError
+from x2vlm.engine.failures.last_step import save_last_step
 
 
 class DataStoppedError(RuntimeError):
-    """Data that cannot be read any more: a process that prepares them has died, or files have gone."""
+    """Data cannot be read any more: a data worker has died, or files are missing."""
 
 
 class WorkerWatch:
-    """Hear of the death of a data loader's process between two steps, where it can be dealt with, not within one.
+    """Note the death of a data worker and raise it between two steps, where the run can be saved.
 
-    torch raises its error wherever the main process happens to be, for example in the middle of an update.
+    torch's SIGCHLD handler raises wherever the main process happens to be, for example in the middle of an update.
     """
 
     def __init__(self) -> None:
         self.error: RuntimeError | None = None
-        self._theirs: Any = None
+        self._torch_handler: Any = None
 
     def start(self) -> None:
-        """Stand before torch's handler; the loaders have been started."""
-        theirs = signal.getsignal(signal.SIGCHLD)
+        """Wrap torch's handler; called after the data workers were started."""
+        handler = signal.getsignal(signal.SIGCHLD)
         try:
-            if callable(theirs):
+            if callable(handler):
                 signal.signal(signal.SIGCHLD, self._note)
-                self._theirs = theirs
-        except ValueError:  # Python lets only the main thread listen, and torch listens there only, too
-            self._theirs = None
+                self._torch_handler = handler
+        except ValueError:  # Python allows handlers in the main thread only, and so torch has none
+            self._torch_handler = None
 
     def stop(self) -> None:
-        """Give the signal back."""
-        if self._theirs is not None:
-            signal.signal(signal.SIGCHLD, self._theirs)
-            self._theirs = None
+        """Restore torch's handler."""
+        if self._torch_handler is not None:
+            signal.signal(signal.SIGCHLD, self._torch_handler)
+            self._torch_handler = None
 
     def check(self) -> None:
-        """Raise what was heard since.
+        """Raise the error that was noted, if any.
 
         Raises:
-            RuntimeError: If such a process has died.
+            RuntimeError: If a data worker has died.
         """
         if self.error is not None:
             raise self.error
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         try:
-            self._theirs(number, frame)
+            self._torch_handler(number, frame)
         except RuntimeError as error:
             self.error = error
 
 
 @contextmanager
-def saving_if_data_fail(runner: Any, rewind: Callable[[], None]) -> Iterator[None]:
-    """Around what reads data between two steps: an error takes back what was read, and the run is saved as it was.
+def saving_on_data_failure(runner: Any, rewind: Callable[[], None]) -> Iterator[None]:
+    """Around reading data between two steps: on an error, return the streams to the last step and save it.
 
     Args:
         runner: The runner.
-        rewind: Brings the streams back to the end of the last step.
+        rewind: Resets the streams to the end of the last step.
 
     Raises:
-        DataStoppedError: For a dead process or files that have gone; other errors are raised as they are.
+        DataStoppedError: For a dead data worker or missing files; other errors are re-raised.
     """
     try:
         yield
@@ -81,7 +79,7 @@ def saving_if_data_fail(runner: Any, rewind: Callable[[], None]) -> Iterator[Non
             raise TooManyBadRecordsError(f"{error}\n{saved}") from error
         sentence = _sentence(error)
         if sentence is None:
-            runner.logger.error(f"{type(error).__name__}: the run cannot go on. {saved}")
+            runner.logger.error(f"{type(error).__name__}: the run cannot continue. {saved}")
             raise
         raise DataStoppedError(f"{sentence}\n{saved}") from error
 
@@ -89,31 +87,9 @@ def saving_if_data_fail(runner: Any, rewind: Callable[[], None]) -> Iterator[Non
 def _sentence(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         return (
-            f"a process that prepares batches has died: {error} Mostly the machine ran out of memory (see dmesg): give "
+            f"a data worker has died: {error} Mostly the machine ran out of memory (see dmesg): give "
             "the streams fewer num_workers or smaller batches."
         )
     if isinstance(error, OSError):
         return f"the data cannot be read any more: {error} Bring the files back, or take them out of the config."
     return None
-
-
-def save_last_step(runner: Any) -> str:
-    """Save what the last step left, if a checkpoint can hold it; gives the sentence that says so."""
-    keeper, done, before = hook_of(runner, CheckpointHook), runner.iter, last_checkpoint(runner)
-    sharded = any(is_spread(parameter) for parameter in runner.model.parameters())
-    # One process alone can save neither weights that are spread over all, nor what is not in its files.
-    if keeper is None or not done or rank() or sharded or done % runner.optim_wrapper._accumulative_counts:
-        return before
-    if not str(keeper.last_ckpt or runner.loaded_from or "").endswith(keeper.filename_tmpl.format(done)):
-        try:
-            keeper.save_now(runner, done)
-        except SaveError as error:
-            return f"{error} {before}"
-    return f"{keeper.filename_tmpl.format(done)} is saved, with all steps up to here; go on from it with --resume."
-
-
-def last_checkpoint(runner: Any) -> str:
-    """The sentence that says which checkpoint there is."""
-    keeper = hook_of(runner, CheckpointHook)
-    last = keeper and (keeper.last_ckpt or runner.loaded_from)
-    return f"The last checkpoint is {last}; go on from it with --resume." if last else "There is no checkpoint."

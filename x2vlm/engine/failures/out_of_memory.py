@@ -1,4 +1,4 @@
-"""Out of memory in a step: what it was doing, how much there is, and what to lower."""
+"""Out of memory in a step: an error that names the streams, the memory of the device, and the settings to lower."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ _GIB = 2**30
 
 
 class StepOutOfMemoryError(torch.cuda.OutOfMemoryError):
-    """The memory of the device does not hold a step."""
+    """A training step does not fit into the memory of the device."""
 
 
 @contextmanager
 def explaining_out_of_memory(describe: Callable[[], str]) -> Iterator[None]:
-    """Around a pass of a step: where memory is short, say what it was and what helps.
+    """Around a pass of a step: turn the allocator's error into one that says what helps.
 
     Args:
-        describe: Gives the sentences; called only then.
+        describe: Returns the sentences; called only on an error.
 
     Raises:
         StepOutOfMemoryError: From the allocator's error.
@@ -37,29 +37,29 @@ def explaining_out_of_memory(describe: Callable[[], str]) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that an allocator, of a GPU or of the CPU, had nothing left."""
+    """Whether an error is an out-of-memory error, of a GPU's or the CPU's allocator."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _CPU_SIGNS.search(str(error)) is not None
 
 
-def describe_pass(place: str, streams: Sequence[Stream], device: torch.device, settings: Mapping[str, Any]) -> str:
-    """What a pass (or an update) consists of, how full the device is, and what makes it smaller.
+def describe_pass(pass_name: str, streams: Sequence[Stream], device: torch.device, settings: Mapping[str, Any]) -> str:
+    """Batch sizes of a pass (or an update), memory use of the device, and settings that lower it.
 
     Args:
-        place: Such as ``"iteration 3"``.
-        streams: Those that take part.
-        device: Where it runs.
-        settings: ``passes`` of the loop, ``precision`` of the optimizer wrapper, ``activation_checkpointing`` of the
-            model: what they are now.
+        pass_name: Such as ``"iteration 3"``.
+        streams: Streams of the pass.
+        device: The device of the model.
+        settings: The current ``passes`` of the loop, ``precision`` of the optimizer wrapper and
+            ``activation_checkpointing`` of the model.
     """
     sizes = ", ".join(_size(stream) for stream in streams)
     cures = [cure for stream in streams for cure in _stream_cures(stream)] + _setting_cures(len(streams), settings)
-    return f"{place}: out of memory with {sizes}. {memory_of(device)}\nWhat helps: {'; '.join(cures)}."
+    return f"{pass_name}: out of memory with {sizes}. {describe_memory(device)}\nWhat helps: {'; '.join(cures)}."
 
 
-def memory_of(device: torch.device) -> str:
-    """How much memory of a GPU is allocated, reserved and there; for another device only its name."""
+def describe_memory(device: torch.device) -> str:
+    """Total, reserved and allocated memory of a GPU; for another device only its name."""
     if device.type != "cuda":
         return f"The device is {device}."
     total = torch.cuda.get_device_properties(device).total_memory / _GIB

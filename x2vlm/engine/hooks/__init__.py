@@ -1,1 +1,1 @@
-"""Hooks of the training loop: logging, throughput, stopping, compiled blocks, the terminal."""
+"""Hooks of the training loop: logging, progress bar, signals, EMA, compiled blocks, data loading bottlenecks."""

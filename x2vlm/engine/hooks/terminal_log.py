@@ -1,8 +1,8 @@
-"""What belongs on a terminal: the log without MMEngine's inventories, which are for the file."""
+"""Terminal output of the log: without MMEngine's long listings, which go to the log file only."""
 
 import logging
 
-# Beginnings of messages that only the log file gets: pages about the machine, the config and the hooks, and advice to
+# Prefixes of messages for the log file only: long listings of machine, config and hooks, and deprecations that concern
 # MMEngine's own developers.
 _FILE_ONLY = (
     "\n------",
@@ -15,12 +15,12 @@ _FILE_ONLY = (
 )
 
 
-def spare_terminal(logger: logging.Logger) -> None:
-    """Keep the inventories off the handlers that write to a terminal; files still get all."""
+def filter_terminal_log(logger: logging.Logger) -> None:
+    """Filter the long listings from handlers that write to a terminal; file handlers still write all."""
     for handler in logger.handlers:
-        if not isinstance(handler, logging.FileHandler) and _is_for_terminals not in handler.filters:
-            handler.addFilter(_is_for_terminals)
+        if not isinstance(handler, logging.FileHandler) and _is_for_terminal not in handler.filters:
+            handler.addFilter(_is_for_terminal)
 
 
-def _is_for_terminals(record: logging.LogRecord) -> bool:
+def _is_for_terminal(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_FILE_ONLY)

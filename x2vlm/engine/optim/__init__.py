@@ -1,1 +1,1 @@
-"""The optimizer wrapper, parameter groups and learning-rate schedules."""
+"""Optimizer wrapper, parameter groups, learning rate schedules, gradient clipping, autocast and loss scaling."""

@@ -1,14 +1,14 @@
-"""Which parameter learns how fast, and which decays: decided by its name, as in the published recipes."""
+"""Parameter groups by parameter name, as in the published recipes: learning rate, and weight decay or none."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.optim import Adam, AdamW
 
 from x2vlm.building import ConfigError, argument_problems, build
-from x2vlm.distributed import is_spread
+from x2vlm.distributed import is_sharded
+from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 # A name that *contains* one of these is not decayed. So `relative_position_bias_table`, `q_bias` and `fc_norm.weight`
@@ -21,7 +21,7 @@ PUBLISHED_NO_DECAY = (
     "norm2.weight",
 )
 
-_TOWERS = {
+_TOWER_PREFIXES = {
     "vision_encoder.": "vision",
     "text_encoder.": "text",
     "fusion_encoder.": "cross",
@@ -31,16 +31,16 @@ _TOWERS = {
 
 
 def decays_by_name(name: str) -> bool:
-    """Whether the published recipes decay the parameter of this name."""
+    """Whether the published recipes apply weight decay to the parameter of this name."""
     return not any(part in name for part in PUBLISHED_NO_DECAY)
 
 
-def tower_of(name: str) -> str | None:
+def tower_of_parameter(name: str) -> str | None:
     """``vision``, ``text`` or ``cross``; None for what belongs to no tower (projections, heads, temperature).
 
     The word heads of masked words and of captions belong to the text encoder, as published.
     """
-    return next((tower for prefix, tower in _TOWERS.items() if name.startswith(prefix)), None)
+    return next((tower for prefix, tower in _TOWER_PREFIXES.items() if name.startswith(prefix)), None)
 
 
 def learning_rates(
@@ -50,11 +50,11 @@ def learning_rates(
     text_lr: float | None = None,
     cross_lr: float | None = None,
 ) -> dict[str, float]:
-    """Learning rate of each kind of parameter: ``base``, ``fresh``, and each tower that has its own.
+    """Learning rate of each kind of parameter: ``base``, ``fresh``, and each tower with a rate of its own.
 
     Args:
-        lr: For whatever has no other one.
-        lr_mult: Factor for parameters that no checkpoint filled (``fresh``), except in towers with their own rate.
+        lr: Of every other parameter.
+        lr_mult: Factor for newly initialised parameters (``fresh``), except in towers with a rate of their own.
         vision_lr: For the vision encoder; needs ``text_lr``.
         text_lr: For the text encoder; needs ``vision_lr``.
         cross_lr: For the fusion encoder; ``text_lr`` if not given.
@@ -71,35 +71,35 @@ def learning_rates(
 
 
 def group_names(names: Iterable[str], fresh: set[str], rates: Mapping[str, float]) -> dict[str, list[str]]:
-    """Names by group: ``base/decay``, ``base/no_decay``, ..., ``cross/no_decay``; empty ones are left out.
+    """Parameter names by group: ``base/decay``, ``base/no_decay``, ..., ``cross/no_decay``; without empty groups.
 
     Args:
         names: Names of the trained parameters.
-        fresh: Those that no checkpoint filled.
-        rates: What :func:`learning_rates` gave.
+        fresh: Names of those that no checkpoint filled.
+        rates: Result of :func:`learning_rates`.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        tower = tower_of(name)
+        tower = tower_of_parameter(name)
         kind = tower if tower in rates else "fresh" if name in fresh and rates["fresh"] != rates["base"] else "base"
         groups.setdefault(f"{kind}/{'decay' if decays_by_name(name) else 'no_decay'}", []).append(name)
     return groups
 
 
-def fused_option(optimizer_cfg: Mapping[str, Any], devices: set[str], spread: bool) -> dict[str, bool]:
-    """``fused=True`` for torch's Adam and AdamW where all parameters are on GPUs, unless the config says how to update.
+def fused_option(optimizer_cfg: Mapping[str, Any], devices: set[str], sharded: bool) -> dict[str, bool]:
+    """``fused=True`` for torch's Adam and AdamW where all parameters are on GPUs, unless the config chooses a kernel.
 
-    One kernel for all parameters, which can also leave out a bad update without being waited for.
+    The fused kernel can also skip a bad update on the device, without being waited for.
 
     Args:
-        optimizer_cfg: ``type``, and whatever else the config says.
+        optimizer_cfg: ``type`` and the optimizer's other arguments.
         devices: Types of the devices that hold parameters.
-        spread: Whether parameters are sharded over processes; then torch's own choice stands.
+        sharded: Whether parameters are sharded over processes; then torch's default stays.
     """
     kind = optimizer_cfg["type"]
     kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
-    said = {"fused", "foreach", "differentiable", "capturable"} & set(optimizer_cfg)
-    return {"fused": True} if kind in (Adam, AdamW) and devices == {"cuda"} and not spread and not said else {}
+    chosen = {"fused", "foreach", "differentiable", "capturable"} & set(optimizer_cfg)
+    return {"fused": True} if kind in (Adam, AdamW) and devices == {"cuda"} and not sharded and not chosen else {}
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -122,18 +122,17 @@ class X2VLMOptimConstructor:
             raise ConfigError(" ".join(problems), "optim_wrapper.paramwise_cfg")
 
     def __call__(self, model: nn.Module) -> Any:
-        """The optimizer wrapper for a model, which may say ``fresh_parameters()``."""
-        inner = model.module if is_model_wrapper(model) else model
-        groups = self.groups(inner)
+        """The optimizer wrapper of a model; ``model.fresh_parameters()``, if there, names the new parameters."""
+        groups = self.groups(unwrap_model(model))
         parameters = [parameter for group in groups for parameter in group["params"]]
-        devices, spread = {parameter.device.type for parameter in parameters}, any(map(is_spread, parameters))
-        options = self.optimizer_cfg | fused_option(self.optimizer_cfg, devices, spread)
+        devices, sharded = {parameter.device.type for parameter in parameters}, any(map(is_sharded, parameters))
+        options = self.optimizer_cfg | fused_option(self.optimizer_cfg, devices, sharded)
         optimizer = build(OPTIMIZERS, options, "optim_wrapper.optimizer", params=groups)
         wrapper_cfg = {"type": "MixedOptimWrapper"} | self.wrapper_cfg
         return build(OPTIM_WRAPPERS, wrapper_cfg, "optim_wrapper", optimizer=optimizer)
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Parameter groups as torch's optimizers take them, each with its ``name``."""
+        """Parameter groups for torch's optimizers, each with its ``name``."""
         try:
             rates = learning_rates(self.optimizer_cfg["lr"], **self.paramwise)
         except ValueError as error:

@@ -1,18 +1,19 @@
-"""Learning rates over the iterations."""
+"""Learning rate schedules: linear warm-up and linear decay, by updates."""
 
 from math import ceil
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
+from x2vlm.engine.optim.optim_wrapper import accumulative_counts
 from x2vlm.registry import PARAM_SCHEDULERS
 
 
 def warmup_linear(step: int, warmup: int, total: int, min_factor: float = 0.0) -> float:
     """Factor of the learning rate at update ``step``, counted from 0.
 
-    From 0 at the first update straight to 1 at update ``warmup``, then straight to ``min_factor`` at ``total`` (which
-    is not reached: the last update is ``total - 1``).
+    Linear from 0 at the first update to 1 at update ``warmup``, then linear to ``min_factor`` at ``total`` (one past
+    the last update).
     """
     if step < warmup:
         return step / warmup
@@ -20,9 +21,10 @@ def warmup_linear(step: int, warmup: int, total: int, min_factor: float = 0.0) -
 
 
 def published_floor(step: int, warmup: int, total: int, min_factor: float = 0.0) -> float:
-    """The same without a floor; with one, the published line: above 1 just after the warm-up, then down to the floor.
+    """Factor of the published schedule: as :func:`warmup_linear` if ``min_factor`` is 0.
 
-    Differs from :func:`warmup_linear` on purpose; see docs/differences.md#min-lr.
+    With a floor it starts above 1 just after the warm-up, then falls linearly to ``min_factor``; see
+    docs/differences.md#min-lr.
     """
     if step < warmup:
         return step / warmup
@@ -36,20 +38,19 @@ DECAYS = {"straight": warmup_linear, "published": published_floor}
 class WarmupLinear(_ParamScheduler):
     """Linear warm-up from 0, then linear decay, by updates of the weights (the published schedule).
 
-    An update is an iteration, or as many as are accumulated: all iterations of one accumulation have one rate. The
-    length of the run is not written here: the runner fills in ``end`` from ``max_iters``. Only the number of iterations
-    done is kept in checkpoints, so a run that is resumed with another length, warm-up or learning rate follows the new
-    ones from there on.
+    All iterations of one gradient accumulation are one update and have one rate. The runner fills in ``end`` from
+    ``max_iters``. Checkpoints hold only the number of iterations, so a run that is resumed with another length, warm-up
+    or learning rate follows the new ones from there on.
 
     Args:
-        optimizer: Whose learning rates are set; it also says how many iterations are accumulated.
-        warmup: Updates (an int), or the share of all updates (a float below 1).
-        min_factor: Where the decay ends, as a factor of each learning rate.
-        decay: ``straight``: from 1 to ``min_factor``. ``published``: with a floor, the published line, which begins
+        optimizer: Optimizer wrapper whose learning rates are set; its accumulation defines an update.
+        warmup: Updates (an int), or the fraction of all updates (a float below 1).
+        min_factor: Final factor of each learning rate.
+        decay: ``straight``: from 1 to ``min_factor``. ``published``: with a floor, the published formula, which starts
             above 1; see docs/differences.md#min-lr.
         end: Number of iterations of the run.
-        by_epoch: Only False is meaningful; MMEngine asks for it.
-        param_name: What is scheduled.
+        by_epoch: Must be False; part of MMEngine's interface.
+        param_name: Key of the parameter groups that is scheduled.
     """
 
     def __init__(
@@ -68,21 +69,21 @@ class WarmupLinear(_ParamScheduler):
             raise ValueError(f"warmup={warmup}: a float is a share of all updates, below 1. Updates are an int.")
         if decay not in DECAYS:
             raise ValueError(f"decay='{decay}' is not known. Accepted: {', '.join(DECAYS)}.")
-        self.accumulation: int = getattr(optimizer, "_accumulative_counts", 1)
+        self.accumulation = accumulative_counts(optimizer)
         self.updates = ceil(end / self.accumulation)
         self.warmup = round(warmup * self.updates) if isinstance(warmup, float) else warmup
         if not 0 <= self.warmup < self.updates:
             raise ValueError(f"a warm-up of {self.warmup} updates does not fit into a run of {self.updates}.")
         self.min_factor, self.factor = min_factor, DECAYS[decay]
         super().__init__(optimizer, param_name, end=end, by_epoch=False)
-        optimizer._global_step = 0  # no warning where, with accumulation, the schedule moves before the first update
+        optimizer._global_step = 0  # no warning where, with accumulation, the schedule steps before the first update
 
     def state_dict(self) -> dict[str, int]:
-        """How far it is; everything else comes from the config."""
+        """The number of steps; everything else comes from the config."""
         return {"step": self._global_step}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on from there, and set the learning rates that belong there."""
+        """Continue from a number of steps, and set the learning rates of that step."""
         self._global_step = state_dict["step"]
         self.last_step = min(self._global_step, self.end - 1)
         self._last_value = self._get_value()

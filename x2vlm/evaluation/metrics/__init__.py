@@ -1,1 +1,1 @@
-"""Pure functions from predictions and truths to numbers."""
+"""Pure functions from predictions and labels to metrics."""

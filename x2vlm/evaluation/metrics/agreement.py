@@ -1,4 +1,4 @@
-"""How well predictions agree with the truth, beside plain accuracy: the figures of GLUE. All lie in -1..1.
+"""Correlations and F1 of predictions and labels, as GLUE reports them beside accuracy. All lie in -1..1.
 
 Shape letters: B predictions.
 """
@@ -14,11 +14,11 @@ def f1(predicted: Tensor, true: Tensor, positive: int = 1) -> float:
     Args:
         predicted: ``[B]`` classes.
         true: ``[B]`` classes.
-        positive: The class that is sought.
+        positive: The positive class.
     """
-    hits = ((predicted == positive) & (true == positive)).sum().item()
-    asked = (predicted == positive).sum().item() + (true == positive).sum().item()
-    return 2 * hits / asked if asked else 0.0
+    true_positives = ((predicted == positive) & (true == positive)).sum().item()
+    total = (predicted == positive).sum().item() + (true == positive).sum().item()
+    return 2 * true_positives / total if total else 0.0
 
 
 def matthews(predicted: Tensor, true: Tensor) -> float:
@@ -30,22 +30,24 @@ def matthews(predicted: Tensor, true: Tensor) -> float:
     """
     classes = torch.unique(torch.cat([predicted, true]))
     p, t = ((x[:, None] == classes).double() for x in (predicted, true))  # [B, C]
-    p, t = p - p.mean(dim=0), t - t.mean(dim=0)
-    spread = ((p * p).sum() * (t * t).sum()).sqrt()
-    return ((p * t).sum() / spread).item() if spread > 0 else 0.0
+    return _correlation(p, t)
 
 
 def pearson(predicted: Tensor, true: Tensor) -> float:
     """Linear correlation of ``[B]`` numbers; 0 where either side is constant."""
-    p, t = (x.double() - x.double().mean() for x in (predicted, true))
+    return _correlation(predicted.double(), true.double())
+
+
+def spearman(predicted: Tensor, true: Tensor) -> float:
+    """Rank correlation of ``[B]`` numbers; equal numbers share their mean rank."""
+    return pearson(*(torch.from_numpy(rankdata(x.double().numpy())) for x in (predicted, true)))
+
+
+def _correlation(predicted: Tensor, true: Tensor) -> float:
+    p, t = predicted - predicted.mean(dim=0), true - true.mean(dim=0)
     spread = ((p * p).sum() * (t * t).sum()).sqrt()
     return ((p * t).sum() / spread).item() if spread > 0 else 0.0
 
 
-def spearman(predicted: Tensor, true: Tensor) -> float:
-    """Correlation of the ranks of ``[B]`` numbers, equal numbers sharing their mean rank."""
-    return pearson(*(torch.from_numpy(rankdata(x.double().numpy())) for x in (predicted, true)))
-
-
-OF_CLASSES = {"f1": f1, "matthews": matthews}
-"""Figures of predicted and true classes that a metric may be asked for by name."""
+CLASS_METRICS = {"f1": f1, "matthews": matthews}
+"""Metrics of predicted and true classes, by name."""

@@ -1,4 +1,4 @@
-"""METEOR and SPICE: scores of captions whose only definition is a Java program, run by the package pycocoevalcap."""
+"""METEOR and SPICE: caption metrics that are defined by a Java program, run through the package pycocoevalcap."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -6,21 +6,21 @@ from shutil import which
 
 from x2vlm.building import suggestion
 
-NAMES = ("meteor", "spice")
+JAVA_METRICS = ("meteor", "spice")
 
 
-def check_java_scores(names: Sequence[str]) -> None:
-    """Whether these scores can be computed here.
+def check_java_metrics(names: Sequence[str]) -> None:
+    """Check that these metrics can be computed on this machine.
 
     Raises:
-        ValueError: If there is no such score, or Java or the package is missing.
+        ValueError: If there is no such metric, or Java or the package is missing.
     """
     for name in names:
-        if name not in NAMES:
-            raise ValueError(f"also: {name!r} is not known.{suggestion(name, NAMES)} Accepted: {', '.join(NAMES)}.")
-    missing = [
-        what for what, found in (("java", which("java")), ("pycocoevalcap", find_spec("pycocoevalcap"))) if not found
-    ]
+        if name not in JAVA_METRICS:
+            accepted = ", ".join(JAVA_METRICS)
+            raise ValueError(f"also: {name!r} is not known.{suggestion(name, JAVA_METRICS)} Accepted: {accepted}.")
+    available = {"java": which("java"), "pycocoevalcap": find_spec("pycocoevalcap")}
+    missing = [requirement for requirement, path in available.items() if not path]
     if names and missing:
         raise ValueError(
             f"{', '.join(names)} needs Java and the package pycocoevalcap (pip install x2vlm[captions]), but there "
@@ -28,12 +28,12 @@ def check_java_scores(names: Sequence[str]) -> None:
         )
 
 
-def java_score(name: str, candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
-    """One of them over a corpus of words, 0..1. SPICE fetches its models when it is first used."""
-    known = {i: [" ".join(words) for words in some] for i, some in enumerate(references)}
-    made = {i: [" ".join(words)] for i, words in enumerate(candidates)}
+def java_metric(name: str, candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
+    """METEOR or SPICE of a tokenized corpus, 0..1. SPICE downloads its models at its first use."""
+    reference_texts = {i: [" ".join(tokens) for tokens in texts] for i, texts in enumerate(references)}
+    candidate_texts = {i: [" ".join(tokens)] for i, tokens in enumerate(candidates)}
     if name == "meteor":
-        from pycocoevalcap.meteor.meteor import Meteor as Score
+        from pycocoevalcap.meteor.meteor import Meteor as Scorer
     else:
-        from pycocoevalcap.spice.spice import Spice as Score
-    return float(Score().compute_score(known, made)[0])
+        from pycocoevalcap.spice.spice import Spice as Scorer
+    return float(Scorer().compute_score(reference_texts, candidate_texts)[0])

@@ -1,11 +1,10 @@
-"""Accuracy of the VQA challenge: how many of ten people gave this answer, once spelling is set aside.
+"""Accuracy of the VQA challenge: agreement of an answer with those of ten annotators, after normalisation.
 
-As the challenge's evaluation defines it (https://visualqa.org/evaluation.html): an answer that three or more people
-gave is right, and one that fewer gave is so in part. Every person is left out once, and the results are averaged.
+As the challenge defines it (https://visualqa.org/evaluation.html): an answer of three or more annotators is correct,
+one of fewer is partly correct. Each annotator is left out once, and the results are averaged.
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 _SIGNS = ';/[]"{}()=+\\_->,<@`?!'
@@ -42,6 +41,7 @@ def normalized_answer(text: str) -> str:
     periods that no digit follows are dropped; lower case; numbers up to ten as digits; articles are dropped;
     contractions get their apostrophe.
     """
+    text = on_one_line(text)
     drop_all = _COMMA_IN_NUMBER.search(text) is not None
     cleaned = text
     for sign in _SIGNS:
@@ -51,34 +51,24 @@ def normalized_answer(text: str) -> str:
     return " ".join(_RESTORED.get(word, word) for word in words if word not in _ARTICLES)
 
 
-def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
-    """0..1, how right an answer is, given those of several people (ten, in the challenge).
+def vqa_accuracy(answer: str, annotations: Sequence[str]) -> float:
+    """Accuracy of an answer, 0..1, given those of several annotators (ten, in the challenge).
 
-    With every person left out in turn: ``min(others who gave this answer / 3, 1)``, averaged. Where all people agree to
+    For each annotator left out: ``min(others who gave this answer / 3, 1)``, averaged. Where all annotators agree to
     the letter, their answer is compared as it is written, else all are normalised (:func:`normalized_answer`).
 
     Raises:
-        ValueError: If there are fewer than two people: with one left out, nobody remains.
+        ValueError: If there are fewer than two annotations: with one left out, none remains.
     """
-    if len(people) < 2:
-        raise ValueError(f"VQA accuracy compares with several people's answers, got {len(people)}.")
-    answer, people = _on_one_line(answer), [_on_one_line(one) for one in people]
-    if len(set(people)) > 1:
-        answer, people = normalized_answer(answer), [normalized_answer(one) for one in people]
-    same = [one == answer for one in people]
-    return sum(min(1.0, (sum(same) - left_out) / 3) for left_out in same) / len(same)
+    if len(annotations) < 2:
+        raise ValueError(f"VQA accuracy compares with the answers of several annotators, got {len(annotations)}.")
+    answer, annotations = on_one_line(answer), [on_one_line(annotation) for annotation in annotations]
+    if len(set(annotations)) > 1:
+        answer, annotations = normalized_answer(answer), [normalized_answer(other) for other in annotations]
+    equal = [annotation == answer for annotation in annotations]
+    return sum(min(1.0, (sum(equal) - left_out) / 3) for left_out in equal) / len(equal)
 
 
-def exact_match(answer: str, right: str) -> float:
-    """1 where two answers are the same once normalised, else 0."""
-    return float(normalized_answer(_on_one_line(answer)) == normalized_answer(_on_one_line(right)))
-
-
-def most_frequent(people: Sequence[Sequence[str]]) -> str:
-    """The answer that was given most often to any of the questions; of equals the first in the alphabet."""
-    counts = Counter(_on_one_line(one) for answers in people for one in answers)
-    return min(counts, key=lambda answer: (-counts[answer], answer))
-
-
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """The text with line breaks and tabs as spaces, stripped."""
     return text.replace("\n", " ").replace("\t", " ").strip()

@@ -1,4 +1,4 @@
-"""Winoground: two pictures, two captions of the same words in another order; which belongs to which?
+"""Winoground: matching two images with two captions of the same words in another order.
 
 Shape letters: E examples, P pairs.
 """
@@ -12,11 +12,13 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
-from x2vlm.distributed import all_gather_objects
+from x2vlm.distributed import all_gather_lists
+from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.scorers import scorers
-from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.gallery.score_check import check_not_nan
 from x2vlm.models.eval_mode import eval_mode
+from x2vlm.models.join_outputs import to_cpu
 from x2vlm.registry import METRICS
 
 CHANCE = {"text": 100 / 4, "image": 100 / 4, "group": 100 / 6}
@@ -24,18 +26,18 @@ CHANCE = {"text": 100 / 4, "image": 100 / 4, "group": 100 / 6}
 
 @METRICS.register_module()
 class WinogroundMetric:
-    """Text, image and group score (arXiv:2204.03162), in percent, by each of some named scorers.
+    """Text, image and group score (arXiv:2204.03162), in percent, for each scorer.
 
-    Text: for both pictures the right caption scores higher than the wrong one. Image: for both captions the right
-    picture does. Group: both hold. An equal score is not higher. Random scores get 25, 25 and 16.67.
+    Text: for both images the correct caption scores higher than the other. Image: for both captions the correct image
+    does. Group: both hold. An equal score is not higher. Random scores get 25, 25 and 16.67.
 
-    It reads batches in which every record shows two images and has two texts, the first of the first image
+    It takes batches in which every record has two images and two texts, the first of the first image
     (``Sample.pixels`` ``[2, 3, H, W]``, ``num_contexts=2``, two ``texts``). ``E`` records make ``2E`` contexts, ``2E``
     texts and ``4E`` pairs: ``text_owner`` is 0, 0, 1, 1, 2, 2, 3, 3, ... and ``owner`` 0, 1, 0, 1, 2, 3, 2, 3, ...
 
     Args:
         scorer: Names of scorers, one or several: ``itc``, ``itm``, ``itc+itm``; see ``x2vlm.evaluation.scorers``.
-        by: A key of ``extras``; where records tell it, each of its values gets scores of its own.
+        by: A key of ``extras``; each of its values gets scores of its own.
         chunk: Pairs scored at once.
     """
 
@@ -48,28 +50,26 @@ class WinogroundMetric:
         """Score the four pairs of every example that the loaders of all processes yield, each its own share.
 
         Returns:
-            Percentages: ``itm_text``, ``itm_image``, ``itm_group`` (with the scorer's name in front); where records
-            tell ``extras[by]``, the same again for each value, e.g. ``itm_text_object``; ``chance_text`` and so on.
+            Percentages: ``itm_text``, ``itm_image``, ``itm_group`` (prefixed by the scorer's name); the same for
+            each value of ``extras[by]``, e.g. ``itm_text_object``; ``chance_text`` and so on.
 
         Raises:
-            ValueError: If records do not show two images with two texts, there are none, a score is not a number, or
+            ValueError: If records do not have two images with two texts, there are none, a score is not a number, or
                 the model lacks what a scorer needs.
         """
         with eval_mode(model):
-            found = [self._score(model, batch) for batch in loader if len(batch)]
-        everywhere = [one for process in all_gather_objects(found) for one in process]
-        if not everywhere:
+            local = [self._score(model, batch) for batch in loader if len(batch)]
+        batches = all_gather_lists(local)
+        if not batches:
             raise ValueError("there is nothing to score: the loader yielded no examples.")
-        tags = [tag for one in everywhere for tag in one[1]]
+        tags = [tag for _, batch_tags in batches for tag in batch_tags]
         results: dict[str, float] = {}
         for name in self.scorers:
-            right = winoground_scores(torch.cat([one[0][name] for one in everywhere]))
-            for kind, rows in right.items():
-                results[f"{name}_{kind}"] = 100 * rows.double().mean().item()
-            for tag in sorted({tag for tag in tags if tag is not None}):
-                of_tag = torch.tensor([one == tag for one in tags])
-                for kind, rows in right.items():
-                    results[f"{name}_{kind}_{str(tag).lower()}"] = 100 * rows[of_tag].double().mean().item()
+            correct = winoground_scores(torch.cat([scores[name] for scores, _ in batches]))
+            for kind, values in correct.items():
+                results[f"{name}_{kind}"] = percent(values.tolist())
+                by_tag = percent_by_group(values.tolist(), tags)
+                results |= {f"{name}_{kind}_{str(tag).lower()}": value for tag, value in by_tag.items()}
         results |= {f"chance_{kind}": value for kind, value in CHANCE.items()}
         self._log(results, len(tags))
         return results
@@ -90,17 +90,17 @@ class WinogroundMetric:
 
     def _log(self, results: dict[str, float], examples: int) -> None:
         for name in self.scorers:
-            found = ", ".join(f"{kind} {results[f'{name}_{kind}']:.2f}" for kind in CHANCE)
+            scores = ", ".join(f"{kind} {results[f'{name}_{kind}']:.2f}" for kind in CHANCE)
             chance = ", ".join(f"{kind} {value:.2f}" for kind, value in CHANCE.items())
             print_log(
-                f"Winoground, {examples} examples, scored by {name}: {found} %. Right means a score that is "
+                f"Winoground, {examples} examples, scored by {name}: {scores} %. Correct means a score that is "
                 f"higher, not equal. Random scores would get {chance} %.",
                 logger="current",
             )
 
 
 def winoground_scores(scores: Tensor) -> dict[str, Tensor]:
-    """Which examples are right.
+    """Text, image and group correctness of each example.
 
     Args:
         scores: ``[E, 2, 2]``, of each caption (second axis) with each image (last axis); caption i belongs to image i.
@@ -111,16 +111,15 @@ def winoground_scores(scores: Tensor) -> dict[str, Tensor]:
     Raises:
         ValueError: If a score is not a number.
     """
-    if torch.isnan(scores).any():
-        raise ValueError("some scores are not a number (NaN): the model has diverged, or its weights were not loaded.")
-    right, other = scores.diagonal(dim1=1, dim2=2), scores.flip(1).diagonal(dim1=1, dim2=2)
-    text = (right > other).all(dim=1)  # the other caption of the same image
-    image = (right > scores.flip(2).diagonal(dim1=1, dim2=2)).all(dim=1)  # the other image of the same caption
+    check_not_nan(scores)
+    matching = scores.diagonal(dim1=1, dim2=2)
+    text = (matching > scores.flip(1).diagonal(dim1=1, dim2=2)).all(dim=1)  # the other caption of the same image
+    image = (matching > scores.flip(2).diagonal(dim1=1, dim2=2)).all(dim=1)  # the other image of the same caption
     return {"text": text, "image": image, "group": text & image}
 
 
 def check_examples(batch: Batch) -> None:
-    """Refuse a batch that is not made of two texts about two images each.
+    """Refuse a batch whose records are not of two images and two texts that read both.
 
     Raises:
         ValueError: If it is not.
@@ -132,8 +131,8 @@ def check_examples(batch: Batch) -> None:
         first, second = batch.owner.view(-1, 2, 2).unbind(dim=1)
         fits = torch.equal(first, second) and bool((first[:, 0] != first[:, 1]).all())
     if not fits:
-        place = batch.where[0] if batch.where else "this batch"
+        where = batch.where[0] if batch.where else "this batch"
         raise ValueError(
-            f"Winoground needs records that show two images and have two texts, but {place} (and so on) do not: each "
+            f"Winoground needs records of two images and two texts, but {where} (and so on) do not have them: each "
             "text must read both images of its record, in the same order."
         )

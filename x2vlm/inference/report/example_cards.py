@@ -1,4 +1,4 @@
-"""A gallery: pictures a model has never seen, where it points, and what it says they show."""
+"""Examples of an evaluation for the report page: images with predicted boxes and ranked captions."""
 
 import base64
 import io
@@ -14,18 +14,18 @@ from x2vlm.building import build
 from x2vlm.data.batch import Sample
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
-from x2vlm.inference.draw_boxes import COLORS, DrawnBox, as_array, draw_boxes, film_strip
+from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes, frame_strip, to_rgb_array
 from x2vlm.inference.inferencer import Inferencer
 from x2vlm.registry import DATASETS, TRANSFORMS
 
-MOST_PHRASES = 4  # on one picture; more boxes hide each other
-MOST_CANDIDATES = 256  # captions that a picture chooses from
+MAX_PHRASES = 4  # on one image; more boxes would cover each other
+MAX_CANDIDATES = 256  # captions that are ranked for an image
 SHOWN_CAPTIONS = 3
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """A phrase, the colour of its boxes on the picture, and how well the predicted one overlaps the true one."""
+class PhraseResult:
+    """A phrase, the colour of its boxes on the image, and the IoU of predicted and true box."""
 
     text: str
     color: str
@@ -33,101 +33,105 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Caption:
-    """A caption the model considered: its place from 1, how probable it finds it, and whether it is the right one."""
+class CaptionResult:
+    """A ranked caption: its rank from 1, its matching probability, and whether it belongs to the image."""
 
     text: str
-    place: int
+    rank: int
     probability: float | None
-    right: bool
+    correct: bool
 
 
 @dataclass
-class Card:
-    """A picture with what the model made of it.
+class ExampleCard:
+    """An image with the model's predictions.
 
     Attributes:
         where: Its record.
-        id: What tells the picture from others.
-        picture: Drawn, as a ``data:`` address.
+        id: Identity of the image.
+        image: The drawn image, as a ``data:`` URL.
         wide: Whether it is a strip of frames.
-        phrases: What it was asked to find.
-        captions: The best captions, and the right one if it is not among them.
-        candidates: How many captions there were to choose from.
+        phrases: The phrases to ground.
+        captions: The best captions, and the correct one if it is not among them.
+        candidates: How many captions were ranked.
     """
 
     where: str
     id: str
-    picture: str
+    image: str
     wide: bool = False
-    phrases: list[Phrase] = field(default_factory=list)
-    captions: list[Caption] = field(default_factory=list)
+    phrases: list[PhraseResult] = field(default_factory=list)
+    captions: list[CaptionResult] = field(default_factory=list)
     candidates: int = 0
 
 
-def grounding_cards(inferencer: Inferencer, dataset: Adapter, count: int) -> list[Card]:
-    """The first ``count`` pictures of a data set of phrases: true boxes in whole lines, predicted ones broken."""
+def grounding_cards(inferencer: Inferencer, dataset: Adapter, count: int) -> list[ExampleCard]:
+    """Cards of the first ``count`` images of a data set of phrases: true boxes solid, predicted ones dashed."""
     cards = []
     for record, sample in _usable(dataset, count):
-        chosen = sample.has_box.nonzero().flatten()[:MOST_PHRASES].tolist()
-        if not chosen:
+        with_box = sample.has_box.nonzero().flatten()[:MAX_PHRASES].tolist()
+        if not with_box:
             continue
-        picture = as_array(record["image"])
-        height, width = picture.shape[:2]
-        true = sample.boxes_xyxy[chosen] * torch.tensor([width, height, width, height])
-        found = inferencer.locate(picture, [sample.texts[i] for i in chosen])
-        predicted = torch.tensor([one.box_xyxy_px for one in found])
+        image = to_rgb_array(record["image"])
+        height, width = image.shape[:2]
+        true = sample.boxes_xyxy[with_box] * torch.tensor([width, height, width, height])
+        grounded = inferencer.locate(image, [sample.texts[i] for i in with_box])
+        predicted = torch.tensor([phrase.box_xyxy_px for phrase in grounded])
         boxes, phrases = [], []
-        for i, (one, iou) in enumerate(zip(found, paired_iou(predicted, true).tolist(), strict=True)):
+        for i, (phrase, iou) in enumerate(zip(grounded, paired_iou(predicted, true).tolist(), strict=True)):
             color = COLORS[i % len(COLORS)]
-            boxes += [DrawnBox(true[i].tolist(), color=color), DrawnBox(one.box_xyxy_px, color=color, dashed=True)]
-            phrases.append(Phrase(one.text, color, iou))
-        cards.append(Card(sample.where, _id(record), data_address(draw_boxes(picture, boxes)), phrases=phrases))
+            boxes.append(BoxAnnotation(true[i].tolist(), color=color))
+            boxes.append(BoxAnnotation(phrase.box_xyxy_px, color=color, dashed=True))
+            phrases.append(PhraseResult(phrase.text, color, iou))
+        cards.append(ExampleCard(sample.where, _id(record), data_url(draw_boxes(image, boxes)), phrases=phrases))
     return cards
 
 
-def matching_cards(inferencer: Inferencer, dataset: Adapter, count: int, k: int | None = 32) -> list[Card]:
-    """The first ``count`` pictures or clips of a data set, each choosing among the captions of many.
+def matching_cards(inferencer: Inferencer, dataset: Adapter, count: int, k: int | None = 32) -> list[ExampleCard]:
+    """Cards of the first ``count`` images or clips of a data set, each with the captions of many images ranked.
 
     Args:
-        inferencer: Asks the model.
-        dataset: Pictures (or clips) with captions.
+        inferencer: The model with its pipeline.
+        dataset: Images (or clips) with captions.
         count: Cards.
-        k: Captions of highest cosine that are matched; None for all.
+        k: Captions of highest cosine whose matching probability is computed; None for all.
     """
-    usable = [pair for pair in _usable(dataset, MOST_CANDIDATES) if not pair[1].has_box.any()]  # of whole pictures
+    usable = [pair for pair in _usable(dataset, MAX_CANDIDATES) if not pair[1].has_box.any()]  # of whole images
     candidates = list(dict.fromkeys(text for _, sample in usable for text in sample.texts))
     cards = []
     for record, sample in usable[:count]:
-        shown = record["video"] if inferencer.video else record["image"]
-        matches = inferencer.match(shown, candidates, k)
-        captions = [Caption(m.text, i, m.probability, m.text in sample.texts) for i, m in enumerate(matches, start=1)]
+        media = record["video"] if inferencer.video else record["image"]
+        matches = inferencer.match(media, candidates, k)
+        captions = [
+            CaptionResult(match.text, rank, match.probability, match.text in sample.texts)
+            for rank, match in enumerate(matches, start=1)
+        ]
         best = captions[:SHOWN_CAPTIONS]
-        if not any(caption.right for caption in best):
-            best.append(next(caption for caption in captions if caption.right))
+        if not any(caption.correct for caption in best):
+            best.append(next(caption for caption in captions if caption.correct))
         if inferencer.video:
-            frames = [as_array(frame) for frame in _frames(inferencer, record)]
-            card = Card(sample.where, _id(record), data_address(film_strip(frames)), wide=True)
+            frames = [to_rgb_array(frame) for frame in _frames(inferencer, record)]
+            card = ExampleCard(sample.where, _id(record), data_url(frame_strip(frames)), wide=True)
         else:
-            card = Card(sample.where, _id(record), data_address(draw_boxes(shown)))
+            card = ExampleCard(sample.where, _id(record), data_url(draw_boxes(media)))
         card.captions, card.candidates = best, len(candidates)
         cards.append(card)
     return cards
 
 
-def make_gallery(
+def example_cards(
     evaluations: Mapping[str, Mapping], results: Mapping[str, float], model: Any, tokenizer: Any, count: int = 6
-) -> dict[str, list[Card]]:
-    """Cards for every evaluation that measured grounding or retrieval, over its own data.
+) -> dict[str, list[ExampleCard]]:
+    """Cards for every evaluation of grounding or retrieval, from its data set.
 
     Args:
         evaluations: Their configs by name.
-        results: What they found, ``{"<evaluation>/<metric>": number}``; tells which is which.
+        results: Their metrics, ``{"<evaluation>/<metric>": number}``, from which the task of each is known.
         model: The model.
         tokenizer: The tokenizer.
         count: Cards for each.
     """
-    gallery = {}
+    cards = {}
     for name, cfg in evaluations.items():
         makers = {"mean_iou": grounding_cards, "i2t_r1": matching_cards}
         maker = next((make for metric, make in makers.items() if f"{name}/{metric}" in results), None)
@@ -135,24 +139,27 @@ def make_gallery(
             continue
         dataset = build(DATASETS, cfg["dataset"], f"evaluations.{name}.dataset")
         collate = build(TRANSFORMS, cfg["collate"], f"evaluations.{name}.collate", tokenizer=tokenizer)
-        gallery[name] = maker(Inferencer(model, dataset.pipeline, collate), dataset, count)
-    return join_same_pictures(gallery)
+        cards[name] = maker(Inferencer(model, dataset.pipeline, collate), dataset, count)
+    return merge_cards(cards)
 
 
-def join_same_pictures(gallery: Mapping[str, Sequence[Card]]) -> dict[str, list[Card]]:
-    """Put the captions of a picture on the card that has its boxes; evaluations that are left empty go."""
-    boxed = {card.id: card for cards in gallery.values() for card in cards if card.phrases}
-    joined = {}
-    for name, cards in gallery.items():
-        twins = [card for card in cards if not card.phrases and not card.wide and card.id in boxed]
-        for card in twins:
-            boxed[card.id].captions, boxed[card.id].candidates = card.captions, card.candidates
-        joined[name] = [card for card in cards if card not in twins]
-    return {name: cards for name, cards in joined.items() if cards}
+def merge_cards(cards_of: Mapping[str, Sequence[ExampleCard]]) -> dict[str, list[ExampleCard]]:
+    """Merge the cards of one image in two evaluations: its captions go to the card with its boxes.
+
+    Evaluations without remaining cards are left out.
+    """
+    with_boxes = {card.id: card for cards in cards_of.values() for card in cards if card.phrases}
+    merged = {}
+    for name, cards in cards_of.items():
+        duplicates = [card for card in cards if not card.phrases and not card.wide and card.id in with_boxes]
+        for card in duplicates:
+            with_boxes[card.id].captions, with_boxes[card.id].candidates = card.captions, card.candidates
+        merged[name] = [card for card in cards if card not in duplicates]
+    return {name: cards for name, cards in merged.items() if cards}
 
 
-def data_address(image: Image.Image) -> str:
-    """The image inside the page itself, as PNG."""
+def data_url(image: Image.Image) -> str:
+    """The image as a PNG in a ``data:`` URL."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -163,7 +170,7 @@ def _id(record: Mapping[str, Any]) -> str:
 
 
 def _usable(dataset: Adapter, count: int) -> Iterator[tuple[Mapping[str, Any], Sample]]:
-    """Records with their samples; one that cannot be used was named by the evaluation and is passed over here."""
+    """The first ``count`` usable records with their samples; the evaluation has logged the bad ones."""
     for index in range(len(dataset)):
         if count <= 0:
             return
@@ -177,7 +184,7 @@ def _usable(dataset: Adapter, count: int) -> Iterator[tuple[Mapping[str, Any], S
 
 
 def _frames(inferencer: Inferencer, record: Mapping[str, Any]) -> Sequence[Any]:
-    """The frames that the model looks at."""
+    """The frames that the pipeline samples."""
     result: Any = dict(record)
     for step in inferencer.pipeline:
         result = step(result)

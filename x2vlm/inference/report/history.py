@@ -1,4 +1,4 @@
-"""What a run wrote down while it trained: its losses, and what every evaluation found."""
+"""Losses and evaluation metrics of a run, read from its log files."""
 
 import json
 from collections.abc import Iterator
@@ -6,25 +6,25 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from x2vlm.engine.train_loop import METRICS_FILE
+from x2vlm.engine.metrics_log import METRICS_FILE
 from x2vlm.inference.report.charts import Point
 
 Series = dict[str, list[Point]]
 
 
 def read_scalars(work_dir: str | PathLike) -> Series:
-    """Every number of the training log over the iterations, e.g. ``{"image.loss_itc": [(10, 4.1), ...], "lr": ...}``.
+    """Every scalar of the training log by iteration, e.g. ``{"image.loss_itc": [(10, 4.1), ...], "lr": ...}``.
 
-    A run that was interrupted and resumed left several files; where they overlap, the later one counts.
+    A resumed run has several files; where they overlap, the later one is used.
 
     Returns:
-        Series by name; empty where nothing was logged.
+        Series by name; empty if nothing was logged.
     """
     values: dict[str, dict[float, float]] = {}
     for file in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
         for line in _json_lines(file):
             if "iter" not in line:
-                continue  # an evaluation; metrics.jsonl says more about those
+                continue  # an evaluation, which metrics.jsonl holds in full
             for name, value in line.items():
                 if isinstance(value, int | float) and name not in ("iter", "step"):
                     values.setdefault(name, {})[float(line["iter"])] = float(value)
@@ -32,13 +32,13 @@ def read_scalars(work_dir: str | PathLike) -> Series:
 
 
 def read_evaluations(work_dir: str | PathLike) -> list[dict[str, Any]]:
-    """The evaluations of a folder in the order they were made: ``dict(mode, iter, metrics, ...)`` each."""
+    """The evaluations of a work folder in their order: ``dict(mode, iter, metrics, ...)`` each."""
     file = Path(work_dir) / METRICS_FILE
     return list(_json_lines(file)) if file.is_file() else []
 
 
 def evaluation_series(evaluations: list[dict[str, Any]]) -> Series:
-    """Every metric over the iterations, from the evaluations during training."""
+    """Every metric by iteration, from the evaluations during training."""
     values: dict[str, dict[float, float]] = {}
     for evaluation in evaluations:
         if evaluation["mode"] == "val":
@@ -48,7 +48,7 @@ def evaluation_series(evaluations: list[dict[str, Any]]) -> Series:
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file; a last one that a killed run left unfinished is left out."""
+    """The complete lines of a file; an incomplete last line, left by a killed run, is skipped."""
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
         if not line.endswith("\n"):
             return

@@ -1,4 +1,4 @@
-"""What a run cost and what it ran on, for people to compare."""
+"""Time, memory, parameters and versions of a run, for the report page."""
 
 import os
 import platform
@@ -17,15 +17,15 @@ TOWERS = ("vision_encoder", "text_encoder", "fusion_encoder")
 
 
 def run_facts(model: Any, seconds: dict[str, float]) -> list[tuple[str, str]]:
-    """Name and value of what is worth knowing about this process's run.
+    """Names and values for the report's table.
 
     Args:
         model: The model.
-        seconds: Wall time by what it was spent on.
+        seconds: Wall time by phase.
     """
-    memory = peak_memory()
+    memory = format_peak_memory()
     return [
-        *((what, duration(spent)) for what, spent in seconds.items()),
+        *((phase, duration(spent)) for phase, spent in seconds.items()),
         *([("peak memory", memory)] if memory else []),
         ("parameters", parameters(model)),
         ("machine", machine(model.device)),
@@ -44,29 +44,29 @@ def duration(seconds: float) -> str:
 
 
 def parameters(model: Any) -> str:
-    """How many there are, in all and in each tower, and how many of them are trained."""
+    """Number of parameters, in total, by tower, and trainable."""
     counts = parameter_count(model)  # by module name; "" is the whole
     towers, total = {name: counts[name] for name in TOWERS}, counts[""]
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    parts = ", ".join(f"{name.removesuffix('_encoder')} {count:,}" for name, count in towers.items())
-    return f"{total:,} ({parts}, heads {total - sum(towers.values()):,}); {trained:,} are trained"
+    by_tower = ", ".join(f"{name.removesuffix('_encoder')} {count:,}" for name, count in towers.items())
+    return f"{total:,} ({by_tower}, heads {total - sum(towers.values()):,}); {trained:,} are trained"
 
 
-def peak_memory() -> str:
-    """The most memory this process has held, and on a GPU; empty where the system does not tell."""
-    found = []
+def format_peak_memory() -> str:
+    """Peak memory of this process, and on the GPU; empty where the system does not report it."""
+    values = []
     if sys.platform != "win32":
         import resource  # Unix only
 
         unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
-        found.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.2f} GiB")
+        values.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.2f} GiB")
     if torch.cuda.is_available():
-        found.append(f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU")
-    return ", ".join(found)
+        values.append(f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU")
+    return ", ".join(values)
 
 
 def machine(device: torch.device) -> str:
-    """What the model ran on."""
+    """The GPU or CPU of the model."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {platform.system()}"
     return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} used, {platform.machine()}, {platform.system()}"
@@ -74,10 +74,10 @@ def machine(device: torch.device) -> str:
 
 def versions(packages: Sequence[str] = PACKAGES) -> list[str]:
     """``["x2vlm 0.1.0", "Python 3.11.2", ...]``; packages that are not installed are left out."""
-    found = [f"x2vlm {x2vlm.__version__}", f"Python {platform.python_version()}"]
+    installed = [f"x2vlm {x2vlm.__version__}", f"Python {platform.python_version()}"]
     for package in packages:
         try:
-            found.append(f"{package} {version(package)}")
+            installed.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return found
+    return installed

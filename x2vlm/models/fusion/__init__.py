@@ -1,1 +1,1 @@
-"""The fusion encoder: texts read with their contexts."""
+"""The fusion encoder: cross-attention of texts to their contexts."""

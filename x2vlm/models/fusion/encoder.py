@@ -1,7 +1,7 @@
-"""Fusion: texts attend to themselves, then to their context, layer after layer.
+"""The fusion encoder: self-attention over a text, cross-attention to its context, layer by layer.
 
-Keys and values of a context's tokens depend on the context alone. ``project`` computes them once per distinct image and
-layer; every text that looks at the image, in whatever role, reuses them.
+Keys and values of a context's tokens depend on the context alone. They are projected once per distinct image and layer,
+and reused by every text that attends to the image.
 
 Shape letters: B pairs, U distinct contexts, N tokens of a context, L tokens of a text, D width, H heads.
 """
@@ -13,13 +13,14 @@ from torch.utils.checkpoint import checkpoint
 
 from x2vlm.models.fusion.fusion_plan import FusionPlan
 from x2vlm.models.fusion.layer import FusionLayer
-from x2vlm.models.fusion.requests import FusionRequest, KeyValue
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.layers.drop_path import linear_rates
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import FUSION_ENCODERS
+from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.tower_weights import choose_layers, fusion_tensors, read_bert
-from x2vlm.weights.weight_files import CheckpointError
 
 
 @FUSION_ENCODERS.register_module()
@@ -39,10 +40,10 @@ class CrossAttentionFusion(nn.Module):
         init_std: Standard deviation of fresh weights. BERT's 0.02 suits widths near 768; narrow encoders want more.
         init_from: Folder or name of a BERT (or RoBERTa) whose upper ``depth`` layers are copied (self-attention and
             feed-forward; cross-attention stays new). Width, heads and feed-forward must agree with it.
-        init_layers: Which layers of ``init_from`` count, before the upper ones are taken: ``range(1, 24, 2)`` makes the
+        init_layers: Layers of ``init_from`` to use, before the upper ones are taken: ``range(1, 24, 2)`` makes the
             12 layers of the published large models out of BERT-large. All where not given.
-        detach_text: Send no gradient from here into the text encoder, which then learns from contrast and its own words
-            only (X-FM, arXiv:2301.05065).
+        detach_text: Send no gradient from here into the text encoder, which then learns from the contrastive loss and
+            its own masked words only (X-FM, arXiv:2301.05065).
         drop_path: Stochastic depth of the last layer; earlier layers linearly less, the first one none. Where it is
             not 0 it takes the place of dropout of hidden states; that of attention weights stays.
         drop_path_unit: ``samples``, or ``positions`` as published; see
@@ -95,7 +96,7 @@ class CrossAttentionFusion(nn.Module):
         return self._copied
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.activation_checkpointing = on
 
     def project(self, tokens: Tensor) -> list[KeyValue]:
@@ -114,8 +115,8 @@ class CrossAttentionFusion(nn.Module):
         Args:
             text: ``B`` texts of width ``width``.
             context: ``B`` contexts; None runs the layers without cross-attention (plain text).
-            keys_values: ``project(context.tokens)``, if it is at hand.
-            at: The tokens that are wanted, as in :class:`~x2vlm.models.fusion.requests.FusionRequest`.
+            keys_values: ``project(context.tokens)``, if it was computed before.
+            at: The positions whose states are returned, as in :class:`~x2vlm.models.fusion.requests.FusionRequest`.
 
         Returns:
             ``[B, L, width]``, 0 at padding; by ``at`` ``[P, width]`` or ``[B, width]``.
@@ -123,13 +124,13 @@ class CrossAttentionFusion(nn.Module):
         return self.read([FusionRequest(text, context, at=at, keys_values=keys_values)])[0]
 
     def read(self, requests: Sequence[FusionRequest]) -> list[Tensor]:
-        """Read texts with contexts, all in one pass: real tokens only, keys and values once per distinct context.
+        """Fuse texts with contexts in one pass: real tokens only, keys and values once per distinct context.
 
         Args:
-            requests: What is to be read, one or more.
+            requests: One or more.
 
         Returns:
-            What each request wants, as from :meth:`forward`.
+            The states of each request, as from :meth:`forward`.
         """
         ladder = ladder_of(self.shapes, requests[0].text.embeds.device)
         plan = FusionPlan(requests, shares_first=not self.training, ladder=ladder)
@@ -148,7 +149,7 @@ def copy_upper_layers(fusion: nn.Module, bert: str, layers: Sequence[int] | None
     Args:
         fusion: The fusion encoder, with ``layer``.
         bert: Folder, weights file or hub name.
-        layers: Which layers of it count, before the upper ones are taken; all where not given.
+        layers: Layers of it to use, before the upper ones are taken; all where not given.
 
     Raises:
         CheckpointError: If it has fewer layers, or other sizes.

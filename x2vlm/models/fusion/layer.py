@@ -1,6 +1,6 @@
 """A layer of the fusion encoder: self-attention, cross-attention and feed-forward over packed tokens.
 
-Shape letters: T tokens, G groups of them, Q places of a group, N keys, L tokens of a text, H heads, d width of a head.
+Shape letters: T tokens, G groups of them, Q slots of a group, N keys, L tokens of a text, H heads, d width of a head.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.models.fusion.fusion_plan import LayerInputs
-from x2vlm.models.fusion.key_value_sources import LayerSources
-from x2vlm.models.fusion.requests import KeyValue
-from x2vlm.models.layers.attention import attend
+from x2vlm.models.fusion.key_value_sources import CrossAttentionInputs
+from x2vlm.models.layers.attention import KeyValue, attend
 from x2vlm.models.layers.drop_path import DropPath
 from x2vlm.models.layers.packing import Layout
 from x2vlm.models.layers.precision import cast_once
@@ -25,8 +24,8 @@ class FusionLayer(nn.Module):
     """Self-attention, cross-attention, feed-forward; each followed by residual and norm.
 
     Attributes:
-        forward_methods: Methods that use weights and are called from outside, beside ``forward``; sharded training has
-            to know.
+        forward_methods: Methods beside ``forward`` that use weights and are called from outside; sharded training
+            registers them.
     """
 
     forward_methods: tuple[str, ...] = ("project",)
@@ -47,7 +46,7 @@ class FusionLayer(nn.Module):
         self.ffn = FeedForward(width, mlp_width, dropout, layer_norm_eps)
 
     def set_drop_path(self, rate: float, unit: str) -> None:
-        """Drop what each part adds, instead of single hidden values."""
+        """Use stochastic depth in place of dropout of hidden states."""
         for part in (self.attention, self.crossattention, self.ffn):
             part.hidden_dropout = DropPath(rate, unit)
 
@@ -56,44 +55,44 @@ class FusionLayer(nn.Module):
         return self.crossattention.keys_values(source)
 
     def forward(self, hidden: Tensor, inputs: LayerInputs, number: int) -> Tensor:
-        """``[T, width]`` real tokens -> those that go on.
+        """``[T, width]`` packed tokens -> the states of the query tokens.
 
         Args:
             hidden: The tokens.
-            inputs: Who they are and where they may look.
-            number: Of this layer, to find its keys and values where they are at hand.
+            inputs: Their layouts, masks and indices.
+            number: Index of this layer, for keys and values that were projected before.
         """
         drop = partial(dropped, inputs=inputs)
         read = cast_once(hidden)
-        keys_values = self.attention.packed_keys_values(read, inputs.keys)
+        keys_values = self.attention.packed_keys_values(read, inputs.key_layout)
         if inputs.keep is not None:
             hidden, read = hidden.index_select(0, inputs.keep), read.index_select(0, inputs.keep)
         query = self.attention.query_heads(read)
-        mixed = self.attention.attend(inputs.queries.pad(query).transpose(1, 2), keys_values, inputs.mask)
-        hidden = self.attention.add(hidden, inputs.queries.pack(mixed), drop)
+        mixed = self.attention.attend(inputs.query_layout.pad(query).transpose(1, 2), keys_values, inputs.attn_mask)
+        hidden = self.attention.add(hidden, inputs.query_layout.pack(mixed), drop)
         hidden = hidden if inputs.repeat is None else hidden.index_select(0, inputs.repeat)
-        if inputs.sources is not None:
-            hidden = self._look(hidden, inputs.sources, number, drop)
+        if inputs.cross_attention is not None:
+            hidden = self._cross_attend(hidden, inputs.cross_attention, number, drop)
         return self.ffn(hidden, drop)
 
-    def _look(self, hidden: Tensor, looking: LayerSources, number: int, drop: Drop) -> Tensor:
-        """Cross-attention of the tokens that have a context, group by group."""
-        front = hidden[: looking.count]
-        places = looking.layout.pad(self.crossattention.query_heads(front)).squeeze(1)
+    def _cross_attend(self, hidden: Tensor, inputs: CrossAttentionInputs, number: int, drop: Drop) -> Tensor:
+        """Cross-attention of the tokens with a context, source by source."""
+        queries = hidden[: inputs.count]
+        padded = inputs.layout.pad(self.crossattention.query_heads(queries)).squeeze(1)
         mixed, start = [], 0
-        for source, groups in zip(looking.sources, looking.groups, strict=True):
+        for source, groups in zip(inputs.sources, inputs.groups, strict=True):
             stop = start + groups.groups * groups.size
-            query = places[start:stop].unflatten(0, (groups.groups, groups.size)).transpose(1, 2)
-            keys_values = groups.of_images(source.project(self.crossattention.keys_values, number))
-            mixed.append(self.crossattention.attend(query, keys_values, groups.mask).flatten(0, 1))
+            query = padded[start:stop].unflatten(0, (groups.groups, groups.size)).transpose(1, 2)
+            keys_values = groups.select_images(source.project(self.crossattention.keys_values, number))
+            mixed.append(self.crossattention.attend(query, keys_values, groups.attn_mask).flatten(0, 1))
             start = stop
-        mixed = looking.layout.pack((mixed[0] if len(mixed) == 1 else torch.cat(mixed))[:, None])
-        front = self.crossattention.add(front, mixed, drop)
-        return front if len(front) == len(hidden) else torch.cat([front, hidden[looking.count :]])
+        mixed = inputs.layout.pack((mixed[0] if len(mixed) == 1 else torch.cat(mixed))[:, None])
+        queries = self.crossattention.add(queries, mixed, drop)
+        return queries if len(queries) == len(hidden) else torch.cat([queries, hidden[inputs.count :]])
 
 
 def dropped(branch: Tensor, dropout: nn.Module, inputs: LayerInputs) -> Tensor:
-    """What a part adds to ``[T, width]`` tokens, after dropout, or after stochastic depth by rows or positions."""
+    """Dropout, or stochastic depth by rows or positions, of a residual branch ``[T, width]``."""
     if isinstance(dropout, DropPath):
         rows, positions = inputs.rows[: len(branch)], inputs.positions[: len(branch)]
         return dropout.packed(branch, rows, positions, *inputs.size)
@@ -101,7 +100,7 @@ def dropped(branch: Tensor, dropout: nn.Module, inputs: LayerInputs) -> Tensor:
 
 
 def padded_dropped(branch: Tensor, dropout: nn.Module) -> Tensor:
-    """The same of ``[B, L, width]``."""
+    """Dropout or stochastic depth of a residual branch ``[B, L, width]``."""
     return dropout(branch)
 
 
@@ -136,24 +135,24 @@ class Attention(nn.Module):
         return tuple(layout.pad(each).transpose(1, 2) for each in both)
 
     def forward(self, hidden: Tensor, keys_values: KeyValue, mask: Tensor) -> Tensor:
-        """``[B, L, width]`` with a mask ``[B, N]``, or ``[B, L, N]`` where each token may look elsewhere."""
+        """``[B, L, width]`` with a mask ``[B, N]``, or ``[B, L, N]``."""
         mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
         return self.add(hidden, self.attend(self.query_heads(hidden).transpose(1, 2), keys_values, mask))
 
     def attend(self, query: Tensor, keys_values: KeyValue, mask: Tensor | None) -> Tensor:
-        """What ``[G, H, Q, d]`` queries gather from the keys and values of their group: ``[G, Q, width]``.
+        """Attention of ``[G, H, Q, d]`` queries to the keys and values of their group: ``[G, Q, width]``.
 
         Args:
             query: The queries.
             keys_values: ``[G, H, N, d]`` twice.
-            mask: Bool, broadcastable to ``[G, 1, Q, N]``; None: everything.
+            mask: Bool, broadcastable to ``[G, 1, Q, N]``; None: no mask.
         """
         dropout = self.dropout if self.training else 0.0
         mixed = attend(query, *keys_values, mask=mask, dropout=dropout, backend=self.backend, ragged=True)
         return mixed.transpose(1, 2).flatten(2)
 
     def add(self, hidden: Tensor, mixed: Tensor, drop: Drop = padded_dropped) -> Tensor:
-        """Project what was gathered, and add it to the tokens."""
+        """Output projection, residual and norm."""
         return self.LayerNorm(hidden + drop(self.dense(mixed), self.hidden_dropout))
 
 

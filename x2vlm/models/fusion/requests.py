@@ -1,6 +1,6 @@
-"""What the fusion encoder is asked: which texts, with which contexts, and which of their states are wanted.
+"""Requests to the fusion encoder: which texts with which contexts, and which of their states.
 
-Shape letters: R rows (texts to be read), B texts or contexts that rows choose from, M positions, P wanted states,
+Shape letters: R rows (texts to be read), B texts or contexts that rows choose from, M positions, P requested states,
 L tokens, D width.
 """
 
@@ -14,28 +14,28 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from x2vlm.models.layers.attention import KeyValue
 from x2vlm.models.outputs import Context, TextStates
 
-KeyValue = tuple[Tensor, Tensor]
 Index = Tensor | np.ndarray
 
 
 @dataclass(frozen=True)
 class FusionRequest:
-    """Texts to be read, each with a context.
+    """Texts to be fused, each with a context.
 
-    Indices may lie in main memory (arrays, or tensors), where they are planned with, or on the model's device, from
-    which they are fetched (all of a pass at once: the one time that a step waits for the device).
+    Indices may be in main memory (arrays, or tensors), where the pass is planned, or on the model's device, from which
+    they are fetched (all of a pass at once: the one time that a step waits for the device).
 
     Attributes:
-        text: What rows choose texts from.
-        context: What they choose contexts from; None for plain text.
+        text: The texts that rows choose from.
+        context: The contexts that rows choose from; None for plain text.
         texts: ``[R]`` long, the text of each row; None: row r reads text r.
         contexts: ``[R]`` long, the context of each row; None: row r has context r.
-        at: Which states are wanted in the end, of real tokens: a position for all rows; ``[R, M]`` long in main memory,
-            -1 where fewer than M are; or None for all. The last layer spares what is not wanted.
-        labels: Goes back to whoever asked, with the states.
-        keys_values: ``project(context.tokens)`` of the fusion encoder, where it is at hand.
+        at: Which states are returned, of real tokens: a position for all rows; ``[R, M]`` long in main memory, -1 where
+            a row has fewer than M; or None for all. The last layer computes only these.
+        labels: Returned with the states.
+        keys_values: ``project(context.tokens)`` of the fusion encoder, if it was computed before.
     """
 
     text: TextStates
@@ -46,8 +46,8 @@ class FusionRequest:
     labels: Index | None = None
     keys_values: Sequence[KeyValue] | None = None
 
-    def chosen(self) -> tuple[TextStates, Context | None]:
-        """Text and context of every row, copied where rows choose."""
+    def selected(self) -> tuple[TextStates, Context | None]:
+        """Text and context of every row; copies where rows choose."""
         text, context, device = self.text, self.context, self.text.embeds.device
         text = text if self.texts is None else text.select(torch.as_tensor(self.texts, device=device))
         if self.contexts is None or context is None:
@@ -57,10 +57,10 @@ class FusionRequest:
 
 @dataclass(frozen=True)
 class FusedStates:
-    """A request and the states it asked for.
+    """A request and its states.
 
     Attributes:
-        request: What was asked.
+        request: The request.
         states: ``[R, D]`` for a position, ``[P, D]`` for positions (row by row), ``[R, L, D]`` for all tokens.
     """
 
@@ -69,7 +69,7 @@ class FusedStates:
 
 
 def fuse(fusion: Any, requests: Sequence[FusionRequest]) -> list[FusedStates]:
-    """Have a fusion encoder read all that is asked: in one pass where it can, else request by request."""
+    """Run a fusion encoder on requests: in one pass where it has ``read(requests)``, else request by request."""
     if not requests:
         return []
     if fusion is None:
@@ -77,16 +77,16 @@ def fuse(fusion: Any, requests: Sequence[FusionRequest]) -> list[FusedStates]:
     if hasattr(fusion, "read"):
         states = fusion.read(requests)
     else:
-        _tell_the_cost(type(fusion).__name__)
-        states = _one_by_one(fusion, requests)
+        _warn_of_separate_passes(type(fusion).__name__)
+        states = _fuse_separately(fusion, requests)
     return [FusedStates(*both) for both in zip(requests, states, strict=True)]
 
 
-def _one_by_one(fusion: Any, requests: Sequence[FusionRequest]) -> list[Tensor]:
+def _fuse_separately(fusion: Any, requests: Sequence[FusionRequest]) -> list[Tensor]:
     projected: dict[str, Any] = {}
     states = []
     for request in requests:
-        text, context = request.chosen()
+        text, context = request.selected()
         keys_values, source = request.keys_values, None if request.context is None else request.context.source
         if keys_values is None and source is not None and hasattr(fusion, "project"):
             if source not in projected:
@@ -97,7 +97,7 @@ def _one_by_one(fusion: Any, requests: Sequence[FusionRequest]) -> list[Tensor]:
 
 
 @cache
-def _tell_the_cost(name: str) -> None:
+def _warn_of_separate_passes(name: str) -> None:
     print_log(
         f"{name} has no read(requests): each request of an objective is a pass of its own, padding included. Masked "
         "words, matching and boxes take about three passes where one would do. See docs/plugins.md.",
@@ -112,12 +112,12 @@ def on_host(index: Index | None) -> np.ndarray | None:
 
 
 def positions_of(labels: np.ndarray, positions: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of positions to predict, ``[B, M]``, those that have a label, for :attr:`FusionRequest.at`.
+    """Positions with a label, for :attr:`FusionRequest.at`.
 
     Args:
         labels: ``[B, M]``.
         positions: ``[B, M]``.
-        ignore: The label of those that have none.
+        ignore: The label of positions without one.
 
     Returns:
         Positions ``[B, M]``, -1 where there is no label, and the ``[P]`` labels, row by row.
@@ -127,12 +127,12 @@ def positions_of(labels: np.ndarray, positions: np.ndarray, ignore: int) -> tupl
 
 
 def states_at(hidden: Tensor, at: Index | int | None) -> Tensor:
-    """Of ``[R, L, D]`` states those that a request's ``at`` means: ``[R, D]``, ``[P, D]`` row by row, or all."""
+    """Select the states that a request's ``at`` names from ``[R, L, D]``: ``[R, D]``, ``[P, D]`` row by row, or all."""
     if at is None:
         return hidden
     if isinstance(at, int):
         return hidden[:, at]
     at = on_host(at)
     row, column = np.nonzero(at >= 0)
-    places = torch.from_numpy(row * hidden.shape[1] + at[row, column])
-    return hidden.flatten(0, 1).index_select(0, places.to(hidden.device, non_blocking=True))
+    index = torch.from_numpy(row * hidden.shape[1] + at[row, column])
+    return hidden.flatten(0, 1).index_select(0, index.to(hidden.device, non_blocking=True))

@@ -1,1 +1,1 @@
-"""Texts written token by token: searches, the cache of keys and values, the answer decoder."""
+"""Generation token by token: searches, the KV cache, the answer decoder."""

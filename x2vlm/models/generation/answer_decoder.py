@@ -1,7 +1,6 @@
-"""A decoder that writes answers, word after word, while it looks at the states of a question.
+"""The answer decoder: causal self-attention over an answer, cross-attention to the states of a question.
 
-What the layers read of a question, keys and values of its states, is projected once per question, however many answers
-are written or compared.
+Keys and values of a question's states are projected once per question, however many answers are generated or compared.
 
 Shape letters: Q questions, n answers to each of them, A = Q n answers, S tokens of a question, L tokens of an answer,
 D width, V words, H heads.
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.models.fusion.layer import FusionLayer
-from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.kv_cache import KVCache
+from x2vlm.models.layers.attention import KeyValue
 
 
 class AnswerDecoder(nn.Module):
-    """BERT layers that look back only, with cross-attention to a question's states (arXiv:2211.12402v1, App. A.1).
+    """BERT layers with causal self-attention and cross-attention to a question's states (arXiv:2211.12402v1, App. A.1).
 
     The paper follows ALBEF there: six layers like the fusion encoder's, words of their own and a head tied to them.
     Published checkpoints name the parts after BERT (``text_decoder.bert.embeddings``, ``text_decoder.bert.encoder``,
@@ -62,7 +61,7 @@ class AnswerDecoder(nn.Module):
         if depth < 1 or not 0 <= first_position < max_positions:
             raise ValueError(
                 f"depth is {depth} and first_position {first_position} of {max_positions}; expected a layer or more, "
-                "and a position that there is."
+                "and a position in the table."
             )
         self.embeddings = AnswerEmbeddings(
             width, vocab_size, max_positions, token_types, first_position, dropout, layer_norm_eps
@@ -84,68 +83,70 @@ class AnswerDecoder(nn.Module):
         """Keys and values of ``[Q, S, D]`` question states for every layer, ``[Q, H, S, d]`` each."""
         return [layer.project(states) for layer in self.layer]
 
-    def forward(self, ids: Tensor, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
-        """Read answers, each token after those before it. Padding behind an answer changes nothing in front of it.
+    def forward(self, ids: Tensor, question_keys_values: Sequence[KeyValue], question_mask: Tensor) -> Tensor:
+        """States of answers with causal attention. Padding after an answer does not change its states.
 
         Args:
             ids: ``[A, L]`` long; the ``n`` answers to a question are neighbours.
-            memory: ``project(states)`` of the ``Q`` questions.
-            sees: ``[Q, S]`` bool, the real tokens of the questions.
+            question_keys_values: ``project(states)`` of the ``Q`` questions.
+            question_mask: ``[Q, S]`` bool, True at real tokens of the questions.
 
         Returns:
-            ``[A, L, D]``; :meth:`score` makes words of it.
+            ``[A, L, D]``; for :meth:`score`.
 
         Raises:
             ValueError: If answers are longer than the table of positions, or do not divide among the questions.
         """
-        return self.advance(ids, memory, sees, KVCache())
+        return self.advance(ids, question_keys_values, question_mask, KVCache())
 
-    def advance(self, ids: Tensor, memory: Sequence[KeyValue], sees: Tensor, cache: KVCache) -> Tensor:
-        """Go on from tokens that were read before.
+    def advance(
+        self, ids: Tensor, question_keys_values: Sequence[KeyValue], question_mask: Tensor, cache: KVCache
+    ) -> Tensor:
+        """States of the next tokens, after those in the cache.
 
         Args:
             ids: ``[A, L]``, the next tokens.
-            memory: As in :meth:`forward`.
-            sees: As in :meth:`forward`.
+            question_keys_values: As in :meth:`forward`.
+            question_mask: As in :meth:`forward`.
             cache: Of the tokens before, empty at the start of an answer; is extended.
 
         Returns:
             ``[A, L, D]``.
         """
-        before = cache.length
-        self.embeddings.check_room(before + ids.shape[1])
-        order = torch.arange(before + ids.shape[1], device=ids.device)
-        back = order[None] <= order[before:, None]
-        return self.read(ids, order[None, before:], back[None], memory, sees, cache)
+        length = cache.length
+        self.embeddings.check_length(length + ids.shape[1])
+        order = torch.arange(length + ids.shape[1], device=ids.device)
+        causal = order[None] <= order[length:, None]
+        return self.read(ids, order[None, length:], causal[None], question_keys_values, question_mask, cache)
 
     def read(
         self,
         ids: Tensor,
         positions: Tensor,
-        looks: Tensor,
-        memory: Sequence[KeyValue],
-        sees: Tensor,
+        attn_mask: Tensor,
+        question_keys_values: Sequence[KeyValue],
+        question_mask: Tensor,
         cache: KVCache,
     ) -> Tensor:
-        """Read tokens in any order, of which several may be the next one of the same beginning.
+        """States of tokens with any attention mask, such as the branches of a prefix tree.
 
         Args:
             ids: ``[A, L]``; the rows of a question are neighbours.
             positions: ``[A, L]`` or ``[1, L]``, of each token in its answer, counted from 0.
-            looks: ``[A, L, P + L]`` bool (or ``[1, L, P + L]``), True where a token looks: at the ``P`` tokens that
-                were read before, and at these.
-            memory: As in :meth:`forward`.
-            sees: As in :meth:`forward`.
+            attn_mask: ``[A, L, P + L]`` bool (or ``[1, L, P + L]``), True where a token attends: to the ``P`` cached
+                tokens and to these.
+            question_keys_values: As in :meth:`forward`.
+            question_mask: As in :meth:`forward`.
             cache: Keys and values of the ``P`` tokens; is extended.
 
         Returns:
             ``[A, L, D]``.
         """
-        if len(ids) % max(1, len(sees)):
-            raise ValueError(f"{len(ids)} answers to {len(sees)} questions: expected equally many to each.")
-        hidden, looks = self.embeddings(ids, positions), looks.expand(len(ids), -1, -1)
-        for layer, keys_values in zip(self.layer, memory, strict=True):
-            hidden = layer.advance(hidden, cache, looks, keys_values, sees)
+        if len(ids) % max(1, len(question_mask)):
+            raise ValueError(f"{len(ids)} answers to {len(question_mask)} questions: expected equally many to each.")
+        hidden, attn_mask = self.embeddings(ids, positions), attn_mask.expand(len(ids), -1, -1)
+        for layer, keys_values in zip(self.layer, question_keys_values, strict=True):
+            hidden = layer.advance(hidden, cache, attn_mask, keys_values, question_mask)
         cache.length += ids.shape[1]
         return hidden
 
@@ -154,38 +155,42 @@ class AnswerDecoder(nn.Module):
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
         return nn.functional.linear(hidden, self.embeddings.word_embeddings.weight, self.bias)
 
-    def costs(self, ids: Tensor, mask: np.ndarray, memory: Sequence[KeyValue], sees: Tensor) -> Tensor:
-        """What each answer costs: the cross entropy of its tokens, the first ([CLS]) given, summed.
+    def costs(
+        self, ids: Tensor, mask: np.ndarray, question_keys_values: Sequence[KeyValue], question_mask: Tensor
+    ) -> Tensor:
+        """Cost of each answer: the summed cross entropy of its tokens after [CLS].
 
         Args:
             ids: ``[A, L]``, [CLS] and [SEP] included.
             mask: ``[A, L]`` bool in main memory, True at real tokens.
-            memory: As in :meth:`forward`.
-            sees: As in :meth:`forward`.
+            question_keys_values: As in :meth:`forward`.
+            question_mask: As in :meth:`forward`.
 
         Returns:
             ``[A]``.
         """
-        hidden = self(ids[:, :-1], memory, sees)
+        hidden = self(ids[:, :-1], question_keys_values, question_mask)
         real = torch.from_numpy(np.flatnonzero(mask[:, 1:])).to(ids.device, non_blocking=True)
         targets = ids[:, 1:].flatten()
         scores = self.score(hidden.flatten(0, 1)[real]).float()  # [sum of lengths, V]: no word is scored at padding
-        each = nn.functional.cross_entropy(scores, targets[real], reduction="none")
-        return each.new_zeros(targets.shape).index_copy(0, real, each).view(len(ids), -1).sum(dim=1)
+        costs = nn.functional.cross_entropy(scores, targets[real], reduction="none")
+        return costs.new_zeros(targets.shape).index_copy(0, real, costs).view(len(ids), -1).sum(dim=1)
 
 
 class AnswerLayer(FusionLayer):
-    """A layer that reads answers, padded, and token by token where they are written."""
+    """A decoder layer for padded answers, and for generation token by token."""
 
     forward_methods = ("project", "advance")
 
-    def advance(self, hidden: Tensor, cache: KVCache, looks: Tensor, memory: KeyValue, sees: Tensor) -> Tensor:
-        """Read tokens after those of the cache, as :meth:`AnswerDecoder.read`."""
-        own = cache.extend(self.attention, self.attention.keys_values(hidden))
-        hidden = self.attention(hidden, own, looks)
-        # The answers to a question look at it together, as one row of tokens: nothing of it is copied.
-        rows = hidden.reshape(len(sees), -1, hidden.shape[-1])
-        return self.ffn(self.crossattention(rows, memory, sees).view_as(hidden))
+    def advance(
+        self, hidden: Tensor, cache: KVCache, attn_mask: Tensor, question_keys_values: KeyValue, question_mask: Tensor
+    ) -> Tensor:
+        """Compute tokens after those of the cache, as :meth:`AnswerDecoder.read`."""
+        keys_values = cache.extend(self.attention, self.attention.keys_values(hidden))
+        hidden = self.attention(hidden, keys_values, attn_mask)
+        # The answers to a question attend to it as one row of tokens: its keys and values are not copied.
+        rows = hidden.reshape(len(question_mask), -1, hidden.shape[-1])
+        return self.ffn(self.crossattention(rows, question_keys_values, question_mask).view_as(hidden))
 
 
 class AnswerEmbeddings(nn.Module):
@@ -209,8 +214,8 @@ class AnswerEmbeddings(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.first_position = first_position
 
-    def check_room(self, tokens: int) -> None:
-        """Say it where an answer of so many tokens is too long for the table of positions.
+    def check_length(self, tokens: int) -> None:
+        """Check that an answer of so many tokens fits the table of positions.
 
         Raises:
             ValueError: If it is.
@@ -226,5 +231,7 @@ class AnswerEmbeddings(nn.Module):
         """``[A, L]`` ids -> ``[A, L, D]``; positions ``[A, L]`` or ``[1, L]``, from 0 on where not given."""
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
-        placed = self.position_embeddings(positions + self.first_position)
-        return self.dropout(self.LayerNorm(self.word_embeddings(ids) + placed + self.token_type_embeddings.weight[0]))
+        position_embeds = self.position_embeddings(positions + self.first_position)
+        return self.dropout(
+            self.LayerNorm(self.word_embeddings(ids) + position_embeds + self.token_type_embeddings.weight[0])
+        )

@@ -1,4 +1,4 @@
-"""Answers of a decoder: the likeliest of a fixed list, or written freely.
+"""Answers of a decoder: ranked from a fixed list, or generated.
 
 Shape letters: Q questions, S tokens of a question, C candidates, k of them, L tokens, D width, V words, K beams.
 """
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.building import suggestion
-from x2vlm.models.fusion.requests import KeyValue
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.beam_search import beam_search
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.prefix_tree import prefix_tree
-from x2vlm.models.generation.search import Limits
+from x2vlm.models.generation.search import GenerationLimits
+from x2vlm.models.layers.attention import KeyValue
 
 FIRST_TOKENS = ("once", "twice")
 
@@ -38,21 +38,21 @@ class Ranking:
 def rank_answers(
     decoder: AnswerDecoder,
     states: Tensor,
-    sees: Tensor,
+    question_mask: Tensor,
     candidate_ids: Tensor,
     candidate_mask: Tensor,
     k: int = 128,
     first_token: str = "once",
     chunk: int = 256,
 ) -> Ranking:
-    """Choose among candidates in two stages, as published: by their first token, then the ``k`` likeliest as a whole.
+    """Rank candidates in two stages, as published: by their first token, then the ``k`` likeliest as a whole.
 
-    [CLS] is read once per question, and so is whatever several of its candidates begin with.
+    [CLS] and every distinct prefix of the candidates are computed once per question.
 
     Args:
-        decoder: What scores answers.
+        decoder: Scores answers.
         states: ``[Q, S, D]`` states of the questions.
-        sees: ``[Q, S]`` bool, their real tokens.
+        question_mask: ``[Q, S]`` bool, True at their real tokens.
         candidate_ids: ``[C, L]`` long, with [CLS] in front and [SEP] behind, padded.
         candidate_mask: ``[C, L]`` bool, True at real tokens.
         k: Candidates of the second stage; all where there are fewer.
@@ -72,20 +72,22 @@ def rank_answers(
     if min(k, len(candidate_ids), chunk) < 1:
         raise ValueError(f"k={k} of {len(candidate_ids)} candidates in chunks of {chunk}: each must be 1 or more.")
     k = min(k, len(candidate_ids))
-    memory = decoder.project(states)
+    question_keys_values = decoder.project(states)
     start = candidate_ids[:1, :1].expand(len(states), 1)  # every candidate begins with [CLS]
     cache = KVCache()
-    begun = decoder.advance(start, memory, sees, cache)
-    first = decoder.score(begun[:, 0]).float().log_softmax(dim=-1)[:, candidate_ids[:, 1]]
+    cls_state = decoder.advance(start, question_keys_values, question_mask, cache)
+    first = decoder.score(cls_state[:, 0]).float().log_softmax(dim=-1)[:, candidate_ids[:, 1]]
     if first_token == "twice":
         nearest = first.exp().topk(k, dim=1).indices
     else:
         nearest = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
-    few = max(1, chunk // k)  # questions at once
+    questions_at_once = max(1, chunk // k)  # questions at once
     costs = []
-    for some in (slice(q, q + few) for q in range(0, len(states), few)):
-        questions = Questions([(key[some], value[some]) for key, value in memory], sees[some], cache.of(some))
-        parts = nearest[some].split(chunk, dim=1)
+    for rows in (slice(q, q + questions_at_once) for q in range(0, len(states), questions_at_once)):
+        questions = Questions(
+            [(key[rows], value[rows]) for key, value in question_keys_values], question_mask[rows], cache.of(rows)
+        )
+        parts = nearest[rows].split(chunk, dim=1)
         costs.append(torch.cat([_rest(decoder, questions, candidate_ids[c], candidate_mask[c]) for c in parts], dim=1))
     # Differs from the published code, unless "twice": see docs/differences.md#first-token.
     first = first.gather(1, nearest)
@@ -97,36 +99,38 @@ def rank_answers(
 
 
 class Questions(NamedTuple):
-    """Questions as the decoder looks at them: ``memory``, ``sees`` and the cache of their [CLS]."""
+    """Questions as inputs of the decoder: keys and values, mask, and the cache of their [CLS]."""
 
-    memory: list[KeyValue]
-    sees: Tensor
+    question_keys_values: list[KeyValue]
+    question_mask: Tensor
     cache: KVCache
 
 
 def _rest(decoder: AnswerDecoder, questions: Questions, ids: Tensor, mask: Tensor) -> Tensor:
-    """What answers cost after their first word: ``[Q, k, L]`` ids and mask -> ``[Q, k]``.
+    """Cost of answers after their first word: ``[Q, k, L]`` ids and mask -> ``[Q, k]``.
 
-    What several answers to a question begin with is read once, and the next words are scored once behind it.
+    Each distinct prefix of a question's answers is computed once, and the next words are scored once after it.
     """
     real = mask[..., 2:]
-    decoder.embeddings.check_room(ids.shape[2] - 1)
-    shared = prefix_tree(ids[..., 1:-1], real) if real.shape[2] else None
-    if shared is None or not shared.ids.shape[1]:  # all answers are of one word
-        return questions.sees.new_zeros(real.shape[:2], dtype=torch.float32)
-    looks = nn.functional.pad(shared.above, (1, 0), value=True)  # at [CLS] too
+    decoder.embeddings.check_length(ids.shape[2] - 1)
+    tree = prefix_tree(ids[..., 1:-1], real) if real.shape[2] else None
+    if tree is None or not tree.ids.shape[1]:  # all answers are of one word
+        return questions.question_mask.new_zeros(real.shape[:2], dtype=torch.float32)
+    attn_mask = nn.functional.pad(tree.above, (1, 0), value=True)  # and to [CLS]
     cache = questions.cache.of(slice(None))
-    hidden = decoder.read(shared.ids, 1 + shared.depth, looks, questions.memory, questions.sees, cache)
+    hidden = decoder.read(
+        tree.ids, 1 + tree.depth, attn_mask, questions.question_keys_values, questions.question_mask, cache
+    )
     # Not by logsumexp, which torch computes several times more slowly on CPUs.
     log_probs = decoder.score(hidden).float().log_softmax(dim=-1)  # [Q, N, V]
-    words = shared.place * log_probs.shape[2] + ids[..., 2:]
-    each = log_probs.flatten(1).gather(1, words.flatten(1)).view(words.shape)
-    return -each.masked_fill(~real, 0.0).sum(dim=2)
+    words = tree.number * log_probs.shape[2] + ids[..., 2:]
+    log_probs_of_words = log_probs.flatten(1).gather(1, words.flatten(1)).view(words.shape)
+    return -log_probs_of_words.masked_fill(~real, 0.0).sum(dim=2)
 
 
 @dataclass(frozen=True)
 class GeneratedAnswers:
-    """Answers that were written freely, best first.
+    """Generated answers, best first.
 
     Attributes:
         ids: ``[Q, K, L]`` long, without [CLS]; ``end`` and whatever follows it is ``end``.
@@ -138,18 +142,24 @@ class GeneratedAnswers:
 
 
 def write_answers(
-    decoder: AnswerDecoder, states: Tensor, sees: Tensor, start: int, end: int, num_beams: int = 1, max_tokens: int = 10
+    decoder: AnswerDecoder,
+    states: Tensor,
+    question_mask: Tensor,
+    start: int,
+    end: int,
+    num_beams: int = 1,
+    max_tokens: int = 10,
 ) -> GeneratedAnswers:
-    """Write answers token after token: the likeliest next one, or the likeliest continuations of several beams.
+    """Generate answers by greedy or beam search.
 
     Args:
-        decoder: What scores the next token.
+        decoder: Scores the next token.
         states: ``[Q, S, D]`` states of the questions.
-        sees: ``[Q, S]`` bool, their real tokens.
+        question_mask: ``[Q, S]`` bool, True at their real tokens.
         start: Id of [CLS].
         end: Id of [SEP].
-        num_beams: Answers that are followed at once; 1 is greedy.
-        max_tokens: Most tokens of an answer, ``end`` included. What has not ended by then is left as it is.
+        num_beams: Number of beams; 1 is greedy.
+        max_tokens: Most tokens of an answer, ``end`` included. Unfinished answers are returned as they are.
 
     Raises:
         ValueError: If a count is below 1, or there are more beams than words.
@@ -159,28 +169,35 @@ def write_answers(
             f"num_beams={num_beams} and max_tokens={max_tokens}: expected 1 or more, and at most as many beams as the "
             f"{len(decoder.bias)} words."
         )
-    reader = AnswerReader(decoder, decoder.project(states), sees)
+    reader = AnswerReader(decoder, decoder.project(states), question_mask)
     begun = torch.full((len(states), 1), start, device=states.device)
-    limits = Limits(end, min_length=0, no_repeat=0)
+    limits = GenerationLimits(end, min_length=0, no_repeat=0)
     ids, frames = beam_search(reader, begun, num_beams, max_tokens, limits, ended="stay")
     return GeneratedAnswers(ids.unflatten(0, (len(states), num_beams))[:, :, 1:], frames[-1].scores)
 
 
 class AnswerReader:
-    """The next word of answers under way; see :class:`~x2vlm.models.generation.search.Reader`.
+    """Next-word scores of partial answers; see :class:`~x2vlm.models.generation.search.Reader`.
 
     Args:
-        decoder: What scores words.
-        memory: ``decoder.project(states)`` of the questions.
-        sees: ``[Q, S]`` bool, their real tokens.
+        decoder: Scores words.
+        question_keys_values: ``decoder.project(states)`` of the questions.
+        question_mask: ``[Q, S]`` bool, True at their real tokens.
     """
 
-    def __init__(self, decoder: AnswerDecoder, memory: list[KeyValue], sees: Tensor) -> None:
-        self.decoder, self.memory, self.sees, self.cache = decoder, memory, sees, KVCache()
+    def __init__(self, decoder: AnswerDecoder, question_keys_values: list[KeyValue], question_mask: Tensor) -> None:
+        self.decoder, self.question_keys_values, self.question_mask, self.cache = (
+            decoder,
+            question_keys_values,
+            question_mask,
+            KVCache(),
+        )
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities."""
         if self.cache.length:
             self.cache.select(rows)
-        hidden = self.decoder.advance(ids[:, self.cache.length :], self.memory, self.sees, self.cache)
+        hidden = self.decoder.advance(
+            ids[:, self.cache.length :], self.question_keys_values, self.question_mask, self.cache
+        )
         return self.decoder.score(hidden[:, -1]).float().log_softmax(dim=-1)

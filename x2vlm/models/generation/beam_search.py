@@ -1,6 +1,6 @@
 """Beam search, as published for captions, and for answers that stay as they are once they have ended.
 
-Shape letters: B texts to write, K beams, R rows (texts under way), T tokens so far, V words.
+Shape letters: B texts to write, K beams, R rows (partial texts), T tokens so far, V words.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.building import suggestion
-from x2vlm.models.generation.search import UNLIKELY, GeneratedText, Limits, Reader, check_at_least, forbid
+from x2vlm.models.generation.search import UNLIKELY, GeneratedText, GenerationLimits, Reader, check_at_least, forbid
 from x2vlm.registry import SEARCHES
 
 LENGTHS = ("prompt", "batch")
@@ -21,7 +21,7 @@ LENGTHS = ("prompt", "batch")
 @SEARCHES.register_module()
 @dataclass(frozen=True)
 class BeamSearch:
-    """The likeliest text among those that ``beams`` texts under way lead to, as published.
+    """Beam search, as published.
 
     At each step each beam proposes its ``beams`` likeliest words, and the likeliest ``beams`` of all go on. A text that
     has ended goes on with a penalty of 10000, so only where nothing else is left. Of all texts that ended by the first
@@ -29,7 +29,7 @@ class BeamSearch:
     published search computes after nothing can change any more is left out; the texts are the same.
 
     Args:
-        beams: Texts under way.
+        beams: Number of beams.
         min_length: A text has so many words (tokens) or more, that which ends it not counted.
         max_length: At most so many, that which ends it counted.
         length_penalty: Scores, sums of log-probabilities, are divided by ``((5 + n) / 6) ** length_penalty``, n words
@@ -62,7 +62,7 @@ class BeamSearch:
         """Write ``B`` texts.
 
         Args:
-            reader: What tells the next words.
+            reader: Scores the next token.
             start: ``[B, T]``, what the texts begin with.
             end: The token that ends a text.
         """
@@ -71,7 +71,7 @@ class BeamSearch:
         steps = self.max_length if self.length_from == "prompt" else count + self.max_length - start.shape[1]
         if not count or steps < 1:
             return [GeneratedText([], 0.0) for _ in range(count)]
-        limits = Limits(end, self.min_length, self.no_repeat)
+        limits = GenerationLimits(end, self.min_length, self.no_repeat)
         _, frames = beam_search(
             reader, start, beams, steps, limits, settled=partial(self._settled, end=end, steps=steps)
         )
@@ -79,7 +79,7 @@ class BeamSearch:
         return [self._best([frame.of(b) for frame in listed], end, len(frames) == steps) for b in range(count)]
 
     def _settled(self, frames: Sequence["Frame"], end: int, steps: int) -> bool:
-        """Whether no text can change any more: all beams have ended once, or none can overtake the best that has.
+        """Whether the result is final: all beams have ended once, or none can overtake the best ended one.
 
         A score can only fall; what divides it grows to that of the last step at most.
         """
@@ -93,10 +93,10 @@ class BeamSearch:
         return bool((ended.all(dim=2).any(dim=1) | (best >= hope) | hope.isnan()).all())
 
     def _best(self, frames: Sequence["ListedFrame"], end: int, complete: bool) -> GeneratedText:
-        """The best of all texts that ended, or were under way at the last step."""
+        """The best of all texts that ended, or were unfinished at the last step."""
         all_ended = (f for f, frame in enumerate(frames) if all(word == end for word in frame.words))
         last = next(all_ended, len(frames) - 1)
-        best, place = -float("inf"), None
+        best, best_place = -float("inf"), None
         for f, frame in enumerate(frames[: last + 1]):
             for k, (word, score) in enumerate(zip(frame.words, frame.scores, strict=True)):
                 if word != end and (f < last or not complete):
@@ -104,10 +104,10 @@ class BeamSearch:
                 if self.length_penalty:
                     score /= ((5 + f + 1) / 6) ** self.length_penalty
                 if score > best:
-                    best, place = score, (f, k)
-        if place is None:
+                    best, best_place = score, (f, k)
+        if best_place is None:
             raise ValueError("scores of words are not numbers (NaN): the model has diverged, or has no weights yet.")
-        f, k = place
+        f, k = best_place
         ids = []
         while f >= 0:
             ids.append(frames[f].words[k])
@@ -145,27 +145,27 @@ def beam_search(
     start: Tensor,
     beams: int,
     steps: int,
-    limits: Limits,
+    limits: GenerationLimits,
     ended: str = "penalty",
     settled: Callable[[Sequence[Frame]], bool] | None = None,
 ) -> tuple[Tensor, list[Frame]]:
-    """Follow several texts under way for each text to write, token after token.
+    """Extend several beams for each text, token by token.
 
     At each step each beam proposes its ``beams`` likeliest words, and the likeliest ``beams`` of all go on.
 
     Args:
-        reader: What tells the next words.
+        reader: Scores the next token.
         start: ``[B, T]``, what the texts begin with.
-        beams: K, texts under way for each.
+        beams: K, beams of each text.
         steps: Most tokens to write.
-        limits: What may come next.
+        limits: Constraints on the next token.
         ended: What becomes of a text that has ended: ``penalty`` goes on with any word at a penalty of 10000, so only
             where nothing else is left; ``stay`` stays as it is, at no cost.
-        settled: Whether no text can change any more, by the steps so far; asked once ``limits.min_length`` is passed.
-            Every beam has ended, if not given.
+        settled: Whether the result is final, given the steps so far; called once ``limits.min_length`` is passed. By
+            default: every beam has ended.
 
     Returns:
-        ``[B * K, T + steps]`` long, what is under way in the end, and the steps.
+        ``[B * K, T + steps]`` long, the final beams, and the steps.
 
     Raises:
         ValueError: If there are fewer words than beams.
@@ -180,7 +180,7 @@ def beam_search(
         frames.append(_likeliest(log_probs, beams, frames[-1] if frames else None, limits.end, ended))
         rows = (rows[:, None] + frames[-1].parents if len(frames) == 1 else first + frames[-1].parents).flatten()
         ids = torch.cat([ids[rows], frames[-1].words.reshape(-1, 1)], dim=1)
-        # Before texts may end there is nothing to ask, and no device to wait for.
+        # Before texts may end no check is needed, and no wait for the device.
         if len(frames) > limits.min_length and (settled or partial(_all_ended, end=limits.end))(frames):
             break
     return ids, frames
@@ -195,22 +195,22 @@ def _likeliest(log_probs: Tensor, beams: int, before: Frame | None, end: int, en
     if before is None:
         scores, words = _top(log_probs, beams, ended)
         return Frame(words, scores, torch.zeros_like(words))
-    over = (before.words == end).reshape(-1, 1)
+    has_ended = (before.words == end).reshape(-1, 1)
     if ended == "stay":
-        stays = torch.full_like(log_probs[:1], -torch.inf)
-        stays[:, end] = 0.0
-        log_probs = torch.where(over, stays, log_probs)
+        end_only = torch.full_like(log_probs[:1], -torch.inf)
+        end_only[:, end] = 0.0
+        log_probs = torch.where(has_ended, end_only, log_probs)
     scores, words = _top(log_probs, beams, ended)
-    penalty = over * UNLIKELY if ended == "penalty" else 0.0
+    penalty = has_ended * UNLIKELY if ended == "penalty" else 0.0
     scores = scores + (penalty + before.scores.reshape(-1, 1))
-    each = scores.view(len(before.words), beams * beams)
-    kept, which = _top(each, beams, ended)
-    return Frame(words.reshape(each.shape).gather(1, which), kept, which // beams)
+    candidates = scores.view(len(before.words), beams * beams)
+    chosen_scores, chosen = _top(candidates, beams, ended)
+    return Frame(words.reshape(candidates.shape).gather(1, chosen), chosen_scores, chosen // beams)
 
 
 def _top(scores: Tensor, count: int, ended: str) -> tuple[Tensor, Tensor]:
     """The highest of each row and where they are; of equal ones the first where texts that have ended stay."""
     if ended == "penalty":  # as published
         return scores.topk(count, dim=1)
-    ordered, places = scores.sort(dim=1, descending=True, stable=True)
-    return ordered[:, :count], places[:, :count]
+    ordered, indices = scores.sort(dim=1, descending=True, stable=True)
+    return ordered[:, :count], indices[:, :count]

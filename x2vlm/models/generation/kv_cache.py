@@ -1,7 +1,7 @@
-"""Keys and values of tokens that were read before, for texts that grow token by token.
+"""The cache of keys and values of earlier tokens, for texts that are generated token by token.
 
-Where every token looks only at itself and before, what an earlier token became does not change any more: only new
-tokens go through the layers. The cache is passed on from the reader to the attention that extends it.
+With causal attention the states of earlier tokens do not change: only new tokens go through the layers. The cache is
+passed from the reader to the attention that extends it.
 
 Shape letters: R texts, H heads, T tokens, d width of a head.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KeyValue = tuple[Tensor, Tensor]
+from x2vlm.models.layers.attention import KeyValue
 
 
 class KVCache:
@@ -28,7 +28,7 @@ class KVCache:
         self.length = 0
 
     def extend(self, attention: Any, new: KeyValue) -> KeyValue:
-        """Keys and values of before and now."""
+        """Append new keys and values of an attention, and return all."""
         before = self.kept.get(attention)
         if before is not None:
             new = tuple(torch.cat(pair, dim=2) for pair in zip(before, new, strict=True))
@@ -36,12 +36,12 @@ class KVCache:
         return new
 
     def keep(self, length: int) -> None:
-        """Forget all tokens after the first ``length``."""
+        """Keep only the first ``length`` tokens."""
         self._change(lambda x: x if x.shape[2] == length else x[:, :, :length])
         self.length = length
 
     def select(self, rows: Tensor) -> None:
-        """Go on with these texts: ``[R]`` long."""
+        """Keep these texts: ``[R]`` long."""
         self._change(lambda x: x.index_select(0, rows))
 
     def of(self, rows: slice) -> "KVCache":

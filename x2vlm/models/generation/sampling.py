@@ -1,6 +1,6 @@
-"""Texts drawn word by word.
+"""Sampling of texts, word by word.
 
-Shape letters: B texts to write, R rows (texts under way), V words.
+Shape letters: B texts to write, R rows (partial texts), V words.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from x2vlm.models.generation.search import GeneratedText, Limits, Reader, check_at_least, forbid
+from x2vlm.models.generation.search import GeneratedText, GenerationLimits, Reader, check_at_least, forbid
 from x2vlm.registry import SEARCHES
 
 
 @SEARCHES.register_module()
 @dataclass(frozen=True)
 class Sampling:
-    """A text drawn word by word.
+    """Sample a text word by word, with temperature, top-k and top-p.
 
     Args:
         temperature: Log-probabilities are divided by it: below 1 for likelier texts, above 1 for stranger ones.
@@ -49,7 +49,7 @@ class Sampling:
     def __call__(self, reader: Reader, start: Tensor, end: int) -> list[GeneratedText]:
         """Write ``B`` texts, as :class:`BeamSearch` does; scores are sums of the words' log-probabilities."""
         generator = None if self.seed is None else torch.Generator(start.device).manual_seed(self.seed)
-        limits = Limits(end, self.min_length, self.no_repeat)
+        limits = GenerationLimits(end, self.min_length, self.no_repeat)
         ids, rows, scores = start, torch.arange(len(start), device=start.device), torch.zeros(len(start))
         ended = torch.zeros(len(start), dtype=torch.bool, device=start.device)
         scores = scores.to(start.device)
@@ -62,8 +62,8 @@ class Sampling:
             scores = scores + log_probs.gather(1, words)[:, 0].masked_fill(ended, 0.0)
             ended = ended | (words[:, 0] == end)
             ids = torch.cat([ids, words], dim=1)
-        written = [row[: row.index(end)] if end in row else row for row in ids[:, start.shape[1] :].tolist()]
-        return [GeneratedText(row, score) for row, score in zip(written, scores.tolist(), strict=True)]
+        texts = [row[: row.index(end)] if end in row else row for row in ids[:, start.shape[1] :].tolist()]
+        return [GeneratedText(row, score) for row, score in zip(texts, scores.tolist(), strict=True)]
 
     def weights(self, log_probs: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities -> ``[R, V]`` with what each word is drawn; rows sum to 1."""

@@ -1,8 +1,8 @@
-"""Texts written word by word: what a search asks of a model, and what may come next.
+"""Interface of searches: a reader that scores the next token, and constraints on it.
 
-A search knows no model: a *reader* tells how likely every word is next, and keeps what it needs of what it has read.
+A search is independent of the model: a *reader* returns log-probabilities of the next token, and caches what it read.
 
-Shape letters: B texts to write, R rows (texts under way), T tokens so far, V words.
+Shape letters: B texts to write, R rows (partial texts), T tokens so far, V words.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ UNLIKELY = -10000.0
 
 
 class Reader(Protocol):
-    """How likely is every word next?"""
+    """Scores of the next token."""
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """Log-probabilities of the next word.
@@ -39,8 +39,8 @@ class GeneratedText(NamedTuple):
     score: float
 
 
-class Limits(NamedTuple):
-    """What may come next: from when a text may end, and how long a run of words must not come twice."""
+class GenerationLimits(NamedTuple):
+    """Constraints on the next token: the minimum length of a text, and the n-gram size that must not repeat."""
 
     end: int
     min_length: int
@@ -52,7 +52,7 @@ Search = Callable[[Reader, Tensor, int], list[GeneratedText]]
 
 
 def search_of(options: "dict[str, Any] | Search | None") -> Search:
-    """A search as a config gives it: its arguments, and perhaps ``type``; published beam search where nothing is said.
+    """Build a search from a config: its arguments, and perhaps ``type``; the published beam search by default.
 
     Raises:
         ValueError: If there is no such search, an option has no such name, or a number has no meaning.
@@ -62,13 +62,13 @@ def search_of(options: "dict[str, Any] | Search | None") -> Search:
     return build(SEARCHES, {"type": "BeamSearch", **(options or {})}, path="search")
 
 
-def forbid(log_probs: Tensor, written: Tensor, limits: Limits) -> Tensor:
-    """``[R, V]`` log-probabilities, those of words that must not come now very low.
+def forbid(log_probs: Tensor, written: Tensor, limits: GenerationLimits) -> Tensor:
+    """``[R, V]`` log-probabilities, with those of forbidden words set very low.
 
     Args:
         log_probs: ``[R, V]``.
         written: ``[R, T]``, the words so far, without the start.
-        limits: What must not come.
+        limits: The constraints.
     """
     log_probs = log_probs.clone()
     if limits.no_repeat and written.shape[1] >= limits.no_repeat:
@@ -90,6 +90,6 @@ def check_at_least(search: Any, **least: int) -> None:
         ValueError: If one is.
     """
     for name, value in least.items():
-        given = getattr(search, name)
-        if given < value:
-            raise ValueError(f"{name} is {given}; expected {value} or more.")
+        number = getattr(search, name)
+        if number < value:
+            raise ValueError(f"{name} is {number}; expected {value} or more.")

@@ -1,1 +1,1 @@
-"""Parts that towers share: attention and its backends, stochastic depth, tokens without padding."""
+"""Layers that towers share: attention and its backends, stochastic depth, packing, precision."""

@@ -1,4 +1,4 @@
-"""The one place attention goes through: named backends that all compute the same thing, and the choice among them.
+"""Attention through named backends that compute the same function, and the choice among them.
 
 Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
 """
@@ -15,6 +15,7 @@ from x2vlm.models.layers.probing import present, why_not
 from x2vlm.registry import ATTENTION_BACKENDS
 
 Backend = Callable[..., Tensor]
+KeyValue = tuple[Tensor, Tensor]  # [B, H, K, d] each
 
 
 def attend(
@@ -33,22 +34,22 @@ def attend(
         query: ``[B, H, Q, d]``.
         key: ``[B, H, K, d]``.
         value: ``[B, H, K, d]``.
-        mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may look. A row that may look nowhere gives
+        mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may attend. Rows without a True have
             unspecified (finite) values.
         bias: Added to the logits, broadcastable to ``[B, H, Q, K]``; may need a gradient.
         dropout: Probability with which a weight is dropped; pass 0 outside training.
         backend: A name in ``ATTENTION_BACKENDS``, or ``auto``; see :func:`candidates`.
-        ragged: Shapes differ from call to call, so that a kernel must not need preparations for each new shape.
+        ragged: Shapes differ from call to call: the kernel must need no preparation for a new shape.
 
     Returns:
         ``[B, H, Q, d]``.
 
     Raises:
-        ConfigError: If there is no such backend, or the one named cannot do this on this device and type.
+        ConfigError: If there is no such backend, or it does not support this call on this device and type.
     """
     frozen = bias is not None and not (torch.is_grad_enabled() and bias.requires_grad)
-    given = (mask is not None, bias is not None, dropout > 0)
-    name = chosen(backend, query.device.type, query.dtype, *given, ragged, frozen)
+    call = (mask is not None, bias is not None, dropout > 0)
+    name = chosen_backend(backend, query.device.type, query.dtype, *call, ragged, frozen)
     return ATTENTION_BACKENDS.module_dict[name](query, key, value, mask, bias, dropout)
 
 
@@ -62,11 +63,13 @@ def resolve(
     ragged: bool = False,
     frozen: bool = False,
 ) -> Backend:
-    """The function behind the name that :func:`chosen` gives."""
-    return ATTENTION_BACKENDS.module_dict[chosen(backend, device, dtype, masked, biased, dropped, ragged, frozen)]
+    """The function behind the name that :func:`chosen_backend` gives."""
+    return ATTENTION_BACKENDS.module_dict[
+        chosen_backend(backend, device, dtype, masked, biased, dropped, ragged, frozen)
+    ]
 
 
-def chosen(
+def chosen_backend(
     backend: str,
     device: str,
     dtype: torch.dtype,
@@ -76,11 +79,11 @@ def chosen(
     ragged: bool = False,
     frozen: bool = False,
 ) -> str:
-    """What :func:`choose` finds by running backends, once for each kind of call; torch.compile may take it as constant.
+    """The cached result of :func:`choose` for each kind of call; constant under torch.compile.
 
-    On a device that this machine lacks (tensors that are only shapes), the rules alone decide.
+    On a device that this machine lacks (fake tensors), no backend is run and the order of candidates decides.
     """
-    return _chosen(backend, device, dtype, masked, biased, dropped, ragged, frozen)
+    return _cached_choice(backend, device, dtype, masked, biased, dropped, ragged, frozen)
 
 
 def choose(
@@ -94,7 +97,7 @@ def choose(
     frozen: bool = False,
     refusal: Callable[..., str | None] | None = None,
 ) -> str:
-    """The first candidate that can do what is asked.
+    """The first candidate that supports a kind of call.
 
     Args:
         backend: A name in ``ATTENTION_BACKENDS``, or ``auto``.
@@ -104,12 +107,13 @@ def choose(
         biased: With a bias added to the logits.
         dropped: With dropout of weights.
         ragged: Shapes differ from call to call.
-        frozen: The bias, if there is one, needs no gradient here.
-        refusal: ``(name, device, dtype, masked, biased, dropped, frozen) ->`` why the backend cannot, or None if it
-            can. Not every kernel takes a mask or a bias that learns, so the answer is for calls of the same kind only.
+        frozen: The bias needs no gradient.
+        refusal: ``(name, device, dtype, masked, biased, dropped, frozen) ->`` the reason why a backend does not
+            support the call, or None. Not every kernel supports a mask or a learned bias, so the answer holds for calls
+            of the same kind only.
 
     Raises:
-        ConfigError: If there is no such backend, or none that can.
+        ConfigError: If there is no such backend, or none that supports the call.
     """
     names = candidates(device, biased, ragged, frozen) if backend == "auto" else (backend,)
     reasons = []
@@ -119,10 +123,10 @@ def choose(
         if reason is None:
             return name
         reasons.append(f"{name}: {reason.rstrip('.')}")
-    given = ["a mask"] * masked + [f"a {'fixed' if frozen else 'learned'} bias"] * biased + ["dropout"] * dropped
-    extras = " and ".join(given) or "neither mask nor bias"
+    extras = ["a mask"] * masked + [f"a {'fixed' if frozen else 'learned'} bias"] * biased + ["dropout"] * dropped
+    described = " and ".join(extras) or "neither mask nor bias"
     raise ConfigError(
-        f"attention with {extras} cannot run on {device} in {dtype}: {'; '.join(reasons)}. Use 'auto' or 'eager'."
+        f"attention with {described} cannot run on {device} in {dtype}: {'; '.join(reasons)}. Use 'auto' or 'eager'."
     )
 
 
@@ -131,19 +135,19 @@ def check_backend(name: str, path: str = "") -> None:
 
     Args:
         name: The name.
-        path: Where it stands in the config.
+        path: Its path in the config.
 
     Raises:
-        ConfigError: If it is not known.
+        ConfigError: If it is unknown.
     """
-    known = ["auto", *sorted(ATTENTION_BACKENDS.module_dict)]
-    if name not in known:
-        near = suggestion(name, known)
-        raise ConfigError(f"attention backend '{name}' is not known. Accepted: {', '.join(known)}.{near}", path)
+    names = ["auto", *sorted(ATTENTION_BACKENDS.module_dict)]
+    if name not in names:
+        near = suggestion(name, names)
+        raise ConfigError(f"attention backend '{name}' is not known. Accepted: {', '.join(names)}.{near}", path)
 
 
 def candidates(device: str, biased: bool, ragged: bool, frozen: bool) -> tuple[str, ...]:
-    """What ``auto`` stands for, best first.
+    """The backends that ``auto`` tries, best first.
 
     On a CPU ``flash_bias`` where there is a bias, else ``sdpa``. On a GPU torch's own preference (``sdpa``) where
     shapes repeat, and ``sdpa_without_cudnn`` where they do not, or where a bias needs a gradient: cuDNN builds a plan
@@ -151,8 +155,8 @@ def candidates(device: str, biased: bool, ragged: bool, frozen: bool) -> tuple[s
     """
     if device == "cpu":
         return (*["flash_bias"] * biased, "sdpa", "eager")
-    held = ragged or (biased and not frozen)
-    return ("sdpa_without_cudnn" if held else "sdpa", "eager")
+    avoids_cudnn = ragged or (biased and not frozen)
+    return ("sdpa_without_cudnn" if avoids_cudnn else "sdpa", "eager")
 
 
 def available(
@@ -163,27 +167,29 @@ def available(
     dropped: bool = False,
     frozen: bool = False,
 ) -> list[str]:
-    """Names of the backends that run on this device and type, with a mask, a bias that learns, dropout, or without."""
-    asked = (device, dtype, masked, biased, dropped, frozen)
-    return [name for name in ATTENTION_BACKENDS.module_dict if _refusal(name, *asked) is None]
+    """Names of the backends that support a kind of call on this device and type."""
+    call = (device, dtype, masked, biased, dropped, frozen)
+    return [name for name in ATTENTION_BACKENDS.module_dict if _refusal(name, *call) is None]
 
 
 def _refusal(
     name: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool, frozen: bool
 ) -> str | None:
-    """Why a backend cannot run here, or None. Versions lie about this; one tiny run, forward and backward, does not."""
+    """The reason why a backend does not run here, or None, from one tiny run, forward and backward."""
     if not present(device):
         return None
-    return why_not(partial(_run, name, device, dtype, masked, biased, dropped, frozen))
+    return why_not(partial(_run_once, name, device, dtype, masked, biased, dropped, frozen))
 
 
-def _run(name: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool, frozen: bool) -> None:
+def _run_once(
+    name: str, device: str, dtype: torch.dtype, masked: bool, biased: bool, dropped: bool, frozen: bool
+) -> None:
     # 16 wide: the least that kernels of GPUs take
     query, key = (torch.ones(1, 1, n, 16, device=device, dtype=dtype, requires_grad=True) for n in (2, 3))
     mask = torch.ones(1, 1, 1, 3, dtype=torch.bool, device=device)
     bias = torch.zeros(1, 1, 2, 3, device=device, dtype=dtype, requires_grad=not frozen)
-    given = (mask if masked else None, bias if biased else None, 0.1 if dropped else 0.0)
-    ATTENTION_BACKENDS.module_dict[name](query, key, key, *given).sum().backward()
+    call = (mask if masked else None, bias if biased else None, 0.1 if dropped else 0.0)
+    ATTENTION_BACKENDS.module_dict[name](query, key, key, *call).sum().backward()
 
 
-_chosen = cache(choose)
+_cached_choice = cache(choose)

@@ -1,7 +1,7 @@
-"""Backends of attention, all with one signature: query, key, value, mask, bias, dropout. Asked for by name only.
+"""Attention backends, all with one signature: query, key, value, mask, bias, dropout.
 
-What a backend cannot do it refuses with an error, which ``x2vlm.models.layers.attention`` finds in a small run and
-passes on.
+A backend raises an error for calls that it does not support; ``x2vlm.models.layers.attention`` meets it in a small run
+and reports it.
 
 Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
 """
@@ -38,7 +38,7 @@ def eager(
 
 @ATTENTION_BACKENDS.register_module(name="sdpa")
 def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float) -> Tensor:
-    """The scaled_dot_product_attention of torch, which picks its own kernel."""
+    """The scaled_dot_product_attention of torch, which chooses its own kernel."""
     return _sdpa(query, key, value, mask, bias, dropout)
 
 
@@ -48,7 +48,7 @@ def sdpa_without_cudnn(
 ) -> Tensor:
     """scaled_dot_product_attention held to flash, memory-efficient and written-out kernels: for shapes that vary.
 
-    Torch takes the first of them that can do what is asked. On other devices than CUDA it is ``sdpa``.
+    Torch takes the first of them that supports the call. On other devices than CUDA it is ``sdpa``.
     """
     return _sdpa(query, key, value, mask, bias, dropout, kernels=WITHOUT_CUDNN if query.is_cuda else ())
 
@@ -59,8 +59,8 @@ def flash(
 ) -> Tensor:
     """scaled_dot_product_attention held to its flash kernel, which takes no mask on CUDA and no learned bias."""
     if query.is_cuda and not (mask is None and bias is None):
-        given = "mask" if bias is None else "bias"
-        raise NotImplementedError(f"it takes no {given} on CUDA; 'sdpa_without_cudnn' does, and is flash without one")
+        term = "mask" if bias is None else "bias"
+        raise NotImplementedError(f"it takes no {term} on CUDA; 'sdpa_without_cudnn' does, and is flash without one")
     return _sdpa(query, key, value, mask, bias, dropout, kernels=(SDPBackend.FLASH_ATTENTION,))
 
 
@@ -70,11 +70,11 @@ def xformers(
 ) -> Tensor:
     """The memory-efficient attention of xformers, on CUDA."""
     check_xformers(query.device.type)
-    from xformers.ops import memory_efficient_attention  # only where asked for: importing it is slow and may warn
+    from xformers.ops import memory_efficient_attention  # imported on use: it is slow and may warn
 
     merged = _merge(mask, bias, query.dtype)
     if merged is not None:
-        # Its kernels want the bias in full, in rows that start at multiples of 8 elements.
+        # Its kernels need the bias expanded, in rows that start at multiples of 8 elements.
         shape = (*query.shape[:3], key.shape[2])
         width = -(-shape[3] // 8) * 8
         merged = F.pad(merged.expand(shape), (0, width - shape[3]))[..., : shape[3]]
@@ -111,7 +111,7 @@ def flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: T
 def varlen(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float
 ) -> Tensor:
-    """Only the keys that may be seen, packed one batch row after the other; for masks of padding, without a bias.
+    """Unmasked keys only, packed one batch row after the other; for padding masks, without a bias.
 
     On CUDA in fp16 and bf16, without dropout, by ``torch.nn.attention.varlen`` where torch has it: nothing is read
     back from the device. Else by nested tensors, which wait for the device in every call.
@@ -153,13 +153,13 @@ def _merge(mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tens
 
 @cache
 def _compiled_flex() -> Callable[..., Tensor]:
-    from torch.nn.attention.flex_attention import flex_attention  # only where asked for: it brings the compiler
+    from torch.nn.attention.flex_attention import flex_attention  # imported on use: it loads the compiler
 
     return torch.compile(flex_attention)
 
 
 def score_change(mask: Tensor | None, bias: Tensor | None, least: float) -> Callable[..., Tensor] | None:
-    """What flex_attention calls with each logit and its place: the bias is added, and what is hidden made ``least``."""
+    """The ``score_mod`` of flex_attention: adds the bias, and sets masked logits to ``least``."""
     if mask is None and bias is None:
         return None
     mask_at, bias_at = (None if x is None else _reader(x) for x in (mask, bias))
@@ -173,11 +173,11 @@ def score_change(mask: Tensor | None, bias: Tensor | None, least: float) -> Call
 
 
 def _reader(x: Tensor) -> Callable[..., Tensor]:
-    """``x[..., H, Q, K]`` as a function of four indices, which are ignored where ``x`` is the same for all."""
+    """``x[..., H, Q, K]`` as a function of four indices, which are ignored in dimensions of size 1."""
     x = x[(None,) * (4 - x.dim())]
-    varies = [size > 1 for size in x.shape]
+    varying = [size > 1 for size in x.shape]
 
-    def read(*places: Tensor) -> Tensor:
-        return x[tuple(place if here else place * 0 for place, here in zip(places, varies, strict=True))]
+    def read(*indices: Tensor) -> Tensor:
+        return x[tuple(index if is_used else index * 0 for index, is_used in zip(indices, varying, strict=True))]
 
     return read

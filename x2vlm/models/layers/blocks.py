@@ -1,10 +1,10 @@
-"""Which modules of a tower are its blocks."""
+"""The blocks (layers) of a tower."""
 
 from torch import nn
 
 
 def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The innermost ``ModuleList`` and ``Sequential`` members of one class, if these have parts of their own."""
+    """Members of the innermost ``ModuleList`` and ``Sequential`` of one class that have submodules."""
     inner = [layer for child in module.children() for layer in layers_of(child)]
     if inner or not isinstance(module, nn.ModuleList | nn.Sequential):
         return inner

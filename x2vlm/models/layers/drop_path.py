@@ -1,4 +1,4 @@
-"""Stochastic depth for texts: in training, a layer's part now and then adds nothing.
+"""Stochastic depth for texts: in training, residual branches are dropped at random.
 
 Shape letters: B texts, L tokens, D width.
 """
@@ -31,17 +31,17 @@ class DropPath(nn.Module):
         self.rate, self.unit = rate, unit
 
     def forward(self, branch: Tensor) -> Tensor:
-        """``[B, L, D]``, what the branch would add."""
+        """Drop samples or positions of a residual branch ``[B, L, D]``."""
         if not self.training or self.rate == 0:
             return branch
         kept = branch.new_empty(self.mask_shape(branch)).bernoulli_(1 - self.rate)
         return branch * kept / (1 - self.rate)
 
     def packed(self, branch: Tensor, row: Tensor, position: Tensor, rows: int, positions: int) -> Tensor:
-        """``[T, D]``, what the branch would add to the real tokens of texts, with the numbers drawn for ``[B, L, D]``.
+        """The same for packed tokens ``[T, D]``, with the draws of ``[B, L, D]``.
 
         Args:
-            branch: What it would add.
+            branch: The packed residual branch.
             row: ``[T]`` long, the text of each token.
             position: ``[T]`` long, its position.
             rows: B.
@@ -54,7 +54,7 @@ class DropPath(nn.Module):
         return branch * kept[row if by_rows else position, None] / (1 - self.rate)
 
     def mask_shape(self, branch: Tensor) -> tuple[int, ...]:
-        """Shape of what is drawn: ``(B, 1, 1)`` for samples, ``(1, L, 1)`` for positions."""
+        """Shape of the random mask: ``(B, 1, 1)`` for samples, ``(1, L, 1)`` for positions."""
         return (len(branch), 1, 1) if self.unit == "samples" else (1, branch.shape[1], 1)
 
     def extra_repr(self) -> str:

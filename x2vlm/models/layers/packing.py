@@ -1,9 +1,8 @@
-"""Tokens without padding: linear layers see real tokens only, attention sees them in groups.
+"""Packed tokens: linear layers compute real tokens only, attention computes them padded in groups.
 
-Where tokens stand is planned on the CPU, in NumPy, and sent to the device in one copy: the device is never asked for a
-number.
+Layouts are planned on the CPU, in NumPy, and copied to the device at once: nothing is read back from the device.
 
-Shape letters: T tokens, G groups (texts, or the images that texts look at), S places of a group, D width.
+Shape letters: T tokens, G groups (texts, or the images that texts attend to), S slots of a group, D width.
 """
 
 from collections.abc import Mapping
@@ -25,11 +24,11 @@ class HostLayout:
     """A layout in main memory, before it is sent; see :class:`Layout`.
 
     Attributes:
-        slot: ``[T]``, ``group * size + place in the group``. Tokens that only fill up share a slot that is empty.
+        slot: ``[T]``, ``group * size + position in the group``. Padding tokens share a slot that is empty.
         groups: G.
         size: S.
-        count: Tokens that are real; they come first unless ``real`` says otherwise.
-        real: ``[T]`` bool, which tokens are; None: the first ``count``.
+        count: Number of real tokens; they come first unless ``real`` says otherwise.
+        real: ``[T]`` bool, True at real tokens; None: the first ``count``.
     """
 
     slot: Array
@@ -40,12 +39,12 @@ class HostLayout:
 
     @property
     def is_full(self) -> bool:
-        """Whether tokens fill all groups, in order, so that nothing has to be moved."""
-        places = self.groups * self.size
-        return self.count == len(self.slot) == places and bool((self.slot == np.arange(places)).all())
+        """Whether tokens fill all groups, in order, so that packed and padded order are the same."""
+        slots = self.groups * self.size
+        return self.count == len(self.slot) == slots and bool((self.slot == np.arange(slots)).all())
 
     def arrays(self) -> dict[str, Array]:
-        """What has to be sent; nothing for a full layout."""
+        """The arrays to copy to the device; none for a full layout."""
         if self.is_full:
             return {}
         real = np.arange(len(self.slot)) < self.count if self.real is None else self.real
@@ -57,24 +56,24 @@ class HostLayout:
         return {"slot": self.slot, "token": token, "filled": filled}
 
     def layout(self, sent: Mapping[str, Tensor]) -> "Layout":
-        """The layout of what was sent."""
+        """The layout on the device, from the copied arrays."""
         return Layout(self.groups, self.size, **sent)
 
     def to(self, device: torch.device) -> "Layout":
         """The layout on a device."""
-        return self.layout(send(self.arrays(), device))
+        return self.layout(to_device(self.arrays(), device))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each of ``T`` tokens stands when all are put in groups of one size.
+    """Slots of ``T`` packed tokens in padded groups of one size.
 
     Attributes:
         groups: G.
         size: S.
-        slot: ``[T]`` long, ``group * size + place in the group``; None where tokens fill all groups in order.
-        token: ``[G * S]`` long, the token at each place; any token at places where none stands.
-        filled: ``[G, S]`` bool, the places that a token stands in (and one place of every empty group).
+        slot: ``[T]`` long, ``group * size + position in the group``; None where tokens fill all groups in order.
+        token: ``[G * S]`` long, the token in each slot; any token in empty slots.
+        filled: ``[G, S]`` bool, True at slots with a token (and at one slot of every empty group).
     """
 
     groups: int
@@ -85,11 +84,11 @@ class Layout:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing has to be moved."""
+        """Whether packed and padded order are the same."""
         return self.slot is None
 
     def pad(self, tokens: Tensor) -> Tensor:
-        """``[T, ...]`` -> ``[G, S, ...]``; some other token (without gradient) where none stands."""
+        """``[T, ...]`` -> ``[G, S, ...]``; empty slots hold some other token, without gradient."""
         if not len(tokens):
             return tokens.new_zeros(self.groups, self.size, *tokens.shape[1:])
         if self.slot is not None:
@@ -102,7 +101,7 @@ class Layout:
         return tokens if self.slot is None else _Pack.apply(tokens, self.slot)
 
     def zero_padded(self, tokens: Tensor) -> Tensor:
-        """``[T, ...]`` -> ``[G, S, ...]``, 0 where no token stands."""
+        """``[T, ...]`` -> ``[G, S, ...]``, 0 in empty slots."""
         padded = self.pad(tokens)
         if self.filled is None:
             return padded
@@ -110,7 +109,7 @@ class Layout:
 
 
 class _Pad(torch.autograd.Function):
-    """Tokens at their places; only the place that is a token's own sends it a gradient."""
+    """Gather tokens by slot; a token's gradient comes from its own slot only."""
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, token: Tensor, slot: Tensor) -> Tensor:
@@ -124,7 +123,7 @@ class _Pad(torch.autograd.Function):
 
 
 class _Pack(torch.autograd.Function):
-    """The tokens at some places; the others get no gradient. Unlike index_select's own it adds nothing up."""
+    """Gather slots; the others get no gradient. Unlike the backward of index_select it does not accumulate."""
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, slot: Tensor) -> Tensor:
@@ -140,53 +139,53 @@ class _Pack(torch.autograd.Function):
 
 
 def layout_of_mask(mask: Array, ladder: ShapeLadder = EXACT) -> HostLayout:
-    """The tokens that a ``[G, S]`` bool mask shows, where they stand; sizes rounded up to the ladder."""
-    rows, places = np.nonzero(mask)
-    return layout_at(rows, places, *mask.shape, ladder)
+    """The layout of the tokens of a ``[G, S]`` bool mask; sizes rounded up to the ladder."""
+    rows, positions = np.nonzero(mask)
+    return layout_at(rows, positions, *mask.shape, ladder)
 
 
 def layout_of_groups(group: Array, groups: int, ladder: ShapeLadder = EXACT) -> HostLayout:
-    """Tokens of a group stand in the order in which they come.
+    """The layout of tokens by group, in their order.
 
     Args:
         group: ``[T]``, the group of each token.
         groups: G; a group may be empty.
-        ladder: To which sizes are rounded up.
+        ladder: Rungs that sizes are rounded up to.
     """
-    place, counts = places_in_groups(group, groups)
-    return layout_at(group, place, groups, int(counts.max(initial=1)), ladder)
+    position, counts = positions_in_groups(group, groups)
+    return layout_at(group, position, groups, int(counts.max(initial=1)), ladder)
 
 
-def layout_at(group: Array, place: Array, groups: int, size: int, ladder: ShapeLadder = EXACT) -> HostLayout:
-    """Tokens at given places of given groups; tokens that fill up to a rung of the ladder come behind."""
+def layout_at(group: Array, position: Array, groups: int, size: int, ladder: ShapeLadder = EXACT) -> HostLayout:
+    """The layout of tokens by group and position; padding tokens up to a rung of the ladder follow."""
     count, total = len(group), round_up(len(group), ladder.tokens)
     groups, size = round_up(groups, ladder.groups), round_up(size, ladder.lengths)
-    if total > count == groups * size:  # no place is empty
+    if total > count == groups * size:  # no slot is empty
         size = round_up(size + 1, ladder.lengths)
     slot = np.full(total, -1, np.int64)
-    slot[:count] = group * size + place
+    slot[:count] = group * size + position
     slot[count:] = empty_slot(slot[:count], groups * size) if total > count else 0
     return HostLayout(slot, groups, size, count)
 
 
-def empty_slot(taken: Array, places: int) -> int:
-    """A place that is none of the taken ones."""
-    free = np.ones(places, bool)
-    free[taken] = False
+def empty_slot(used: Array, count: int) -> int:
+    """The first slot that is not used."""
+    free = np.ones(count, bool)
+    free[used] = False
     return int(free.argmax())
 
 
-def places_in_groups(group: Array, groups: int) -> tuple[Array, Array]:
-    """The place of each of ``T`` tokens among those of its group, ``[T]`` from 0, and how many each has, ``[G]``."""
+def positions_in_groups(group: Array, groups: int) -> tuple[Array, Array]:
+    """Position of each of ``T`` tokens within its group, ``[T]`` from 0, and the size of each group, ``[G]``."""
     counts = np.bincount(group, minlength=groups)
     order = np.argsort(group, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(group)) - (np.cumsum(counts) - counts)[group[order]]
-    return place, counts
+    position = np.empty_like(order)
+    position[order] = np.arange(len(group)) - (np.cumsum(counts) - counts)[group[order]]
+    return position, counts
 
 
-def send(arrays: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
-    """Integer and bool arrays as tensors on a device, in one copy that nobody waits for; integers become long."""
+def to_device(arrays: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
+    """Copy integer and bool arrays to a device, all at once and without waiting; integers become long."""
     if device.type == "cpu":
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     if not arrays:

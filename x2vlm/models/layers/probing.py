@@ -1,4 +1,4 @@
-"""Whether a computation runs on this machine, found by running it once."""
+"""Probe whether a computation runs on this machine, by running it once."""
 
 import warnings
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import torch
 
 
 def present(device: str) -> bool:
-    """Whether this machine has such a device; without, tensors of it are only shapes (``FakeTensorMode``)."""
+    """Whether this machine has such a device; else its tensors are fake (``FakeTensorMode``)."""
     return device != "cuda" or torch.cuda.is_available()
 
 
 def why_not(run: Callable[[], object]) -> str | None:
-    """The first line of what a computation is refused with, or None if it runs.
+    """The first line of the error of a computation, or None if it runs.
 
     It runs in a thread of its own: autocast, inference mode, hooks on saved tensors and modes that record or replace
     operators belong to the caller's thread and do not reach it. Random numbers of the CPU stay as they were.

@@ -1,4 +1,4 @@
-"""Attention to keys of which each batch row has another number, without computing anything for padding.
+"""Attention with a different number of keys in each batch row, without computing padding.
 
 Shape letters: B batch, H heads, Q queries, K keys, d width of a head.
 """
@@ -21,15 +21,17 @@ def varlen_kernel(device: str, dtype: torch.dtype) -> Kernel | None:
     if device != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return None
     try:
-        from torch.nn.attention.varlen import varlen_attn  # only here: it registers operators, and older torch lacks it
+        from torch.nn.attention.varlen import (
+            varlen_attn,
+        )  # imported on use: it registers operators, and older torch lacks it
     except ImportError:
         return None
-    if present(device) and why_not(partial(_run, varlen_attn, device, dtype)) is not None:
+    if present(device) and why_not(partial(_run_once, varlen_attn, device, dtype)) is not None:
         return None
     return varlen_attn
 
 
-def _run(kernel: Kernel, device: str, dtype: torch.dtype) -> None:
+def _run_once(kernel: Kernel, device: str, dtype: torch.dtype) -> None:
     tokens = torch.ones(1, 1, 3, 16, device=device, dtype=dtype, requires_grad=True)
     packed_attention(tokens, tokens, tokens, tokens.new_ones(1, 3, dtype=torch.bool), kernel).sum().backward()
 

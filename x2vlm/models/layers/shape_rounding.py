@@ -1,8 +1,8 @@
-"""A short ladder of sizes, so that kernels, plans and compiled code meet shapes that they have seen before.
+"""Round sizes up to a short ladder, so that kernels, plans and compiled code are reused for few shapes.
 
 On a GPU most of what is prepared for a shape (plans of attention kernels, compiled code, CUDA graphs) is lost when the
 next step has another one. Sizes that follow from texts (tokens, rows, lengths, groups) are therefore rounded up to the
-next rung; what fills up is masked, and no loss or gradient depends on it.
+next rung; the padding is masked, and no loss or gradient depends on it.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class ShapeLadder:
 
     Attributes:
         tokens: Packed tokens, which every linear layer reads: 16 rungs waste 3 % on average.
-        lengths: Tokens of a text, which only attention sees.
-        queries: Tokens of a group that looks at one image, or of those of a text that are wanted; likewise.
+        lengths: Tokens of a text, which only attention pads.
+        queries: Query tokens of an image, or requested tokens of a text, which only attention pads.
         groups: Texts, groups and images.
     """
 

@@ -1,4 +1,4 @@
-"""Whether the kernels of an installed xformers fit the torch that runs, found without importing xformers.
+"""Check that the kernels of an installed xformers fit the running torch, without importing xformers.
 
 Importing it beside another torch than it was built for prints warnings, and no kernel is loaded.
 """
@@ -14,7 +14,7 @@ STABLE = (2, 10)  # built for this torch or a later one, its kernels load beside
 
 
 def check_xformers(device: str) -> None:
-    """Refuse what cannot work.
+    """Check that xformers can run here.
 
     Raises:
         NotImplementedError: If the device is not CUDA, or xformers was built for another torch or CUDA.
@@ -27,7 +27,7 @@ def check_xformers(device: str) -> None:
 
 
 def mismatch(built: dict[str, dict], torch_version: str, cuda_version: str | None) -> str | None:
-    """Why kernels that were built for one torch do not load beside another, or None.
+    """The reason why kernels built for one torch do not load in another, or None.
 
     Args:
         built: What xformers records of its build: ``version.torch`` as ``2.10.0+cu128``, ``version.cuda`` as ``1208``.
@@ -48,8 +48,8 @@ def mismatch(built: dict[str, dict], torch_version: str, cuda_version: str | Non
 @cache
 def _record() -> str | None:
     """The text of the build record; None where there is none, as in builds without kernels of their own."""
-    found = find_spec("xformers")
-    if found is None or found.origin is None:
+    spec = find_spec("xformers")
+    if spec is None or spec.origin is None:
         return None
-    path = Path(found.origin).with_name("cpp_lib.json")
+    path = Path(spec.origin).with_name("cpp_lib.json")
     return path.read_text() if path.exists() else None

@@ -1,4 +1,4 @@
-"""Attention with a bias that learns, on a CPU, without holding the weights of all heads.
+"""Attention with a learned bias on a CPU, without storing the weights of all heads.
 
 Torch's fused CPU kernel gives no gradient to what is added to the logits, so torch goes back to the written-out
 definition there and keeps ``[B, H, Q, K]`` weights for the backward pass. Here the forward pass is the fused kernel,
@@ -27,7 +27,7 @@ def attention_with_learned_bias(
         key: ``[B, H, K, d]``.
         value: ``[B, H, K, d]``.
         bias: Added to the logits, broadcastable to ``[B, H, Q, K]``; has a gradient.
-        mask: bool, broadcastable likewise, True where a query may look.
+        mask: bool, broadcastable likewise, True where a query may attend.
 
     Returns:
         ``[B, H, Q, d]``.
@@ -70,7 +70,7 @@ def _gradients(
     grad_query, grad_key, grad_value = (_by_token(x) for x in (query, key, value))
     grad_bias = torch.zeros_like(bias, dtype=dtype)
     shift = -torch.linalg.vecdot(grad.to(dtype), out.to(dtype))[..., None]  # [B, H, Q, 1]
-    room = None  # two chunks of weights, made once: fresh memory costs as much as the arithmetic
+    room = None  # buffers of two chunks of weights, allocated once: new memory costs as much as the arithmetic
     for part in _parts(len(query), query.shape[1], query.shape[2] * key.shape[2]):
         q, k, v, g = (x[part].to(dtype).flatten(0, 1) for x in (query, key, value, grad))
         if room is None:
@@ -107,7 +107,7 @@ def _broadcast(x: Tensor, part: tuple[slice, slice]) -> Tensor:
 
 
 def _by_token(x: Tensor) -> Tensor:
-    """Room for a gradient ``[B, H, N, d]``, with heads side by side for each token as projections make them."""
+    """An empty gradient ``[B, H, N, d]``, with heads side by side for each token as projections make them."""
     batch, heads, tokens, width = x.shape
     return x.new_empty(batch, tokens, heads, width).transpose(1, 2)
 

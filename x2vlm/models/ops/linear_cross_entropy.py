@@ -1,9 +1,9 @@
-"""What guesses of words cost, without scores of all words for all guesses at once.
+"""Chunked linear cross entropy over the vocabulary.
 
-The vocabulary of XLM-R has 250,002 words: the scores of 1,536 guesses are 1.5 GB, and plain cross entropy holds them
-three times. Here a part of the guesses is scored, and its gradient made, before the next one.
+The vocabulary of XLM-R has 250,002 words: the logits of 1,536 predictions are 1.5 GB, and cross entropy holds
+them three times. Here the predictions are scored in chunks, each with its gradient before the next.
 
-Shape letters: P guesses, V words, D width.
+Shape letters: P predictions, V words, D width.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-SCORES = 2**26  # scores held at once: 256 MiB; 2,198 guesses among 30,522 words, 268 among 250,002
+SCORES = 2**26  # logits held at once: 256 MiB; 2,198 predictions over 30,522 words, 268 over 250,002
 
 
 def linear_cross_entropy(
@@ -23,21 +23,21 @@ def linear_cross_entropy(
     smoothing: float = 0.0,
     never: int | None = None,
 ) -> Tensor:
-    """Cross entropy of guesses, summed; scored by the products of ``hidden`` with ``words``, plus ``bias``.
+    """Summed cross entropy of predictions; logits are the products of ``hidden`` with ``words``, plus ``bias``.
 
-    The gradient is made with the value, which is why it can be asked for only once. Under autocast the products are of
+    The gradient is computed with the value, so that ``backward`` can run only once. Under autocast the products are of
     its type, as those of ``torch.nn.Linear``; everything else is fp32.
 
     Args:
-        hidden: ``[P, D]``, what each guess is made from.
+        hidden: ``[P, D]`` states.
         words: ``[V, D]``, a vector for each word.
         bias: ``[V]``.
         labels: ``[P]`` long, the true words, each from 0 to V - 1.
         smoothing: Share of the target that is taken from the true word and spread evenly over the others.
-        never: A word that gets no share; must not be a label.
+        never: A word without a share of the target; must not be a label.
 
     Returns:
-        Scalar, fp32; 0 where there are no guesses.
+        Scalar, fp32; 0 without predictions.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -82,27 +82,27 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _costs(scores: Tensor, labels: Tensor, smoothing: float, never: int | None) -> Tensor:
-    """The sum of the costs of ``[P, V]`` scores, which become their own gradient."""
+    """Summed cost of ``[P, V]`` logits, which are overwritten by their gradient."""
     others = scores.shape[1] - 1 - (never is not None)
-    share, place = smoothing / others, labels[:, None]
+    share, target_index = smoothing / others, labels[:, None]
     least = scores.amax(dim=1, keepdim=True)
-    named = scores.gather(1, place) - least
-    every = (scores.sum(dim=1, keepdim=True) - least * scores.shape[1]) if smoothing else named
+    target_scores = scores.gather(1, target_index) - least
+    all_scores = (scores.sum(dim=1, keepdim=True) - least * scores.shape[1]) if smoothing else target_scores
     if smoothing and never is not None:
-        every -= scores[:, never, None] - least
+        all_scores -= scores[:, never, None] - least
     total = scores.sub_(least).exp_().sum(dim=1, keepdim=True)
-    costs = total.log() - (1 - smoothing - share) * named - share * every
+    costs = total.log() - (1 - smoothing - share) * target_scores - share * all_scores
     scores.div_(total)
     if smoothing:
         scores -= share
         if never is not None:
             scores[:, never] += share
-    scores.scatter_add_(1, place, torch.full_like(named, smoothing + share - 1))
+    scores.scatter_add_(1, target_index, torch.full_like(target_scores, smoothing + share - 1))
     return costs.sum()
 
 
 def _add_gradients(grads: list[Tensor | None], scores: Tensor, hidden: Tensor, words: Tensor, part: slice) -> None:
-    """What the gradient ``[rows, V]`` of some scores means for guesses, words and bias."""
+    """Accumulate gradients of states, words and bias from the gradient ``[rows, V]`` of a chunk of logits."""
     of_hidden, of_words, of_bias = grads
     if of_hidden is not None:
         of_hidden[part] = scores @ words

@@ -1,4 +1,4 @@
-"""Linear layers that keep little for the backward pass: what is cheap is computed again, products are not.
+"""Linear layers that save less for the backward pass: norms and GELUs are recomputed, products are not.
 
 Of a pre-norm transformer block autograd keeps, among others, the outputs of norms and GELUs, which are what products
 read. They follow from the inputs of the norms and GELUs, which are kept in any case, by one elementwise pass.
@@ -43,17 +43,17 @@ def feed_forward(
     """Two linear layers with an exact (erf) GELU between: ``[..., D]`` -> ``[..., D]``.
 
     Args:
-        hidden: What goes in.
+        hidden: The input.
         first: Of ``[K, D]``.
         second: Of ``[D, K]``.
         norm: Applied to ``hidden`` first, if given.
-        scale: ``[D]``, multiplies what comes out, if given. No output is kept for its gradient.
+        scale: ``[D]``, multiplies the output, if given. No output is saved for its gradient.
     """
     if not torch.is_grad_enabled():
         out = F.linear(F.gelu(F.linear(hidden if norm is None else norm(hidden), *first)), *second)
         return out if scale is None else out * scale
-    given = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
-    return _FeedForward.apply(hidden, *given, *first, *second, scale)
+    norm_args = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
+    return _FeedForward.apply(hidden, *norm_args, *first, *second, scale)
 
 
 class _NormedLinear(torch.autograd.Function):
@@ -149,14 +149,14 @@ class _FeedForward(torch.autograd.Function):
 
 
 def _product_dtype(weight: Tensor) -> torch.dtype:
-    """What products with a weight are computed in: what autocast says, which leaves fp64 as it is, or its own."""
+    """The type of products with a weight: that of autocast, which leaves fp64 as it is, or the weight's."""
     device = weight.device.type
     cast = torch.is_autocast_enabled(device) and weight.dtype != torch.float64
     return torch.get_autocast_dtype(device) if cast else weight.dtype
 
 
 def _as_read(weight: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """A weight as a product reads it: its outputs scaled in the weight's precision, then cast."""
+    """A weight as products use it: scaled in the weight's precision, then cast."""
     if scale is None or weight.dtype == dtype:
         return weight.to(dtype) if scale is None else weight * scale[:, None]
     return torch.mul(weight, scale[:, None], out=torch.empty_like(weight, dtype=dtype))  # one pass on a GPU

@@ -23,7 +23,7 @@ from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
 from x2vlm.weights.weight_files import read_tensors
 
-# Types in which a token's position is all that attention does not see: their texts can stand one behind the other.
+# Model types whose tokens depend on position only beside attention, so that their texts can be packed.
 PACKED = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
@@ -36,7 +36,7 @@ class HFTextEncoder(nn.Module):
         config: Settings for fresh weights, with ``model_type`` (``bert``, ``roberta``, ``xlm-roberta``, ...) and
             whatever that type's configuration takes. ``vocab_size`` is taken from the tokenizer where it is not given.
         depth: Keep only this many lower layers (X2-VLM takes the text layers of a deeper BERT). All where not given.
-        layers: Which layers of ``path`` count, before the lower ones are taken: ``range(1, 24, 2)`` makes the 12 layers
+        layers: Layers of ``path`` to use, before the lower ones are taken: ``range(1, 24, 2)`` makes the 12 layers
             of the published large models out of BERT-large. All where not given.
         dropout: Replaces the model's own probability for hidden states and attention weights, if given.
         drop_path: Stochastic depth of the last layer; earlier layers linearly less, the first one none. Where it is
@@ -108,7 +108,7 @@ class HFTextEncoder(nn.Module):
 
     @property
     def first_position(self) -> int:
-        """The position that the network gives to a first token: 0, but behind that of padding in RoBERTa and XLM-R."""
+        """The position of a first token: 0; in RoBERTa and XLM-R the one after the padding position."""
         embeddings = getattr(getattr(self.net, "embeddings", None), "position_embeddings", None)
         padding = getattr(embeddings, "padding_idx", None)
         return 0 if padding is None else padding + 1
@@ -123,11 +123,11 @@ class HFTextEncoder(nn.Module):
         not_sizes = ("architectures", "transformers_version", "dtype", "torch_dtype")
         sizes = {key: value for key, value in settings.items() if not key.startswith("_") and key not in not_sizes}
         sizes |= {"vocab_size": self.vocab_size, "pad_token_id": self.pad_token_id}
-        kept = {key: value for key, value in config.items() if key not in ("path", "config", "depth", "layers")}
-        return kept | {"config": sizes}
+        rest = {key: value for key, value in config.items() if key not in ("path", "config", "depth", "layers")}
+        return rest | {"config": sizes}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         if on:  # transformers renames this method; the old name goes with its version 6
             enable = (
                 getattr(self.net, "activation_checkpointing_enable", None) or self.net.gradient_checkpointing_enable
@@ -148,21 +148,21 @@ class HFTextEncoder(nn.Module):
 
         Args:
             text_ids: ``[B, L]``.
-            text_mask: ``[B, L]``, True at real tokens; ``[B, L, L]`` where every token (row) may look elsewhere (with
-                more columns where there is a cache: what was read before comes first).
+            text_mask: ``[B, L]``, True at real tokens; ``[B, L, L]`` with a row for every query token (and
+                more columns with a cache: those of earlier tokens come first).
             positions: ``[B, L]`` or ``[1, L]`` position of each token as the network counts them; its own count if not
                 given.
-            host_mask: ``text_mask`` in main memory, an array, if it is at hand; else a device is waited for.
-            cache: Keys and values of the tokens that were read before; is extended.
+            host_mask: ``text_mask`` in main memory, an array; without it the device is waited for.
+            cache: Keys and values of earlier tokens; is extended.
         """
         if self._packs and text_mask.dim() == 2 and cache is None:
             return self._packed(text_ids, text_mask.cpu().numpy() if host_mask is None else host_mask, positions)
         mask = text_mask.long() if text_mask.dim() == 2 else text_mask[:, None]
-        given = {} if cache is None else {"x2vlm_cache": cache}
-        return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions, **given).last_hidden_state
+        extra = {} if cache is None else {"x2vlm_cache": cache}
+        return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions, **extra).last_hidden_state
 
     def _packed(self, text_ids: Tensor, host_mask: np.ndarray, positions: Tensor | None) -> Tensor:
-        """Real tokens only, as one long text whose attention knows where each begins; 0 at padding."""
+        """Encode the real tokens only, packed, with attention within each text; 0 at padding."""
         rows, columns = text_ids.shape
         layout = layout_of_mask(host_mask, ladder_of(self.shapes, text_ids.device)).to(text_ids.device)
         room = (0, layout.size - columns, 0, layout.groups - rows)
@@ -203,20 +203,20 @@ def _settings(path: str | None, config: dict[str, Any] | None, vocab_size: int |
                 f"{settings.vocab_size}. Use the tokenizer that belongs to it."
             )
         return settings
-    known = dict(config)
-    if "model_type" not in known:
+    options = dict(config)
+    if "model_type" not in options:
         raise ValueError(
-            f"text encoder config needs model_type, e.g. 'bert'. Given: {', '.join(sorted(known)) or 'nothing'}."
+            f"text encoder config needs model_type, e.g. 'bert'. Given: {', '.join(sorted(options)) or 'nothing'}."
         )
     if vocab_size is not None:
-        known.setdefault("vocab_size", vocab_size)
+        options.setdefault("vocab_size", vocab_size)
     if pad_token_id is not None:
-        known.setdefault("pad_token_id", pad_token_id)
-    return AutoConfig.for_model(known.pop("model_type"), **known)
+        options.setdefault("pad_token_id", pad_token_id)
+    return AutoConfig.for_model(options.pop("model_type"), **options)
 
 
 def set_drop_path(net: nn.Module, last: float, unit: str) -> None:
-    """Put stochastic depth in the place of hidden dropout, linearly up to ``last`` over a network's layers.
+    """Replace hidden dropout by stochastic depth, linearly up to ``last`` over a network's layers.
 
     Raises:
         ValueError: If the layers are not built like BERT's (residual branches that end in a dropout of their own).

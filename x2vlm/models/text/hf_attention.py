@@ -1,4 +1,4 @@
-"""Attention inside networks of transformers: this library's backends, packed texts, and a cache of earlier tokens.
+"""Attention of transformers models through this library's backends, with packed texts and a KV cache.
 
 Shape letters: H heads, T tokens of all texts, d width of a head.
 """
@@ -18,7 +18,7 @@ from x2vlm.models.layers.precision import cast_once
 
 
 def register_attention(backend: str) -> str:
-    """Make one of our attention backends known to transformers; returns the name it has there."""
+    """Register an attention backend with transformers; returns its name there."""
     # Transformers takes every name with "flash" in it for a kernel that it has to fetch from its hub.
     name = f"x2vlm_{backend.replace('flash', 'f_lash')}"
 
@@ -50,13 +50,13 @@ def register_attention(backend: str) -> str:
 
 
 def _attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str) -> Tensor:
-    """``[1, H, T, d]`` of all texts one behind the other -> ``[1, T, H, d]``, each text looking at itself alone."""
+    """``[1, H, T, d]`` of all texts one behind the other -> ``[1, T, H, d]``, each text attending to itself only."""
     query, key, value = (layout.pad(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
     mask = None if layout.is_full else layout.filled[:, None, None]
     return layout.pack(attend(query, key, value, mask, None, dropout, backend, ragged=True).transpose(1, 2))[None]
 
 
 def cast_once_before(modules: Iterable[nn.Module]) -> None:
-    """Cast what attention reads once under autocast, not for each of its three linear layers."""
+    """Cast the input of attention once under autocast, not for each of its three linear layers."""
     for module in modules:
         module.register_forward_pre_hook(lambda _, given: (cast_once(given[0]), *given[1:]) if given else None)

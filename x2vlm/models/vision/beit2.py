@@ -22,7 +22,7 @@ class BEiT2(nn.Module):
         num_heads: Attention heads; one per 64 of width where not given.
         drop_path: Stochastic depth of the last block; earlier blocks linearly less.
         layer_scale: Start value of the residual scales.
-        mask_token: Have a token that stands for patches to be guessed (masked image modelling).
+        mask_token: Add a mask token, for masked image modelling.
         checkpoint: BEiT-2 weights (safetensors, or a plain tensor file), in timm's or the original naming; tables of
             relative positions are resized to ``image_size``.
         attention: Attention backend.
@@ -74,7 +74,7 @@ class BEiT2(nn.Module):
         return {f"net.{name}" for name in self._loaded}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, None]:

@@ -1,4 +1,4 @@
-"""CLIP's vision transformer, as X-VLM uses it: parts of an image are read on their own in its last blocks."""
+"""CLIP's vision transformer, as X-VLM uses it: regions of an image are encoded separately in its last blocks."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from x2vlm.registry import VISION_ENCODERS
 class CLIPViT(nn.Module):
     """CLIP ViT (arXiv:2103.00020) with its class token as the summary, for X-VLM (arXiv:2111.08276).
 
-    A part of an image gets tokens of its own: in the last ``local_attn_depth`` blocks a copy of the image's tokens
-    attends to the class token and the patches of that part only. Whole images go through the same blocks once.
+    A region has tokens of its own: in the last ``local_attn_depth`` blocks a copy of the image's tokens
+    attends to the class token and the patches of that region only. Whole images go through the same blocks once.
 
     Args:
         image_size: Height and width of the images, one number or two, multiples of ``patch_size``.
@@ -23,7 +23,7 @@ class CLIPViT(nn.Module):
         depth: Number of blocks.
         num_heads: Attention heads; one per 64 of width where not given.
         mlp_width: Width of the feed-forward layer; four times ``width`` where not given.
-        local_attn_depth: So many of the last blocks read parts of images on their own.
+        local_attn_depth: Number of last blocks that encode regions separately.
         dropout: Probability, in training, for attention weights.
         checkpoint: CLIP weights (safetensors, or a plain tensor file), as X-VLM or transformers name them; positions
             are resized to ``image_size``.
@@ -83,7 +83,7 @@ class CLIPViT(nn.Module):
         nn.init.trunc_normal_(self.class_token, std=0.02)
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.activation_checkpointing = on
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,24 +91,24 @@ class CLIPViT(nn.Module):
         return self._finish(self._run(self.embed(images), self.blocks))
 
     def encode_regions(self, images: Tensor, owner: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole images and parts of them in one pass.
+        """Encode whole images and regions of them in one pass.
 
         Args:
             images: ``[U, 3, H, W]``.
-            owner: ``[R]`` long, which image each part is of.
-            mask: ``[R, N]`` bool, True at the patches of the part; the class token always belongs to it.
+            owner: ``[R]`` long, index of each region's image.
+            mask: ``[R, N]`` bool, True at the patches of the region; the class token always belongs to it.
 
         Returns:
             Patches ``[U + R, N, D]``, those of the images first, and class tokens ``[U + R, D]``.
         """
-        shared = len(self.blocks) - self.local_attn_depth
-        tokens = self._run(self.embed(images), self.blocks[:shared])
-        part = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
-        sees = torch.cat([mask.new_ones(len(images), part.shape[1]), part])
-        return self._finish(self._run(torch.cat([tokens, tokens[owner]]), self.blocks[shared:], sees))
+        num_shared = len(self.blocks) - self.local_attn_depth
+        tokens = self._run(self.embed(images), self.blocks[:num_shared])
+        part_mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+        key_mask = torch.cat([mask.new_ones(len(images), part_mask.shape[1]), part_mask])
+        return self._finish(self._run(torch.cat([tokens, tokens[owner]]), self.blocks[num_shared:], key_mask))
 
     def embed(self, images: Tensor) -> Tensor:
-        """``[U, 3, H, W]`` -> what the first block reads, ``[U, 1 + N, D]``."""
+        """``[U, 3, H, W]`` -> input of the first block, ``[U, 1 + N, D]``."""
         height, width = images.shape[-2:]
         if (height, width) != self.image_size:
             raise ValueError(
@@ -119,12 +119,12 @@ class CLIPViT(nn.Module):
         tokens = torch.cat([self.class_token.expand(len(images), 1, -1), patches], dim=1)
         return self.pre_norm(tokens + self.positions.weight)
 
-    def _run(self, tokens: Tensor, blocks: nn.ModuleList, sees: Tensor | None = None) -> Tensor:
+    def _run(self, tokens: Tensor, blocks: nn.ModuleList, key_mask: Tensor | None = None) -> Tensor:
         for block in blocks:
             if self.activation_checkpointing and self.training:
-                tokens = recomputed(block, tokens, sees, use_reentrant=False)
+                tokens = recomputed(block, tokens, key_mask, use_reentrant=False)
             else:
-                tokens = block(tokens, sees)
+                tokens = block(tokens, key_mask)
         return tokens
 
     def _finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,9 +142,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, mlp_width), "fc2": nn.Linear(mlp_width, width)})
 
-    def forward(self, tokens: Tensor, sees: Tensor | None) -> Tensor:
-        """``[B, L, D]``; ``sees`` ``[B, L]`` bool, True where all of a row's tokens may look."""
-        tokens = tokens + self.attn(self.norm1(tokens), sees)
+    def forward(self, tokens: Tensor, key_mask: Tensor | None) -> Tensor:
+        """``[B, L, D]``; ``key_mask`` ``[B, L]`` bool, True where the tokens of a row may attend."""
+        tokens = tokens + self.attn(self.norm1(tokens), key_mask)
         return tokens + self.mlp["fc2"](quick_gelu(self.mlp["fc1"](self.norm2(tokens))))
 
 
@@ -156,13 +156,13 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
         self.num_heads, self.dropout, self.backend = num_heads, dropout, backend
 
-    def forward(self, tokens: Tensor, sees: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, key_mask: Tensor | None) -> Tensor:
         """``[B, L, D]`` -> ``[B, L, D]``."""
         query, key, value = (
             layer(tokens).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        mask = None if sees is None else sees[:, None, None]
+        mask = None if key_mask is None else key_mask[:, None, None]
         dropout = self.dropout if self.training else 0.0
         mixed = attend(query, key, value, mask, dropout=dropout, backend=self.backend)
         return self.proj(mixed.transpose(1, 2).flatten(2))

@@ -72,7 +72,7 @@ class Swin(nn.Module):
         return [block for stage in self.net.layers for block in stage.blocks]
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:

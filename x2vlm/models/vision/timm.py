@@ -56,7 +56,7 @@ class TimmVisionEncoder(nn.Module):
         return {f"net.{name}" for name in self._loaded}
 
     def set_activation_checkpointing(self, on: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+        """Recompute activations in the backward pass, to save memory."""
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
@@ -101,5 +101,5 @@ def _close_names(name: str) -> list[str]:
 
 
 def _has_norm(net: nn.Module) -> bool:
-    """Token models end in a norm of their own; convolutional ones refuse to be asked for it."""
+    """Whether the model has a final norm; convolutional ones raise if it is requested."""
     return hasattr(net, "norm") or hasattr(net, "norm_pre")

@@ -1,4 +1,4 @@
-"""Blocks of BEiT-2 that compute what they add and no more.
+"""Blocks of BEiT-2 that skip dropped images and save fewer activations.
 
 Shape letters: U images, N tokens, D width, H heads.
 """
@@ -14,10 +14,10 @@ from x2vlm.models.ops.recompute import Linear, feed_forward, normed_linear, scal
 
 
 class RelativeBlock(nn.Module):
-    """timm's BEiT block, its own parts, with two savings that change no number.
+    """timm's BEiT block, with its parts, and two optimisations that do not change the result.
 
-    Of images that stochastic depth drops, nothing is computed (on a CPU; a GPU would have to wait for their number).
-    The scales of layers are taken into the last weights of a branch, so that no activation has to be kept for them.
+    Images that stochastic depth drops are not computed (on a CPU; a GPU would have to wait for their number). Layer
+    scales are multiplied into the last weights of a branch, so that no activation is saved for them.
 
     Args:
         block: The block, with scales.
@@ -60,11 +60,11 @@ class RelativeAttention(beit.Attention):
         self.backend = backend
 
     def qkv_layer(self) -> Linear:
-        """What makes queries, keys and values."""
+        """The projection to queries, keys and values."""
         return Linear(self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
 
     def mix(self, qkv: Tensor) -> Tensor:
-        """Queries, keys and values ``[U, 1 + N, 3 D]`` -> what attention gathers, ``[U, 1 + N, D]``."""
+        """Queries, keys and values ``[U, 1 + N, 3 D]`` -> output of attention, ``[U, 1 + N, D]``."""
         count, length, _ = qkv.shape
         # Split before heads and tokens change places: gradients are then put together in the order of ``qkv``.
         parts = qkv.unflatten(2, (3, self.num_heads, -1)).unbind(2)
@@ -77,7 +77,7 @@ class RelativeAttention(beit.Attention):
         return self.proj(self.mix(nn.functional.linear(x, *self.qkv_layer())))
 
     def bias(self) -> Tensor:
-        """``[1, H, 1 + N, 1 + N]``, what relative positions add to the logits."""
+        """``[1, H, 1 + N, 1 + N]``, the relative position bias."""
         length = self.relative_position_index.shape[0]
         # Columns of the table's transpose, not its rows: neither this nor its gradient has to be put in another order.
         flat = self.relative_position_bias_table.T.index_select(1, self.relative_position_index.view(-1))
@@ -85,10 +85,10 @@ class RelativeAttention(beit.Attention):
 
 
 def add_kept(x: Tensor, branch: Callable[[Tensor, float], Tensor], drop_path: nn.Module) -> Tensor:
-    """What a residual branch adds to ``[U, N, D]``, of images that stochastic depth keeps: scaled up, as usual.
+    """Add a residual branch with stochastic depth to ``[U, N, D]``; kept images are scaled up, as usual.
 
     Args:
-        x: What it adds to.
+        x: The input.
         branch: ``(x, scale) -> what to add``, times ``scale``.
         drop_path: timm's, or the identity.
     """

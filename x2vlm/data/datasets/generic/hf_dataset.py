@@ -14,7 +14,7 @@ from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_value, read_captions, read_elements, read_size
 from x2vlm.data.io.formats.arrow_rows import ArrowRows
 from x2vlm.data.io.formats.parquet_rows import ParquetRows
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -56,7 +56,7 @@ class HFDataset(NumberedAdapter):
         kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -74,7 +74,7 @@ class HFDataset(NumberedAdapter):
         kind: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         for name in keys or {}:

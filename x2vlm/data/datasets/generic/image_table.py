@@ -9,7 +9,7 @@ from typing import Any
 from x2vlm.building import suggestion
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -40,7 +40,7 @@ class ImageTable(NumberedAdapter):
         columns: What headings are called, where otherwise: ``dict(file="Photo", caption="Title")``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file or the folder is not there.
@@ -57,7 +57,7 @@ class ImageTable(NumberedAdapter):
         columns: Mapping[str, str] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         for name in columns or {}:

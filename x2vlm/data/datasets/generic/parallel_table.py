@@ -7,7 +7,7 @@ import numpy as np
 
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import LineIndex
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.record import Record, RecordError
@@ -25,7 +25,7 @@ class ParallelTable(NumberedAdapter):
         min_score: Lines below are left out from the start (reads all lines once).
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -42,7 +42,7 @@ class ParallelTable(NumberedAdapter):
         min_score: float | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if len(columns) < 2 or not all(type(column) is int and column >= 0 for column in columns.values()):

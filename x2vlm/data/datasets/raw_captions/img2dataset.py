@@ -10,7 +10,7 @@ import numpy as np
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.formats.parquet_rows import ParquetRows
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError
@@ -32,7 +32,7 @@ class Img2Dataset(NumberedAdapter):
         where_columns: Keep rows for which a column reaches a value: ``dict(similarity=0.3, width=256)``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If no file fits.
@@ -48,7 +48,7 @@ class Img2Dataset(NumberedAdapter):
         where_columns: dict[str, float] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.files = existing_files(shards, "shards")

@@ -11,7 +11,7 @@ from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import list_field, text_field
 from x2vlm.data.io.formats.json_entries import JsonEntries, member
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -30,7 +30,7 @@ class KarpathySplit(NumberedAdapter):
         captions_apart: Each caption is a record, as in published training files; else a record has all of an image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If the file or the folder is not there.
@@ -53,7 +53,7 @@ class KarpathySplit(NumberedAdapter):
         captions_apart: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.image_root = existing_folder(image_root, "image_root")

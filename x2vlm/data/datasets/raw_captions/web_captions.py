@@ -14,7 +14,7 @@ from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import url_parts
 from x2vlm.data.io.formats.json_entries import member
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import LineIndex
 from x2vlm.data.io.paths import FileNames, existing_files, path_inside
 from x2vlm.data.io.tar_index import TarIndex
@@ -47,7 +47,7 @@ class WebCaptions(NumberedAdapter):
         file_pattern: What makes a path of that name, e.g. ``"{:09d}.jpg"``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`; of what is there.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file or the downloads are not there.
@@ -68,7 +68,7 @@ class WebCaptions(NumberedAdapter):
         file_pattern: str = "{:09d}.jpg",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         for option, value, known in (("order", order, ORDERS), ("names", names, NAMES)):

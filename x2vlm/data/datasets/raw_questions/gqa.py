@@ -8,7 +8,7 @@ from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, list_field, number_field, object_field, rows_of, text_field, texts_of
 from x2vlm.data.io.formats.json_entries import JsonEntries
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import enclosing_box
 from x2vlm.data.record import Record
@@ -28,7 +28,7 @@ class GqaQuestions(NumberedAdapter):
         file_pattern: What makes a path of an ``imageId``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("questions_file", "image_root")
@@ -44,7 +44,7 @@ class GqaQuestions(NumberedAdapter):
         file_pattern: str = "{}.jpg",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.image_root, self.names = existing_folder(image_root, "image_root"), FileNames(file_pattern)
@@ -86,7 +86,7 @@ class GqaSceneGraphs(NumberedAdapter):
         file_pattern: What makes a path of the name of an image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("graphs_file", "image_root")
@@ -100,7 +100,7 @@ class GqaSceneGraphs(NumberedAdapter):
         file_pattern: str = "{}.jpg",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.image_root, self.names = existing_folder(image_root, "image_root"), FileNames(file_pattern)

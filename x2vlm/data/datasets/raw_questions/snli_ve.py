@@ -6,7 +6,7 @@ from os import PathLike
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, text_field
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
@@ -28,7 +28,7 @@ class SnliVe(NumberedAdapter):
         file_pattern: What makes a path of the number of a photograph.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "image_root")
@@ -41,7 +41,7 @@ class SnliVe(NumberedAdapter):
         file_pattern: str = "{}.jpg",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         files = existing_files(ann_file, "ann_file")

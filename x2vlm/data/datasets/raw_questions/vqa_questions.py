@@ -9,7 +9,7 @@ from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, list_field, number_field, text_field, texts_of
 from x2vlm.data.io.formats.json_entries import JsonEntries, member
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -30,7 +30,7 @@ class VqaQuestions(NumberedAdapter):
             questions say of themselves.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file or the folder is not there.
@@ -51,7 +51,7 @@ class VqaQuestions(NumberedAdapter):
         file_pattern: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         most = self.limits.max_bytes
@@ -111,7 +111,7 @@ class AOkVqa(NumberedAdapter):
         file_pattern: What makes a path of the number of an image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "image_root")
@@ -124,7 +124,7 @@ class AOkVqa(NumberedAdapter):
         file_pattern: str = "{:012d}.jpg",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.image_root, self.names = existing_folder(image_root, "image_root"), FileNames(file_pattern)

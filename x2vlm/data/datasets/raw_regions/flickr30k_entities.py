@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_file, existing_folder, path_inside, read_bytes, read_lines
 from x2vlm.data.io.phrase_boxes import MULTI_BOX, phrase_elements
 from x2vlm.data.record import Record, RecordError
@@ -34,7 +34,7 @@ class Flickr30kEntities(NumberedAdapter):
         unique_phrases: Keep one of several equal phrases for the same thing in one image.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("root", "image_root", "split_file")
@@ -49,7 +49,7 @@ class Flickr30kEntities(NumberedAdapter):
         unique_phrases: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if multi_box not in MULTI_BOX:

@@ -18,7 +18,7 @@ from x2vlm.data.io.entry_fields import (
     url_parts,
 )
 from x2vlm.data.io.formats.json_entries import JsonEntries
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder, path_inside
 from x2vlm.data.io.phrase_boxes import enclosing_box
 from x2vlm.data.record import Record, RecordError
@@ -42,7 +42,7 @@ class VisualGenome(NumberedAdapter):
         flat: All images lie in ``image_root`` itself.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file or the folder is not there.
@@ -64,7 +64,7 @@ class VisualGenome(NumberedAdapter):
         flat: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         given = {"regions": regions, "objects": objects, "attributes": attributes, "relationships": relationships}
@@ -186,7 +186,7 @@ class VisualGenomeQuestions(NumberedAdapter):
         flat: All images lie in ``image_root`` itself.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("image_data", "questions", "image_root")
@@ -201,7 +201,7 @@ class VisualGenomeQuestions(NumberedAdapter):
         flat: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.image_root, self.flat = existing_folder(image_root, "image_root"), flat

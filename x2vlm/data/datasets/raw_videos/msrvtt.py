@@ -10,7 +10,7 @@ from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import text_field
 from x2vlm.data.io.formats.json_entries import JsonEntries
-from x2vlm.data.io.limits import Limits
+from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import FileNames, existing_file, existing_folder, path_inside, read_lines
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -32,7 +32,7 @@ class MsrVtt(NumberedAdapter):
         file_pattern: What makes a path of ``video7``.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file or the folder is not there.
@@ -55,7 +55,7 @@ class MsrVtt(NumberedAdapter):
         file_pattern: str = "{}.mp4",
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if split is not None and videos is not None:
@@ -153,7 +153,7 @@ class VideoQuestions(NumberedAdapter):
             ``vid7`` or ``7`` before the pattern is filled in.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.Limits`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
     paths = ("ann_file", "video_root", "video_map")
@@ -170,7 +170,7 @@ class VideoQuestions(NumberedAdapter):
         video_map: str | PathLike | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
-        limits: dict | Limits | None = None,
+        limits: dict | RecordLimits | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         self.video_root, self.names = existing_folder(video_root, "video_root"), FileNames(file_pattern)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.data.io.limits import MAX_BYTES
-from x2vlm.data.io.line_index import byte_offsets
+from x2vlm.data.io.line_index import to_byte_offsets
 from x2vlm.data.io.paths import existing_file
 from x2vlm.data.record import RecordError
 
@@ -68,7 +68,7 @@ class JsonEntries:
         if not spans:
             raise ValueError(f"{option}: {self.path} has no entries{'' if key is None else f' under {key!r}'}")
         found = np.array(spans, dtype=np.int64)
-        self._spans = found if text.isascii() else byte_offsets(text, found)
+        self._spans = found if text.isascii() else to_byte_offsets(text, found)
         self._positions = {one: position for position, one in enumerate(self.ids)}
 
     def __len__(self) -> int:

@@ -1,0 +1,34 @@
+import hashlib
+import os
+
+import pytest
+
+from x2vlm.data.io.atomic_files import sha256_of_file, write_atomically
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+    write_atomically(path, "new ä")
+    assert path.read_text(encoding="utf-8") == "new ä"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+
+    def full_disk(source, target):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_digest_is_that_of_the_content(tmp_path):
+    content = bytes(range(256)) * 5000  # more than a block
+    (tmp_path / "a.bin").write_bytes(content)
+    assert sha256_of_file(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()

@@ -1,1 +1,0 @@
-"""What is measured: training steps, inference, reading data, and the models and batches for it."""

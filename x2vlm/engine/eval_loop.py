@@ -1,0 +1,102 @@
+"""Evaluation loop: every evaluation of the config, over its own data loader, with its own metric."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.runner import BaseLoop
+
+from x2vlm.building import ConfigError, build
+from x2vlm.data.data_root import with_data_root
+from x2vlm.data.loader import EvaluationLoader
+from x2vlm.distributed import all_gather_objects
+from x2vlm.engine.distributed.fsdp import unsharded
+from x2vlm.engine.distributed.model_wrapper import unwrap_model
+from x2vlm.engine.loader_facade import LoaderFacade
+from x2vlm.engine.metrics_log import METRICS_FILE, append_line
+from x2vlm.engine.optim.autocast import autocast
+from x2vlm.registry import LOOPS, METRICS
+
+
+@LOOPS.register_module()
+class EvaluationLoop(BaseLoop):
+    """Run every evaluation of the config in turn.
+
+    The results go to the log, to the visualizer, and as one line to ``metrics.jsonl`` in the work folder.
+
+    Args:
+        runner: The runner.
+        dataloader: The loaders, built, by name of the evaluation.
+        evaluator: The metrics, built, by the same names: ``metric.evaluate(model, loader) -> {name: number}``.
+        precision: ``fp32``, ``bf16`` or ``fp16`` autocast.
+        mode: ``val`` during training, ``test`` alone.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Mapping[str, EvaluationLoader],
+        evaluator: Mapping[str, Any],
+        precision: str = "fp32",
+        mode: str = "val",
+    ) -> None:
+        autocast(precision, torch.device("cpu"))
+        self.loaders, self.evaluator = dict(dataloader), dict(evaluator)
+        length = sum(map(len, self.loaders.values()))
+        super().__init__(runner, LoaderFacade(length, sum(loader.batch_size for loader in self.loaders.values())))
+        self.precision, self.mode = precision, mode
+
+    def run(self) -> dict[str, float]:
+        """Evaluate; ``{"<evaluation>/<metric>": number}``."""
+        self.runner.call_hook(f"before_{self.mode}")
+        self.runner.call_hook(f"before_{self.mode}_epoch")
+        model = unwrap_model(self.runner.model)
+        model.eval()
+        device = next(model.parameters()).device
+        results: dict[str, float] = {}
+        for name, metric in self.evaluator.items():
+            with torch.no_grad(), unsharded(self.runner.model), autocast(self.precision, device):
+                metrics = metric.evaluate(model, self.loaders[name])
+            results |= {f"{name}/{key}": float(value) for key, value in metrics.items()}
+        results = all_gather_objects(results)[0]  # the same in all processes, which save a best checkpoint together
+        self._write(results)
+        self.runner.call_hook(f"after_{self.mode}_epoch", metrics=results)
+        self.runner.call_hook(f"after_{self.mode}")
+        return results
+
+    def _write(self, results: dict[str, float]) -> None:
+        if not is_main_process():
+            return
+        line = {"mode": self.mode, "iter": self.runner.trained_iters, "run": self.runner.timestamp}
+        line |= {"checkpoint": self.runner.loaded_from} if self.mode == "test" else {}
+        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "metrics": results}
+        append_line(Path(self.runner.work_dir) / METRICS_FILE, json.dumps(line))
+
+
+def build_metric(
+    name: str, cfg: Any, tokenizer: Any = None, work_dir: str | None = None, data_root: str | None = None
+) -> Any:
+    """The metric of an evaluation.
+
+    Args:
+        name: Name of the evaluation.
+        cfg: Its ``metric``.
+        tokenizer: Passed on to metrics that take one.
+        work_dir: Passed on likewise.
+        data_root: Relative paths of annotation files start from here.
+
+    Raises:
+        ConfigError: If it is missing, cannot be built, or is no metric.
+    """
+    path = f"evaluations.{name}.metric"
+    if cfg is None:
+        raise ConfigError("no metric says what to measure: metric=dict(type=...).", path)
+    cfg = with_data_root(cfg, data_root, METRICS)
+    metric = build(METRICS, cfg, path, tokenizer=tokenizer, work_dir=work_dir)
+    if not hasattr(metric, "evaluate"):
+        raise ConfigError(f"{type(metric).__name__} has no evaluate(model, loader).", path)
+    return metric

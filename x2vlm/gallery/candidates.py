@@ -1,0 +1,122 @@
+"""Two-stage search: the nearest candidates by cosine, then the matching logits of these.
+
+Keys and values of a context are projected once and shared by all texts that are scored against it, in both directions;
+a pair that is a candidate in both directions is scored once.
+
+Shape letters: C distinct contexts, T texts, R queries, P pairs to score, k candidates per query.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from x2vlm.distributed import all_gather_lists
+from x2vlm.gallery.index import NO_CANDIDATE
+from x2vlm.gallery.matching import positive_logits, texts_on_device
+from x2vlm.gallery.retrieval_features import RetrievalFeatures
+
+NOT_SCORED = -100.0  # score of the candidates outside the first k, as in the published evaluation
+PairScorer = Callable[[Tensor, Tensor], Tensor]
+"""Matching logits ``[P]`` of pairs, from their contexts ``[P]``, ascending, and their texts ``[P]``."""
+
+
+def similarity_chunks(queries: Tensor, gallery: Tensor, chunk: int) -> Iterator[Tensor]:
+    """Cosines of queries with all candidates, ``chunk`` queries at a time.
+
+    Args:
+        queries: ``[R, E]``, L2-normalised.
+        gallery: ``[C, E]``, L2-normalised.
+        chunk: Queries at a time.
+
+    Yields:
+        ``[chunk, C]``, fewer rows in the last one.
+    """
+    columns = gallery.float().T
+    for feats in queries.float().split(chunk):
+        yield feats @ columns
+
+
+def nearest_candidates(queries: Tensor, gallery: Tensor, k: int, chunk: int) -> Tensor:
+    """Indices of the ``k`` candidates of highest cosine for each query, ``[R, k]``; all if there are fewer."""
+    k = min(k, len(gallery))
+    return torch.cat([cosines.topk(k, dim=1).indices for cosines in similarity_chunks(queries, gallery, chunk)])
+
+
+def score_candidates(score: PairScorer, texts_of: Tensor, contexts_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Matching logits of the candidates of each query; a pair that both directions need is scored once.
+
+    Args:
+        score: Matching logits of pairs.
+        texts_of: ``[C, k]``, the candidate texts of each context; ``NO_CANDIDATE`` where there is none.
+        contexts_of: ``[T, k]``, the candidate contexts of each text; likewise.
+
+    Returns:
+        ``[C, k]`` and ``[T, k]``; -inf where there is no candidate.
+    """
+    contexts, texts = len(texts_of), len(contexts_of)
+    by_context = torch.arange(contexts)[:, None] * texts + texts_of  # [C, k], one number per pair
+    by_text = contexts_of * texts + torch.arange(texts)[:, None]  # [T, k]
+    masks = texts_of != NO_CANDIDATE, contexts_of != NO_CANDIDATE
+    needed = by_context[masks[0]], by_text[masks[1]]
+    pairs = torch.unique(torch.cat(needed))  # [P], sorted by context
+    scores = score(pairs // texts, pairs % texts)
+    results = []
+    for mask, numbers in zip(masks, needed, strict=True):
+        logits = torch.full(mask.shape, -torch.inf)
+        logits[mask] = scores[torch.searchsorted(pairs, numbers)]
+        results.append(logits)
+    return results[0], results[1]
+
+
+def score_pairs(model: Any, features: RetrievalFeatures, contexts: Tensor, texts: Tensor, chunk: int) -> Tensor:
+    """Matching logits of pairs, each scored by the process that holds the tokens of its context.
+
+    Args:
+        model: The model, with objective ``itm``.
+        features: Encoded contexts and texts.
+        contexts: ``[P]``, ascending, the context of each pair.
+        texts: ``[P]``, the text of each pair.
+        chunk: Pairs at a time.
+
+    Returns:
+        ``[P]``, the same in every process.
+    """
+    local_logits, encoded_texts = [], texts_on_device(features.texts, model.device)
+    for encoded, columns in zip(features.local_contexts, features.local_columns, strict=True):
+        first, last = (torch.searchsorted(contexts, columns, right=right) for right in (False, True))
+        context_index = torch.repeat_interleave(torch.arange(len(encoded)), last - first)
+        pairs = torch.cat([torch.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+        logits = positive_logits(model, encoded, context_index, encoded_texts, texts[pairs], chunk)
+        local_logits.append((pairs, logits))
+    scores = torch.full((len(contexts),), float("nan"))
+    for pairs, logits in all_gather_lists(local_logits):
+        scores[pairs] = logits
+    return scores
+
+
+def score_matrices(model: Any, features: RetrievalFeatures, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
+    """Both full score matrices of the published evaluation, for inspection and comparison; recalls do not need them.
+
+    Args:
+        model: The model, with objective ``itm``.
+        features: Encoded contexts and texts.
+        k: Candidates per query.
+        chunk: Pairs at a time.
+
+    Returns:
+        Scores of the texts for each context, ``[C, T]``, and of the contexts for each text, ``[T, C]``: the matching
+        logit of the ``k`` nearest by cosine, -100 for all others.
+    """
+    texts_of = nearest_candidates(features.context_feats, features.texts.feat, k, chunk)
+    contexts_of = nearest_candidates(features.texts.feat, features.context_feats, k, chunk)
+    logits = score_candidates(partial(score_pairs, model, features, chunk=chunk), texts_of, contexts_of)
+    contexts, texts = len(features.context_ids), len(features.text_ids)
+    return tuple(
+        torch.full(size, NOT_SCORED).scatter_(1, candidates, values)
+        for size, candidates, values in zip(
+            ((contexts, texts), (texts, contexts)), (texts_of, contexts_of), logits, strict=True
+        )
+    )
