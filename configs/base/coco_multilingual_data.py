@@ -2,6 +2,8 @@
 
 Each training step takes a caption in any language. Each language has test images of its own. Paths start from
 `data_root`.
+
+Raw files: `KarpathySplit` (English), `Coco(captions_file="stair_captions_v1.2_train.json")` (Japanese).
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,8 @@
 """MSRVTT-QA: JSON arrays of `video`, `question`, `answer`; a choice among answers. Paths start from `data_root`.
 
 `answers.json` is the list of answers; the published model has 1500.
+
+Raw files: `VideoQuestions(ann_file="train_qa.json", video_root="videos")`.
 """
 
 data_root = "data/msrvtt_qa"

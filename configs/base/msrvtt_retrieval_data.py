@@ -1,4 +1,8 @@
-"""MSRVTT retrieval (1kA split): JSON arrays of `video`, `caption`; 5 frames. Paths start from `data_root`."""
+"""MSRVTT retrieval (1kA split): JSON arrays of `video`, `caption`; 5 frames. Paths start from `data_root`.
+
+Raw files (docs/public_data.md):
+`MsrVtt(ann_file="MSRVTT_data.json", video_root="videos", videos="MSRVTT_train.9k.csv", captions_apart=True)`.
+"""
 
 data_root = "data/msrvtt"
 

@@ -1,4 +1,7 @@
-"""NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`."""
+"""NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`.
+
+Raw files: `Nlvr2(ann_file="train.json", image_root="images")`.
+"""
 
 data_root = "data/nlvr2"
 

@@ -1,6 +1,9 @@
 """RefCOCO+: phrases with a box, as JSON arrays of `image`, `text`, `bbox` and `ref_id`. Paths start from `data_root`.
 
 The overlap is the published one (pixels counted from first to last).
+
+Raw files (docs/public_data.md):
+`RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json", image_root="train2014")`.
 """
 
 data_root = "data/refcoco_plus"

@@ -1,4 +1,7 @@
-"""SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`."""
+"""SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`.
+
+Raw files: `SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")`.
+"""
 
 data_root = "data/snli_ve"
 

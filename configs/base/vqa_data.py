@@ -3,6 +3,9 @@
 Published: training on train, val and Visual Genome, whose answers weigh 0.5; test answers go to the server as
 `vqa_test.json` in the work folder. `answer_list.json` holds the 3,128 candidates (arXiv v1: 3,129), in whose scores the
 first token counts twice.
+
+Raw files (docs/public_data.md):
+`VqaQuestions(questions_file=..., annotations_file=..., image_root="train2014")`, `VisualGenomeQuestions(...)`.
 """
 
 data_root = "data/vqa"

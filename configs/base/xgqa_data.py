@@ -2,6 +2,8 @@
 
 The sources do not say how the files of the published numbers were laid out, nor among which answers was chosen; paths
 start from `data_root`.
+
+Raw files: `GqaQuestions(questions_file="train_balanced_questions.json", image_root="images")`.
 """
 
 data_root = "data/xgqa"

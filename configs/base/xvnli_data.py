@@ -1,6 +1,8 @@
 """XVNLI, learned from SNLI-VE, in five languages (`language` in every line). Paths start from `data_root`.
 
 The sources do not say how the files of the published numbers were laid out.
+
+Raw files: `SnliVe(ann_file="ar_test.jsonl", image_root="flickr30k-images")`.
 """
 
 from mmengine.config import read_base
