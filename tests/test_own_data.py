@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from x2vlm.config import load_config
+
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 70, 200), "yellow": (230, 200, 40)}
 SMALL = [
@@ -82,6 +84,14 @@ def test_every_command_of_the_page_about_own_data_runs(tmp_path, number):
     )
     program = re.sub(r"': '(\d+)'", r"': \1", load + program)
     assert "box" in run([sys.executable, "-c", program], tmp_path)
+
+
+def test_the_config_that_the_page_writes_out_is_a_config(tmp_path):
+    small_configs(tmp_path)
+    (tmp_path / "configs" / "finetune" / "own_base.py").write_text(blocks("python")[0])
+    cfg = load_config(tmp_path / "configs" / "finetune" / "own_base.py")
+    assert cfg.streams.image.dataset.type == cfg.evaluations.retrieval.dataset.type == "ImageTable"
+    assert cfg.streams.image.dataset.pipeline[0]["type"] == "LoadImage" and cfg.data_root == "data/own"
 
 
 def test_the_page_runs_the_commands_that_it_begins_with_again_later():
