@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference"]
-GROUND = ["registry", "boxes", "constants", "distributed", "building", "signatures", "weights"]
+ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inference", "export", "hub", "app"]
+GROUND = [
+    "registry",
+    "boxes",
+    "constants",
+    "distributed",
+    "building",
+    "signatures",
+    "config_text",
+    "family",
+    "run_name",
+    "weights",
+]
 INSIDE = {  # rooms within a room, in the order in which they may import
     "data": ["io", "transforms", "datasets", "collate", "toy", "tools"],
     "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],

@@ -1,70 +1,64 @@
-"""Parts written against docs/plugins.md alone: an objective, a fusion encoder and a text encoder, in one model."""
+"""The parts that docs/plugins.md shows: each is built, keeps its contract, and they train together in one model."""
 
 import re
-from contextlib import ExitStack
+import sys
+import types
 
 import pytest
 import torch
 from torch import nn
 
 from tests.models.conftest import VOCAB, image_batch, region_batch, tiny_model
-from x2vlm.building import ConfigError
+from x2vlm.building import ConfigError, import_locations
 from x2vlm.models.fusion import requests
-from x2vlm.registry import FUSION_ENCODERS, OBJECTIVES, TEXT_ENCODERS
+from x2vlm.registry import (
+    DATASETS,
+    FUSION_ENCODERS,
+    METRICS,
+    OBJECTIVES,
+    TEXT_ENCODERS,
+    TRANSFORMS,
+    VISION_ENCODERS,
+)
+from x2vlm.testing import (
+    assert_adapter,
+    assert_boxes_follow,
+    assert_fusion_encoder,
+    assert_metric,
+    assert_text_encoder,
+    assert_transform,
+    assert_vision_encoder,
+)
 
-
-class BagOfWords(nn.Module):
-    """A text encoder of a plugin: words, and their mean at the first place."""
-
-    def __init__(self, vocab_size=VOCAB, width=8):
-        super().__init__()
-        self.width, self.vocab_size = width, vocab_size
-        self.words = nn.Embedding(vocab_size, width)
-
-    @property
-    def word_embeddings(self):
-        return self.words.weight
-
-    def forward(self, text_ids, text_mask):
-        embeds = self.words(text_ids) * text_mask[..., None]
-        mean = embeds.sum(dim=1, keepdim=True) / text_mask.sum(dim=1)[:, None, None]
-        return torch.cat([mean, embeds[:, 1:]], dim=1)
-
-
-class Adding(nn.Module):
-    """A fusion encoder of a plugin, which can only fuse one batch: adds a projection of the context's summary."""
-
-    def __init__(self, width, context_width):
-        super().__init__()
-        self.width, self.layer = width, nn.Linear(context_width, width)
-
-    def forward(self, text, context, keys_values=None):
-        return text.embeds if context is None else text.embeds + self.layer(context.summary)[:, None]
+FAMILIES = (OBJECTIVES, VISION_ENCODERS, TEXT_ENCODERS, FUSION_ENCODERS, DATASETS, TRANSFORMS, METRICS)
 
 
 @pytest.fixture
 def guide(root, monkeypatch):
-    """The objectives of the guide, registered for a test, and the two encoders."""
+    """What the page defines by name, all of it registered for a test."""
     monkeypatch.setattr(requests, "print_log", lambda *_, **__: None)
     blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "plugins.md").read_text(), flags=re.DOTALL)
-    scope = {"__name__": "guide"}
-    with ExitStack() as stack:
-        for registry, names in ((OBJECTIVES, ("SigmoidITC", "Tone")), (FUSION_ENCODERS, ["Adding"])):
-            for name in names:
-                stack.callback(registry.module_dict.pop, name, None)
-        stack.callback(TEXT_ENCODERS.module_dict.pop, "BagOfWords", None)
-        for block in blocks[:2]:
+    for family in FAMILIES:
+        import_locations(family)  # which happens once: what is registered then must stay
+    before = {family: dict(family.module_dict) for family in FAMILIES}
+    module = types.ModuleType("guide")
+    monkeypatch.setitem(sys.modules, "guide", module)  # worker processes look their classes up
+    scope = vars(module)
+    for block in blocks:
+        if "read_base" not in block and "from plugins." not in block:
             exec(compile(block, "docs/plugins.md", "exec"), scope)
-        FUSION_ENCODERS.register_module(module=Adding)
-        TEXT_ENCODERS.register_module(module=BagOfWords)
-        yield scope
+    yield scope
+    for family, parts in before.items():
+        family.module_dict.clear()
+        family.module_dict.update(parts)
 
 
 def test_parts_written_by_the_guide_train_together(guide):
     objectives = dict(itc=dict(type="SigmoidITC"), tone=dict(type="Tone", weight=0.5), itm=dict(type="ITM"))
     model = tiny_model(
-        text_encoder=dict(type="BagOfWords"),
-        fusion_encoder=dict(type="Adding"),
+        vision_encoder=dict(type="ConvGrid", image_size=16),
+        text_encoder=dict(type="BagOfWords", vocab_size=VOCAB),
+        fusion_encoder=dict(type="Gated"),
         objectives=objectives | dict(mlm=dict(type="MLM"), bbox=dict(type="BBox")),
     ).train()
     images = image_batch()
@@ -75,6 +69,36 @@ def test_parts_written_by_the_guide_train_together(guide):
     sum(value for own in losses.values() for value in own.values()).backward()
     assert all(p.grad is not None for p in model.text_encoder.parameters())
     assert model.objectives["tone"].head.weight.grad.abs().sum() > 0
+
+
+def test_every_example_of_the_page_keeps_its_contract(guide, tmp_path):
+    assert_vision_encoder(dict(type="ConvGrid"))
+    assert_text_encoder(dict(type="BagOfWords"))
+    assert_fusion_encoder(dict(type="Gated"))
+    (tmp_path / "a.csv").write_text("image,caption\na.jpg,a dog\nb.jpg,\n")
+    assert_adapter(guide["CsvCaptions"](str(tmp_path / "a.csv")))
+    assert_transform(dict(type="RandomGray", prob=1.0))
+    assert set(assert_metric(guide["MeanSimilarity"]())) == {"similarity", "pairs"}
+    assert_boxes_follow(dict(type="Flip"))
+    guide["test_the_objective_learns"]()
+
+
+def test_the_page_names_every_registered_family_and_helper(root):
+    page = (root / "docs" / "plugins.md").read_text()
+    for family in (
+        "VISION_ENCODERS",
+        "TEXT_ENCODERS",
+        "FUSION_ENCODERS",
+        "OBJECTIVES",
+        "DATASETS",
+        "TRANSFORMS",
+        "METRICS",
+    ):
+        assert f"(`{family}`)" in page
+    import x2vlm.testing
+
+    for name in [name for name in vars(x2vlm.testing) if name.startswith("assert_")]:
+        assert f"`{name}" in page, name
 
 
 def test_the_weight_of_an_objective_is_applied_to_what_it_gives(guide):

@@ -8,12 +8,17 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 import x2vlm.plugins
 from x2vlm.building import ConfigError, import_locations, resolve
+from x2vlm.commands.ablate import unique_names
 from x2vlm.config import load_config
+from x2vlm.engine.defaults import fill_defaults
+from x2vlm.family import Family
 from x2vlm.plugins import broken_plugins, load_plugins, plugin_folders, plugin_of
 from x2vlm.registry import VISION_ENCODERS
+from x2vlm.run_name import run_name
 
 numbers = count()
 
@@ -36,10 +41,13 @@ def world(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(x2vlm.plugins, "_loaded", {})
-    before = dict(VISION_ENCODERS.module_dict)
+    before, places = dict(VISION_ENCODERS.module_dict), dict(VISION_ENCODERS._in_place)
     yield tmp_path
     VISION_ENCODERS.module_dict.clear()
     VISION_ENCODERS.module_dict.update(before)
+    VISION_ENCODERS._in_place.clear()
+    VISION_ENCODERS._in_place.update(places)
+    VISION_ENCODERS._active.clear()
 
 
 def plugin(parent, code, name=None, rest=""):
@@ -218,3 +226,80 @@ def test_a_plugins_config_may_be_based_on_another_and_name_its_parts_as_classes(
         d=f"model.vision_encoder = dict(type={name}, dept=3)",
     )
     assert f"model.vision_encoder: {name} has no argument 'dept'. Did you mean 'depth'?" in problems(path)
+
+
+TAKEN = """
+from x2vlm.registry import VISION_ENCODERS
+
+@VISION_ENCODERS.register_module({force})
+class BEiT2:
+    def __init__(self, image_size=224):
+        self.image_size = image_size
+
+@VISION_ENCODERS.register_module()
+class {{name}}:
+    pass
+"""
+
+
+def test_a_plugin_that_takes_a_name_of_the_library_is_warned_and_keeps_its_other_parts(world, caplog):
+    own = resolve(VISION_ENCODERS, "BEiT2")
+    name = plugin(world, TAKEN.format(force=""))
+    with caplog.at_level(logging.WARNING):
+        load_plugins()
+    assert not broken_plugins()
+    assert resolve(VISION_ENCODERS, "BEiT2") is own
+    assert resolve(VISION_ENCODERS, name).__name__ == name
+    wanted = f"plugins.{name}.parts registers the vision encoder 'BEiT2', which x2vlm.models.vision.beit2 has already"
+    assert wanted in caplog.text
+
+
+def test_a_forced_part_takes_the_place_only_in_configs_that_ask_for_its_plugin(world):
+    own = resolve(VISION_ENCODERS, "BEiT2")
+    name = plugin(world, TAKEN.format(force="force=True"))
+    text = 'default_scope = "x2vlm"'
+    outside = config(world / "configs" / "a.py", text=text)
+    inside = config(world / "plugins" / name / "config.py", text=text)
+    asking = config(world / "configs" / "b.py", text=text, more=f'custom_imports = dict(imports=["plugins.{name}"])')
+    for file, wanted in ((outside, own), (inside, None), (outside, own), (asking, None)):
+        load_config(file)
+        found = resolve(VISION_ENCODERS, "BEiT2")
+        assert (found is own) == (wanted is own), file
+        assert found.__module__ == (f"plugins.{name}.parts" if wanted is None else own.__module__)
+
+
+def test_a_part_of_the_library_that_is_imported_after_a_plugin_has_its_name(caplog):
+    family = Family("tower", scope="x2vlm")
+    late, early = (type("Tower", (), {"__module__": home}) for home in ("x2vlm.towers", "plugins.mine.towers"))
+    family.register_module(module=early)
+    with caplog.at_level(logging.WARNING):
+        family.register_module(module=late)
+    assert family.get("Tower") is late
+    assert "plugins.mine.towers registers the tower 'Tower', which x2vlm.towers has already" in caplog.text
+
+
+def test_two_plugins_of_one_name_are_told(world, caplog):
+    name = plugin(world, PART)
+    folder = world / "elsewhere"
+    (folder / "plugins" / name).mkdir(parents=True)
+    (folder / "plugins" / name / "__init__.py").write_text("")
+    with caplog.at_level(logging.WARNING):
+        load_plugins(folders=[folder / "plugins"])
+    assert f"two plugins are called '{name}'" in caplog.text
+    assert str(folder / "plugins" / name) in caplog.text
+
+
+def test_two_plugins_with_a_config_each_are_two_runs(tmp_path):
+    files = [Path("plugins/a/config.py"), Path("plugins/b/config.py"), Path("configs/demo/toy_pretrain.py")]
+    assert [run_name(file) for file in files] == ["a/config", "b/config", "toy_pretrain"]
+    assert list(unique_names(files)) == ["a/config", "b/config", "toy_pretrain"]
+    runs = [fill_defaults(Config(dict(), filename=str(file))) for file in written(tmp_path, files)]
+    assert [Path(run.work_dir) for run in runs[:2]] == [Path("work_dirs/a/config"), Path("work_dirs/b/config")]
+    assert not any("/" in run.experiment_name for run in runs)
+
+
+def written(folder, files):
+    """Empty configs of these names."""
+    for file in files:
+        config(folder / file, text="")
+    return [folder / file for file in files]

@@ -1,6 +1,7 @@
 """``build``: from ``dict(type=..., ...)`` to an object, with errors that say where, what, and which name was meant."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -49,11 +50,55 @@ class ConfigError(ValueError):
         self.path = path
 
 
+class PartError(RuntimeError):
+    """A part of a plugin broke its contract or raised what nobody expects of it.
+
+    The message says where and which part; the cause, where there is one, has the traceback. (One argument, so that it
+    travels between processes.)
+    """
+
+    @property
+    def sentence(self) -> str:
+        """The message alone, also where it came from a data worker with a traceback in front."""
+        text = str(self)
+        return text.rsplit("PartError: ", 1)[-1].strip() if text.startswith("Caught ") else text
+
+
+_KNOWN_PACKAGES = ("x2vlm", "torch", "torchvision", "mmengine", "mmcv", "timm", "transformers", "builtins", "functools")
+
+
+def is_foreign(part: Any) -> bool:
+    """Whether an object's class (or a class, or a function) is neither this library's nor one of its packages'."""
+    home = getattr(part, "__module__", None) or type(part).__module__
+    return home.split(".")[0] not in _KNOWN_PACKAGES
+
+
+@contextmanager
+def naming_the_part(part: Any, where: str) -> Iterator[None]:
+    """Around the work of a part: what a plugin's raises becomes a sentence that says where, and which part it was.
+
+    Args:
+        part: An object, a class or a function; errors of the library's own parts are left as they are.
+        where: Stream and record, evaluation, or place in the config.
+
+    Raises:
+        PartError: In the place of what the part raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = isinstance(error, (PartError, ConfigError)) or type(error).__name__ == "OutOfMemoryError"
+        if told or not is_foreign(part):
+            raise
+        name = getattr(part, "__name__", None) or type(part).__name__
+        raise PartError(f"{where}: {name} raised {type(error).__name__}: {error}") from error
+
+
 def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
     """Build the part that ``cfg`` describes.
 
     Args:
-        registry: The family the part belongs to.
+        registry: The family the part belongs to. MMEngine's order, ``build(cfg, registry)``, is understood too.
         cfg: ``dict(type=..., **arguments)``, where the type is a registered name, a dotted import path, a class or a
             function; or an object that is built already, which is returned as it is.
         path: Where ``cfg`` stands in the config, for messages, e.g. ``"model.vision_encoder"``.
@@ -63,7 +108,10 @@ def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:
         ConfigError: If the type is unknown, an argument is unknown or missing, or the constructor raises a
             ``TypeError`` or ``ValueError`` (its message is kept).
         FileNotFoundError: If the constructor raises one; the path is put in front.
+        PartError: If the constructor of a plugin's part raises anything else.
     """
+    if isinstance(cfg, Registry) and isinstance(registry, Mapping):
+        registry, cfg = cfg, registry  # the order of MMEngine's build_from_cfg
     if not isinstance(cfg, Mapping):
         if cfg is None or isinstance(cfg, (str, int, float, list, tuple, type)):
             raise ConfigError(f"expected dict(type=...) or a built {registry.name}, not {cfg!r}.", path)
@@ -177,6 +225,15 @@ def _call(constructor: Callable[..., Any], given: dict[str, Any], path: str, tit
         raise FileNotFoundError(f"{path}: {error}" if path else str(error)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{title} could not be built: {error}", path) from error
+    except (PartError, ImportError):  # a package that is not installed: the part says which
+        raise
+    except Exception as error:  # of a plugin, which may raise anything
+        if isinstance(error, AttributeError) and "before Module.__init__" in str(error):
+            raise ConfigError(f"{title}.__init__ must call super().__init__() first.", path) from error
+        if not is_foreign(constructor):
+            raise
+        where = f"{path}: " if path else ""
+        raise PartError(f"{where}{title} could not be built: {type(error).__name__}: {error}") from error
 
 
 def _raw_items(cfg: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -1,21 +1,35 @@
 """The command ``x2vlm``: one name for all tools, each imported only when it is called."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 from x2vlm import __version__
 from x2vlm.signatures import suggestion
 
-# name -> (module that has ``main(argv) -> int | None``, what it does)
+# name -> (module with ``main(argv) -> int | None``, or "module:function", what it does)
 COMMANDS = {
     "train": ("x2vlm.commands.train", "train a config"),
     "test": ("x2vlm.commands.test", "evaluate a checkpoint"),
+    "match": ("x2vlm.commands.infer:match", "which of these texts fits an image"),
+    "ground": ("x2vlm.commands.infer:ground", "where in an image is what a phrase describes"),
+    "ask": ("x2vlm.commands.infer:ask", "answer a question about an image"),
+    "caption": ("x2vlm.commands.infer:caption", "write a caption for an image"),
+    "search": ("x2vlm.commands.infer:search", "find the images in a folder that a text describes"),
+    "explain": ("x2vlm.commands.infer:explain", "which parts of an image a text rests on"),
+    "app": ("x2vlm.commands.app", "a page and a REST API that serve a model"),
+    "export": ("x2vlm.commands.export", "write a model as ONNX or torch.export graphs"),
     "gallery": ("x2vlm.commands.gallery", "encode a large gallery to disk, search it, measure recalls on it"),
     "demo": ("x2vlm.commands.demo", "train a small model on the toy world and write report.html"),
     "ablate": ("x2vlm.commands.ablate", "run configs over several seeds and compare them in a table and a plot"),
     "check-config": ("x2vlm.commands.check_config", "report every problem of configs, without training"),
+    "check-plugin": (
+        "x2vlm.commands.check_plugin",
+        "run what a plugin brings once, and report what breaks its contract",
+    ),
     "components": ("x2vlm.commands.components", "list every part a config can name"),
+    "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
@@ -55,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Run one command; the scripts in ``tools/`` call this.
 
-    Errors that a user can correct (a config, a missing file) are printed as a sentence; others keep their traceback.
+    Errors that a user can correct (a config, a missing file) are printed as a sentence, errors inside a plugin as a
+    sentence and their traceback; others keep their traceback.
 
     Args:
         command: A key of ``COMMANDS``.
@@ -64,13 +79,19 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not.
     """
-    from x2vlm.building import ConfigError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
-    module, _ = COMMANDS[command]
+    module, _, function = COMMANDS[command][0].partition(":")
     try:
-        return import_module(module).main(sys.argv[1:] if argv is None else argv) or 0
+        call = getattr(import_module(module), function or "main")
+        return call(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
+        told = error.__cause__ or error
+        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        sys.stderr.write(f"{error.sentence}\n\n{trace}")
         return 1
 
 

@@ -18,6 +18,7 @@ from mmengine.registry import Registry
 
 import x2vlm
 from x2vlm import registry as families
+from x2vlm.family import Family
 
 ENTRY_POINT_GROUP = "x2vlm.plugins"
 
@@ -48,7 +49,8 @@ class Plugin:
         return f"plugin '{self.name}' ({self.origin}) could not be loaded: {self.error}" if self.error else self.name
 
 
-_loaded: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is loaded once in a process
+_told: set[tuple[str, str]] = set()  # plugins that share a name, of which has been warned
+_loaded: dict[str, Plugin] = {}  # by module; Python imports a module once, so each is tried once in a process
 
 
 def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path] = ()) -> list[Plugin]:
@@ -71,6 +73,28 @@ def load_plugins(config: str | Path | None = None, folders: Iterable[str | Path]
     for point in entry_points(group=ENTRY_POINT_GROUP):
         found.append(_load(point.name, point.module, f"entry point {point.value}", point.load))
     return list({plugin.module: plugin for plugin in found}.values())
+
+
+def use_plugins(config_files: Iterable[str | Path] = (), modules: Iterable[str] = ()) -> list[str]:
+    """Let parts that plugins registered with ``force=True`` take the places of the library's, where they are asked for.
+
+    Args:
+        config_files: Those of a config and its bases; one in a plugin's folder asks for the plugin.
+        modules: What the config imports.
+
+    Returns:
+        The names that now stand for a plugin's part.
+    """
+    folders, modules = [Path(file).resolve().parent for file in config_files], list(modules)
+
+    def wanted(home: str) -> bool:
+        plugin = next((p for p in _loaded.values() if _is_inside(home, p.package)), None)
+        asked = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
+        return asked or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
+
+    return [
+        name for family in vars(families).values() if isinstance(family, Family) for name in family.put_in_place(wanted)
+    ]
 
 
 def broken_plugins() -> list[Plugin]:
@@ -113,14 +137,25 @@ def put_on_path(folders: list[Path]) -> list[Path]:
 
 
 def _load(name: str, module: str, origin: str, importer: Callable[[], Any]) -> Plugin:
+    if module in _loaded and _loaded[module].origin != origin and (module, origin) not in _told:
+        _told.add((module, origin))
+        logging.getLogger("x2vlm").warning(
+            "two plugins are called '%s': that in %s is loaded, that in %s is not. Rename one of the folders.",
+            name,
+            _loaded[module].origin,
+            origin,
+        )
     if module not in _loaded:
+        Family.loading = True
         try:
             importer()
             _loaded[module] = Plugin(name, module, origin)
-        except Exception as error:  # a plugin is foreign code: no error of it may stop configs that do not use it
+        except Exception as error:  # a plugin is foreign code: whatever it raises must not stop those who do not use it
             _loaded[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
             _unregister(_loaded[module].package)
             logging.getLogger("x2vlm").warning("%s. It is left out.", _loaded[module])
+        finally:
+            Family.loading = False
     return _loaded[module]
 
 

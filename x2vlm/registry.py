@@ -8,15 +8,17 @@ that are imported at the first build, not before: importing this file stays chea
 from mmengine import registry as mm
 from mmengine.registry import Registry
 
+from x2vlm.family import Family
+
 _SCOPE = "x2vlm"
 
 
 def _own(name: str, *locations: str) -> Registry:
-    return Registry(name, scope=_SCOPE, locations=list(locations))
+    return Family(name, scope=_SCOPE, locations=list(locations))
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=_SCOPE, locations=list(locations))
+    return Family(name, parent=parent, scope=_SCOPE, locations=list(locations))
 
 
 # Extension points for research.

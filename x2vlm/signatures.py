@@ -4,8 +4,9 @@ import ast
 import difflib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 
 def arguments(constructor: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -68,6 +69,35 @@ def argument_problems(
     for name in named:
         if named[name].default is inspect.Parameter.empty and name not in known | hidden:
             problems.append(f"{title} needs the argument '{name}'.")
+    return problems
+
+
+_PLAIN = {int: "a whole number", float: "a number", bool: "True or False", NoneType: "None"}
+
+
+def value_problems(constructor: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Values that cannot be what a constructor's annotations say: words and lists for numbers, numbers for switches.
+
+    Only arguments that are annotated as numbers, switches or None are looked at.
+
+    Returns:
+        ``"depth: 'two' is no whole number."``, one sentence each.
+    """
+    problems = []
+    for name, parameter in arguments(constructor)[0].items():
+        hint = parameter.annotation
+        kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
+        if name not in given or not all(isinstance(kind, type) and kind in _PLAIN for kind in kinds):
+            continue
+        value, allowed = given[name], tuple(kinds | ({int} if float in kinds else set()))
+        if not isinstance(value, (str, list, tuple, dict, bool, int, float, NoneType)):
+            continue  # an import, or something that was built already
+        fits = bool in kinds or kinds & {int, float} if isinstance(value, bool) else isinstance(value, allowed)
+        if not fits and isinstance(value, float) and int in kinds and value.is_integer():
+            continue
+        if not fits:
+            wanted = " or ".join(_PLAIN[kind] for kind in _PLAIN if kind in kinds)
+            problems.append(f"{name}: {value!r} is not {wanted}.")
     return problems
 
 

@@ -83,7 +83,7 @@ def test_a_folder_is_free_if_nothing_is_in_it(tmp_path):
 
 def test_without_the_configs_a_sentence_says_where_they_are(capsys):
     assert run("demo", ["--config", "configs/demo/toy_pretrian.py"]) == 1
-    assert "in a clone of it (`make demo`), or name a config" in capsys.readouterr().err
+    assert "Name a config: x2vlm demo --config FILE" in capsys.readouterr().err
 
 
 def test_the_config_of_the_checkout_is_found_from_any_folder(tmp_path, monkeypatch, root):

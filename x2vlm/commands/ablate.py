@@ -15,6 +15,7 @@ from x2vlm.building import ConfigError
 from x2vlm.commands.ablation_run import AblationConfig, AblationRun, perform
 from x2vlm.commands.ablation_table import Result, metric_names, plot, summarise, to_csv, to_markdown, varying
 from x2vlm.config import add_cfg_options, load_config
+from x2vlm.run_name import run_name
 
 Records = dict[str, dict[int, dict[str, Any]]]
 
@@ -89,16 +90,17 @@ def write_report(records: Records, base: str, folder: Path, metrics: Sequence[st
 
 
 def unique_names(configs: Sequence[str | Path]) -> dict[str, Path]:
-    """Configs by the stem of their file, in order; a repeated file is used once.
+    """Configs by the names of their runs, in order; a repeated file is used once.
 
     Raises:
-        ConfigError: If two files have the same stem.
+        ConfigError: If two files have the same name.
     """
     by_name: dict[str, Path] = {}
     for config in map(Path, configs):
-        other = by_name.setdefault(config.stem, config)
+        name = run_name(config)
+        other = by_name.setdefault(name, config)
         if other.resolve() != config.resolve():
-            raise ConfigError(f"{other} and {config} would share the name '{config.stem}'. Rename one of them.")
+            raise ConfigError(f"{other} and {config} would share the name '{name}'. Rename one of them.")
     return by_name
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import x2vlm
 from x2vlm.commands import train
 from x2vlm.config import add_cfg_options, load_config
+from x2vlm.config.shipped import shipped_configs
 
 CONFIG = "configs/demo/toy_pretrain.py"
 WORK_DIR = "work_dirs/demo"
@@ -72,19 +72,18 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
 
 
 def find_config(name: str | Path) -> Path:
-    """The config in the current directory, or else in the checkout that this package is imported from.
+    """The config in the current directory, or else the library's own: of the checkout, or as it was installed.
 
     Raises:
-        FileNotFoundError: If it is in neither.
+        FileNotFoundError: If it is nowhere.
     """
-    checkout = Path(x2vlm.__file__).resolve().parents[1]
-    for folder in (Path(), checkout):
+    shipped = shipped_configs()
+    beside = [] if shipped is None else [shipped.parent]
+    for folder in (Path(), *beside):
         if (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(
-        f"{name} is neither in {Path.cwd()} nor in {checkout}. The configs come with the repository, not with the "
-        "installed package: run this in a clone of it (`make demo`), or name a config: x2vlm demo --config FILE."
-    )
+    places = " nor in ".join(map(str, (Path.cwd(), *beside)))
+    raise FileNotFoundError(f"{name} is neither in {places}. Name a config: x2vlm demo --config FILE.")
 
 
 def unused_folder(path: str | Path) -> Path:

@@ -1,13 +1,15 @@
 """``load_config``: read a config, change it from the command line, and refuse it with every problem at once."""
 
+import ast
 import importlib
 import logging
 import re
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -15,11 +17,16 @@ from mmengine.config import Config, ConfigDict, DictAction
 
 from x2vlm.building import LAZY, ConfigError, imported
 from x2vlm.config.config_source import ConfigSource, describe_missing_file, display_path, format_location, read_source
+from x2vlm.config.cross_checks import doubts
 from x2vlm.config.overrides import apply_overrides
 from x2vlm.config.schema import TOP_LEVEL
 from x2vlm.config.schema_check import tree_problems
-from x2vlm.plugins import load_plugins
+from x2vlm.config.shipped import copy_side_by_side, is_shipped
+from x2vlm.config_text import OrderedConfig
+from x2vlm.plugins import load_plugins, use_plugins
 from x2vlm.signatures import suggestion
+
+log = logging.getLogger("x2vlm")
 
 
 def load_config(
@@ -49,6 +56,8 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(report(path, [str(error)])) from error
     problems += _imports(cfg)
+    asked = [module for part in source.chain() for module in part.modules()] if source else []
+    use_plugins([part.path for part in source.chain()] if source else [path], [*asked, *_custom_imports(cfg)])
     with _unresolved():
         problems += _strange_names(cfg, source)
         _follow_removals(cfg, source)
@@ -58,7 +67,9 @@ def load_config(
     problems = [problem for problem in problems if problem not in tree_text] + in_tree
     if problems:
         raise ConfigError(report(path, problems))
-    return cfg
+    for sentence in doubts(_values(cfg)):
+        log.warning("%s: %s", display_path(path), sentence)
+    return OrderedConfig.of(cfg)
 
 
 def report(path: str | Path, problems: Sequence[str]) -> str:
@@ -94,11 +105,48 @@ class CfgOptions(DictAction):
             if value.strip("'\"").startswith(("dict(", "{")):  # for load_config to refuse; MMEngine recurses for ever
                 options[key] = value
                 continue
+            if value.startswith(("[", "(")) and ("dict(" in value or "{" in value):
+                try:
+                    options[key] = python_value(value)
+                except (SyntaxError, ValueError) as error:
+                    parser.error(f"{option_string} {pair}: {error}")
+                continue
             try:
                 options[key] = self._parse_iterable(value)
             except AssertionError:
                 parser.error(f"{option_string} {pair}: a bracket is not closed")
         setattr(namespace, self.dest, options)
+
+
+def python_value(text: str) -> Any:
+    """A list of dicts as one types it: ``[dict(type=Flip,prob=0.5),{"type":"Resize","size":64}]``; names are strings.
+
+    Raises:
+        SyntaxError: If it is no Python.
+        ValueError: If there is anything else in it than lists, dicts, numbers and names.
+    """
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.List(elts=items):
+                return [value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(value(item) for item in items)
+            case ast.Dict(keys=keys, values=values):
+                return {value(key): value(item) for key, item in zip(keys, values, strict=True)}
+            case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+                return {keyword.arg: value(keyword.value) for keyword in keywords}
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return -number
+            case ast.Constant(value=constant):
+                return constant
+            case ast.Name(id="true" | "false" as word):
+                return word == "true"
+            case ast.Name() | ast.Attribute():
+                return ast.unparse(node)
+        raise ValueError(f"'{ast.unparse(node)}' is neither a list, a dict, a number nor a name")
+
+    return value(ast.parse(text, mode="eval").body)
 
 
 @contextmanager
@@ -112,18 +160,34 @@ def _unresolved() -> Iterator[None]:
 
 
 def _run(path: Path, source: ConfigSource | None) -> Config:
-    """Execute a config; an error in it becomes a sentence with file and line."""
+    """Execute a config; what goes wrong in it becomes a sentence with file and line."""
+    if source is None or not any(map(is_shipped, source.statements())):
+        return _executed(path, {str(part.path): part.path for part in source.chain()} if source else {})
+    with TemporaryDirectory(prefix="x2vlm-config-") as folder:
+        copies = copy_side_by_side(source, Path(folder))
+        cfg = _executed(Path(next(iter(copies))), copies)
+    cfg.__dict__["_filename"] = str(path)
+    return cfg
+
+
+def _executed(path: Path, files: Mapping[str, Path]) -> Config:
+    """The config of a file.
+
+    Args:
+        path: The file.
+        files: By the path of each file that is executed the path of the file that a user knows.
+    """
     try:
         return Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is code: it can raise anything
-        files = {str(part.path): part.path for part in source.chain()} if source else {}
         frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
         inside = [(f, line) for f, line in frames if str(Path(f.f_code.co_filename).resolve()) in files]
         if not inside:
             raise ConfigError(f"{type(error).__name__}: {error}") from error
         frame, line = inside[-1]
         message = _explained(error, frame.f_globals)
-        raise ConfigError(message, format_location(Path(frame.f_code.co_filename), line)) from error
+        file = files[str(Path(frame.f_code.co_filename).resolve())]
+        raise ConfigError(message, format_location(file, line)) from error
 
 
 def _explained(error: Exception, names: dict[str, Any]) -> str:
@@ -156,21 +220,27 @@ def _imports(cfg: Config) -> list[str]:
             imported(part)
         except ConfigError as error:
             problems.append(error.message)
-    names = custom.get("imports") or [] if isinstance(custom, dict) else []
-    for name in [names] if isinstance(names, str) else names:
+    for name in _custom_imports(cfg):
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever the imported module raises, the config is what named it
             message = f"custom_imports: '{name}' cannot be imported: {type(error).__name__}: {error}."
             if custom.get("allow_failed_imports"):
-                logging.getLogger("x2vlm").warning(message)
+                log.warning(message)
             else:
                 problems.append(message)
     return problems
 
 
+def _custom_imports(cfg: Config) -> list[str]:
+    with _unresolved():
+        custom = cfg.get("custom_imports")
+    names = custom.get("imports") or [] if isinstance(custom, dict) else []
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _lost_removals(source: ConfigSource | None) -> list[str]:
-    """``pop`` of a key that never existed: MMEngine ignores it, and an ablation would silently equal its base."""
+    """``pop`` of a key that was never there: MMEngine says nothing, and an ablation is silently its base."""
     problems = []
     for part in source.chain() if source else ():
         base_values: dict[str, Any] = {}
@@ -216,8 +286,10 @@ def _follow_removals(cfg: Config, source: ConfigSource | None) -> None:
     if not isinstance(model, dict) or not isinstance(streams, dict):
         return
     removed -= set(model.get("objectives") or ())
-    for stream in streams.values():
+    for stream_name, stream in streams.items():
         wanted = stream.get("objectives") if isinstance(stream, dict) else None
+        if lost := [name for name in wanted or () if name in removed] if not isinstance(wanted, str) else []:
+            log.warning("streams.%s no longer runs %s, which the model lost.", stream_name, ", ".join(lost))
         if isinstance(wanted, dict):
             stream["objectives"] = {name: factor for name, factor in wanted.items() if name not in removed}
         elif isinstance(wanted, (list, tuple)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from x2vlm.building import ConfigError
+from x2vlm.config.shipped import PACKAGE, is_shipped, shipped_file
 from x2vlm.signatures import suggestion
 
 
@@ -31,6 +32,11 @@ class ConfigSource:
         for base in self.bases:
             yield from base.chain()
 
+    def statements(self) -> Iterator[ast.ImportFrom]:
+        """The imports inside ``read_base()``, of this file and of everything it is based on."""
+        for part in self.chain():
+            yield from (node for block in part.tree.body if isinstance(block, ast.With) for node in block.body)
+
     def assigned(self) -> dict[str, int]:
         """Top-level names this file assigns, with their lines."""
         nodes = [node for node in self.tree.body if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))]
@@ -41,6 +47,12 @@ class ConfigSource:
         """Names this file imports."""
         nodes = (node for node in ast.walk(self.tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
         return {alias.asname or alias.name for node in nodes for alias in node.names}
+
+    def modules(self) -> set[str]:
+        """The modules this file imports from, bases not included."""
+        nodes = [node for node in self.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        return named | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
 
     def read(self) -> set[str]:
         """Names this file uses the value of."""
@@ -118,10 +130,17 @@ def _base_path(path: Path, node: ast.stmt) -> Path:
         raise ConfigError(
             "only 'from .file import *' may stand inside read_base().", format_location(path, node.lineno)
         )
+    if is_shipped(node):
+        base = shipped_file(node.module)
+        if not base.is_file():
+            near = describe_missing_file(base) if base.parent.is_dir() else f"{base} does not exist."
+            raise ConfigError(f"base config not found: {near}", format_location(path, node.lineno))
+        return base
     if node.level == 0:
         raise ConfigError(
             f"'from {node.module} import ...' inside read_base() must be relative: start it with a dot, as in "
-            f"'from .{node.module.split('.')[-1]} import *'.",
+            f"'from .{node.module.split('.')[-1]} import *'. Configs of the library: 'from {PACKAGE}.demo.toy_pretrain "
+            "import *'.",
             format_location(path, node.lineno),
         )
     folder = path.parent

@@ -38,6 +38,24 @@ def cross_check_problems(tree: dict[str, Any], resolve_type: ResolveType) -> Ite
                 )
 
 
+def doubts(tree: dict[str, Any]) -> Iterator[str]:
+    """What works and is likely not meant: sentences to warn with.
+
+    Args:
+        tree: The config as plain dicts and lists.
+    """
+    model = tree.get("model") if isinstance(tree.get("model"), dict) else {}
+    known, streams = model.get("objectives"), dict(members(tree, "streams"))
+    if not isinstance(known, dict) or not streams:
+        return
+    active = {name: one for name, one in streams.items() if one.get("weight", 1.0) != 0}
+    if any(one.get("objectives") is None for one in active.values()):
+        return  # such a stream runs all of them
+    for name in known:
+        if not any(name in one["objectives"] for one in active.values()):
+            yield f"model.objectives.{name} is run by no stream ({', '.join(active)}): it learns nothing."
+
+
 def members(tree: dict[str, Any], group: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The members of a group by name, those that are dicts."""
     group_value = tree.get(group)

@@ -76,7 +76,7 @@ class SettingsSchema:
 ALL_FAMILIES = tuple(value for value in vars(families).values() if isinstance(value, Registry))
 ANY_PART = PartSchema(ALL_FAMILIES, optional=True, elsewhere=True)
 
-OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "tokenizer", "attention")
+OBJECTIVE_ARGUMENTS = ("width", "text_width", "context_width", "vocab_size", "word_width", "tokenizer", "attention")
 _COLLATE = PartSchema((families.TRANSFORMS,), derived=("tokenizer", "batch_size"))
 _LOOP = PartSchema((families.LOOPS,), hidden=("runner", "dataloader", "evaluator", "mode"), optional=True)
 _SCHEDULER = PartSchema((families.PARAM_SCHEDULERS,), hidden=("optimizer",), extra=("convert_to_iter_based",))
@@ -114,8 +114,8 @@ PART_SCHEMAS = {
     ),
     "optim_wrapper.optimizer": PartSchema((families.OPTIMIZERS,), hidden=("params",)),
     "param_scheduler.#": _SCHEDULER,
-    "default_hooks.*": PartSchema((families.HOOKS,), optional=True),
-    "custom_hooks.#": PartSchema((families.HOOKS,)),
+    "default_hooks.*": PartSchema((families.HOOKS,), extra=("priority",), optional=True),
+    "custom_hooks.#": PartSchema((families.HOOKS,), extra=("priority",)),
     "visualizer": PartSchema((families.VISUALIZERS,), optional=True),
     "visualizer.vis_backends.#": PartSchema((families.VISBACKENDS,), derived=("save_dir",)),
     "log_processor": PartSchema((families.LOG_PROCESSORS,), optional=True, default="LogProcessor"),

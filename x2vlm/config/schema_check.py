@@ -10,6 +10,7 @@ from typing import Any
 
 from x2vlm.building import LAZY, ConfigError, called, imported, resolve
 from x2vlm.config.cross_checks import cross_check_problems
+from x2vlm.config.package_settings import package_problems
 from x2vlm.config.schema import (
     ALL_FAMILIES,
     ANY_PART,
@@ -21,7 +22,7 @@ from x2vlm.config.schema import (
 )
 from x2vlm.plugins import broken_plugins
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from x2vlm.signatures import argument_problems, suggestion
+from x2vlm.signatures import argument_problems, suggestion, value_problems
 
 
 def tree_problems(tree: dict[str, Any]) -> list[str]:
@@ -31,7 +32,7 @@ def tree_problems(tree: dict[str, Any]) -> list[str]:
         tree: The config as plain dicts and lists, what it imports not yet imported.
     """
     problems = [problem for key in tree if key in TOP_LEVEL for problem in _walk(tree[key], (key,))]
-    return list(dict.fromkeys(problems + list(cross_check_problems(tree, resolve_type))))
+    return list(dict.fromkeys([*problems, *cross_check_problems(tree, resolve_type), *package_problems(tree)]))
 
 
 def resolve_type(type_: Any, schema: PartSchema) -> Any:
@@ -112,6 +113,7 @@ def _part_problems(node: dict[str, Any], path: str, schema: PartSchema | None) -
     terms = {"hidden": schema.hidden, "extra": schema.extra, "title": called(type_)}
     problems = argument_problems(constructor, given, schema.derived, **terms)
     yield from (f"{path}: {problem}" for problem in problems)
+    yield from (f"{path}.{problem}" for problem in value_problems(constructor, node))
 
 
 def _import_problems(node: Any, path: str, schema: PartSchema | None) -> Iterator[str]:
@@ -133,6 +135,7 @@ def _setting_problems(node: dict[str, Any], path: str, settings: SettingsSchema 
     terms = {"hidden": settings.hidden, "extra": settings.extra}
     problems = argument_problems(settings.constructor(), node, settings.derived, **terms)
     yield from (f"{path}: {problem}" for problem in problems)
+    yield from (f"{path}.{problem}" for problem in value_problems(settings.constructor(), node))
     yield from (f"{path}: '{name}' is missing." for name in settings.extra if node.get(name) is None)
 
 

@@ -11,6 +11,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from x2vlm.building import PartError, naming_the_part
 from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.record import RecordError
@@ -53,11 +54,20 @@ class SeededDataset(Dataset):
         for attempt in range(self.attempts):
             with seeded(derive_seed(self.seed, self.name, draw, attempt)):
                 try:
-                    return DrawResult(self.adapter[index], bad, draw)
+                    return DrawResult(self._sample(index), bad, draw)
                 except RecordError as error:
                     bad.append(BadRecord(error.where, error.reason))
             index = derive_seed(self.seed, self.name, draw, attempt, "instead") % len(self.adapter)
         return DrawResult(None, bad, draw)
+
+    def _sample(self, index: int) -> Sample:
+        try:
+            with naming_the_part(self.adapter, f"record {index}"):
+                return self.adapter[index]
+        except PartError as error:
+            if isinstance(error.__cause__, RecordError):  # of a data set that is no Adapter
+                raise error.__cause__ from None
+            raise PartError(f"'{self.name}': {error}") from error.__cause__
 
 
 class SeededCollate:
@@ -77,12 +87,18 @@ class SeededCollate:
         samples = [draw.sample for draw in draws if draw.sample is not None]
         bad = [record for draw in draws for record in draw.bad]
         if samples:
-            with seeded(derive_seed(self.seed, self.name, draws[0].draw, "collate")):
+            where = f"'{self.name}', records {', '.join(_places(samples[:2]))}, ..."
+            seed = derive_seed(self.seed, self.name, draws[0].draw, "collate")
+            with seeded(seed), naming_the_part(self.collate, where):
                 batch = self.collate(samples)
         else:
             empty = torch.zeros(0, 0, dtype=torch.long)
             batch = Batch(text_ids=empty, text_mask=empty.bool())
         return replace(batch, bad=[*bad, *batch.bad], drawn=len(samples) + len(bad))
+
+
+def _places(samples: Sequence[Sample]) -> list[str]:
+    return [str(getattr(sample, "where", "without a place")) for sample in samples]
 
 
 class EvaluationLoader:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.building import ConfigError, PartError, argument_problems, build, is_foreign, naming_the_part
 from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
-from x2vlm.data.batch import BadRecord, Batch
+from x2vlm.data.batch import BadRecord, Batch, Sample
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, SeededDataset, make_loader
 from x2vlm.data.sampler import StreamSampler
@@ -166,7 +167,40 @@ def _build_components(
     components = {"collate": {"type": "PairCollate"}, **cfg}
     components["dataset"] = build(DATASETS, with_data_root(cfg["dataset"], data_root), f"{path}.dataset")
     components["collate"] = build(TRANSFORMS, components["collate"], f"{path}.collate", tokenizer=tokenizer, **derived)
+    check_dataset(f"{path}.dataset", components["dataset"], components["collate"])
     return components
+
+
+def check_dataset(path: str, dataset: Dataset, collate: Collate) -> None:
+    """Read the first and the last record of a plugin's data set; one of them may be a bad one.
+
+    Args:
+        path: Where the data set stands in the config.
+        dataset: The data set, built.
+        collate: What makes batches of its samples, built.
+
+    Raises:
+        ConfigError: If it has no length, or gives something that ``PairCollate`` does not take.
+        PartError: If it raises anything but a ``RecordError``.
+    """
+    if not is_foreign(dataset):
+        return
+    name = type(dataset).__name__
+    try:
+        with naming_the_part(dataset, f"{path}: its length"):
+            count = len(dataset)
+        for index in sorted({0, count - 1}) if count else ():
+            read = SeededDataset(dataset, path, attempts=1)[index, 0].sample
+            if read is not None and isinstance(collate, PairCollate) and not isinstance(read, Sample):
+                raise ConfigError(
+                    f"{name} gave {type(read).__name__} for record {index}, and {type(collate).__name__} takes "
+                    "Samples: derive it from x2vlm.data.datasets.base.Adapter and end its pipeline with PackSample.",
+                    path,
+                )
+    except PartError as error:
+        if isinstance(error.__cause__, (TypeError, NotImplementedError)) and "its length" in str(error):
+            raise ConfigError(f"{name} has no __len__, the number of its records.", path) from error
+        raise
 
 
 def _constructed(path: str, target: type, **components: Any) -> Any:

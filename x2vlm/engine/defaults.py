@@ -14,6 +14,7 @@ from mmengine.model import MMDistributedDataParallel
 
 from x2vlm.building import ConfigError
 from x2vlm.engine.optim.optim_wrapper import accumulative_counts
+from x2vlm.run_name import run_name
 
 # Hooks without which a run is not correct; a config may replace them. Their numbers are in configs/base/runtime.py.
 NEEDED_HOOKS = {
@@ -37,12 +38,13 @@ def fill_defaults(cfg: Config | Mapping[str, Any]) -> Config:
         ConfigError: If checkpoints would be written inside an accumulation, whose gradients they do not hold.
     """
     cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(copy.deepcopy(dict(cfg)))
-    stem = Path(cfg.filename).stem if cfg.filename else "run"
+    name = run_name(cfg.filename) if cfg.filename else "run"
+    label = name.replace("/", "-")
     number = next(_names)  # MMEngine's loggers are global by name: two runners of a process must not share one
     defaults = {
-        "work_dir": str(Path("work_dirs") / stem),
+        "work_dir": str(Path("work_dirs") / name),
         "default_scope": "x2vlm",
-        "experiment_name": stem if number == 1 else f"{stem}-{number}",
+        "experiment_name": label if number == 1 else f"{label}-{number}",
         "launcher": "pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none",
         "env_cfg": {"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         "randomness": {"seed": None},

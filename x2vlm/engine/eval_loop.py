@@ -10,13 +10,14 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
 
-from x2vlm.building import ConfigError, build
+from x2vlm.building import ConfigError, PartError, build, naming_the_part
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.distributed import all_gather_objects
 from x2vlm.engine.distributed.fsdp import unsharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.loader_facade import LoaderFacade
+from x2vlm.engine.metric_contract import result_problem
 from x2vlm.engine.metrics_log import METRICS_FILE, append_line
 from x2vlm.engine.optim.autocast import autocast
 from x2vlm.registry import LOOPS, METRICS
@@ -59,8 +60,11 @@ class EvaluationLoop(BaseLoop):
         device = next(model.parameters()).device
         results: dict[str, float] = {}
         for name, metric in self.evaluator.items():
-            with torch.no_grad(), unsharded(self.runner.model), autocast(self.precision, device):
+            where, modes = f"evaluation '{name}'", (unsharded(self.runner.model), autocast(self.precision, device))
+            with torch.no_grad(), modes[0], modes[1], naming_the_part(metric, where):
                 metrics = metric.evaluate(model, self.loaders[name])
+            if problem := result_problem(metrics):
+                raise PartError(f"{where}: {type(metric).__name__}.evaluate returned {problem}")
             results |= {f"{name}/{key}": float(value) for key, value in metrics.items()}
         results = all_gather_objects(results)[0]  # the same in all processes, which save a best checkpoint together
         self._write(results)

@@ -8,22 +8,32 @@ from typing import Any
 
 import mmengine
 from mmengine.dist import master_only
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.config_text import config_text
 from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import rank
 from x2vlm.engine.checkpoint.atomic_save import write_checkpoint
-from x2vlm.engine.checkpoint.restore import load_strictly, read_run, restore_fresh_parameters, shard_weights
-from x2vlm.engine.data_fit import check_data_fit
+from x2vlm.engine.checkpoint.restore import (
+    load_strictly,
+    read_run,
+    refuse_average,
+    restore_fresh_parameters,
+    shard_weights,
+)
 from x2vlm.engine.distributed.fsdp import FullySharded, is_fsdp_config
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.eval_loop import build_metric
+from x2vlm.engine.failures.data_fit import check_data_fit
 from x2vlm.engine.hooks.terminal_log import filter_terminal_log
+from x2vlm.engine.metric_contract import check_calls
+from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
 from x2vlm.engine.train_loop import MixedTrainLoop
 from x2vlm.registry import LOOPS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
 from x2vlm.weights.load_weights import Loading, Prepared, note_fresh, prepare, put
@@ -102,6 +112,8 @@ class MixedRunner(Runner):
         metrics = {
             name: build_metric(name, cfg, self.tokenizer, self.work_dir, data_root) for name, cfg in metrics.items()
         }
+        for name, metric in metrics.items():
+            check_calls(metric, unwrap_model(self.model), f"evaluations.{name}.metric")
         return build(LOOPS, loop, f"{mode}_cfg", runner=self, mode=mode, dataloader=loaders, evaluator=metrics)
 
     def wrap_model(self, model_wrapper_cfg: Mapping | None, model: nn.Module) -> nn.Module:
@@ -145,7 +157,7 @@ class MixedRunner(Runner):
     def _content(self, meta: dict[str, Any], optimizer: bool, schedulers: bool) -> dict[str, Any]:
         """Content of a checkpoint, under MMEngine's keys."""
         meta = {"epoch": self.epoch, "iter": self.iter + 1} | meta
-        meta |= {"cfg": self.cfg.pretty_text, "seed": self.seed, "experiment_name": self.experiment_name}
+        meta |= {"cfg": config_text(self.cfg), "seed": self.seed, "experiment_name": self.experiment_name}
         meta |= {"time": time.strftime("%Y%m%d_%H%M%S"), "mmengine_version": mmengine.__version__}
         meta |= {"dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", {})}
         content = {
@@ -154,7 +166,8 @@ class MixedRunner(Runner):
             "message_hub": self.message_hub.state_dict(),
         }
         if optimizer:
-            content["optimizer"] = self.optim_wrapper.state_dict()
+            state = self.optim_wrapper.state_dict()
+            content["optimizer"] = with_names(state, self._inner_model, self.optim_wrapper.optimizer)
         if schedulers and self.param_schedulers is not None:
             content["param_schedulers"] = [scheduler.state_dict() for scheduler in self.param_schedulers]
         content = apply_to(content, lambda value: hasattr(value, "cpu"), lambda value: value.cpu())
@@ -184,6 +197,10 @@ class MixedRunner(Runner):
             content = read_run(filename, self.model)
             self.call_hook("after_load_checkpoint", checkpoint=content)
             load_strictly(self._inner_model, content, filename)
+            if not any(isinstance(hook, EMAHook) for hook in self.hooks):
+                refuse_average(content, filename)
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            content = in_own_order(content, self._inner_model, self.optim_wrapper.optimizer, filename)
         else:
             content = read_checkpoint(filename)
             prepared = self._prepared or self._prepare(content, strict, filename)
@@ -211,7 +228,7 @@ class MixedRunner(Runner):
         """Write the config into the work folder, under another name where an earlier one differs."""
         name = Path(self.cfg.filename or f"{self.timestamp}.py").with_suffix(".py").name
         target = Path(self.work_dir) / name
-        text = self.cfg.pretty_text
+        text = config_text(self.cfg)
         if target.exists() and target.read_text() != text:
             target = target.with_name(f"{target.stem}_{self.timestamp}.py")
         target.write_text(text)

@@ -1,7 +1,10 @@
-"""Predictions of a trained model for an image or clip: matching texts, boxes of phrases, answers, captions."""
+"""Ask a trained model: which text fits, which image, where is it, what is the answer, what is to be seen?
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+Shape letters: B images, T texts, E embed_dim.
+"""
+
+import warnings
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -9,215 +12,417 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-import x2vlm
-from x2vlm.boxes import cxcywh_to_xyxy
-from x2vlm.building import build
-from x2vlm.evaluation.required_objective import require_objective
-from x2vlm.gallery.matching import matching_logits
-from x2vlm.inference.answer_questions import Answer, answer_questions
-from x2vlm.inference.caption_images import Caption, caption_images
-from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, ImageSource, draw_boxes, to_rgb_array
-from x2vlm.inference.evaluation_pipeline import build_pipeline
-from x2vlm.inference.input_pipeline import InputPipeline
+from x2vlm.data.batch import Batch
+from x2vlm.inference.attribute_scores import attribute_scores
+from x2vlm.inference.classify import classify
+from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes
+from x2vlm.inference.explain import Explanation, explain
+from x2vlm.inference.generate import answer, caption
+from x2vlm.inference.ground import ground
+from x2vlm.inference.image_index import ImageIndex
+from x2vlm.inference.inputs import VIDEO_ENDINGS, ImageInput, images_in, is_many
+from x2vlm.inference.match import match
+from x2vlm.inference.processor import Preprocessing, Processor, VideoInput
 from x2vlm.inference.renamed import renamed_argument, renamed_attributes
+from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
+from x2vlm.inference.trained_model import open_model
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.generation.search import Search
-from x2vlm.models.join_outputs import to_cpu
-from x2vlm.registry import INFERENCERS, MODELS, TOKENIZERS, TRANSFORMS
-from x2vlm.weights import load_into
+from x2vlm.models.outputs import Context
+from x2vlm.registry import INFERENCERS
 
+Images = ImageInput | Sequence[ImageInput]
 _renamed = renamed_argument("picture", "image")
-
-
-@dataclass(frozen=True)
-class Match:
-    """Similarity of a text and the image.
-
-    Attributes:
-        text: The text, unchanged.
-        similarity: Cosine of the image and text features, -1..1.
-        probability: Matching probability of objective ``itm``, 0..1; None where it was not computed: the text is not
-            among the nearest, or the model has no such objective.
-    """
-
-    text: str
-    similarity: float
-    probability: float | None
-
-
-@dataclass(frozen=True)
-class Grounding:
-    """The predicted box of a phrase: ``box_xyxy_px`` in pixels of the original image."""
-
-    text: str
-    box_xyxy_px: tuple[float, float, float, float]
+Videos = VideoInput | Sequence[VideoInput]
 
 
 @INFERENCERS.register_module()
 class Inferencer:
-    """A model with the data pipeline of an evaluation, which prepares images and texts.
+    """A model, and what stands between it and people: images and texts in, dataclasses out.
+
+    Every method takes one image (or, as ``video=``, one clip: a path or a list of frames) and gives one result, or a
+    list of images and gives a list of results. ``tasks`` says which methods the model can serve.
 
     Args:
-        model: The model.
-        pipeline: Transforms from a record to a sample, built. With ``SampleFrames`` the input is a clip.
-        collate: Makes a batch of samples, built.
-        chunk: Pairs whose matching is computed at once.
+        model: The model, on the device where it is to compute.
+        tokenizer: Of its texts; the model's own if not given.
+        preprocessing: How images and texts are prepared; what the model carries if not given.
+        urls: Fetch images whose path is an address. Off: such a path is refused.
+        chunk: Images, or texts, that go through the model at once.
+
+    Raises:
+        ValueError: If a weight of the model is not finite.
     """
 
-    def __init__(self, model: Any, pipeline: Sequence[Callable], collate: Callable, chunk: int = 256) -> None:
-        self.model, self.collate, self.chunk = model, collate, chunk
-        self._inputs = InputPipeline(pipeline, collate, getattr(model.vision_encoder, "image_size", None))
-        self.pipeline, self.video = self._inputs.steps, self._inputs.video
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        preprocessing: Preprocessing | None = None,
+        urls: bool = False,
+        chunk: int = 64,
+    ) -> None:
+        check_finite_weights(model)
+        self.model, self.chunk = model.eval(), chunk
+        tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
+        self.processor = Processor(tokenizer, preprocessing or Preprocessing.of_model(model), urls)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | PathLike, device: str | torch.device = "cpu", **options: Any
+    ) -> "Inferencer":
+        """The model of a folder that ``save_pretrained`` wrote; see :meth:`from_checkpoint` for the errors."""
+        return cls.from_checkpoint(folder, None, device=device, **options)
 
     @classmethod
     def from_checkpoint(
         cls,
-        config: str | PathLike | Config,
-        checkpoint: str | PathLike,
+        model: str | PathLike | Config,
+        checkpoint: str | PathLike | None = None,
         evaluation: str | None = None,
         device: str | torch.device = "cpu",
+        **options: Any,
     ) -> "Inferencer":
-        """The model of a config with the weights of a checkpoint.
+        """The model of a config with the weights of a checkpoint. No data has to be there.
 
         Args:
-            config: A config, or its file.
-            checkpoint: A checkpoint of a run with this config, or a published one.
-            evaluation: The evaluation whose pipeline is used, by name in ``evaluations``; None for the first that loads
-                images. Name a video evaluation for clips.
+            model: A config, its file, or a model folder (then without ``checkpoint``).
+            checkpoint: What training with that config wrote.
+            evaluation: Whose preparation of images and texts to use, by its name in ``evaluations``; None takes, for
+                each setting, the first evaluation that has it.
             device: Where to compute.
+            options: ``urls`` and ``chunk``.
 
         Raises:
-            ConfigError: If the config is invalid, or has no such evaluation.
-            CheckpointError: If there is no such checkpoint, or it is of another model.
+            ConfigError: If the config cannot work, or has no such evaluation.
+            CheckpointError: If there is no such checkpoint or folder, or it is of another model.
         """
-        cfg = config if isinstance(config, Config) else x2vlm.load_config(config)
-        name, pipeline = build_pipeline(cfg.get("evaluations", {}), evaluation)
-        tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer")
-        collate = build(TRANSFORMS, cfg.evaluations[name].collate, f"evaluations.{name}.collate", tokenizer=tokenizer)
-        model = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
-        load_into(model, checkpoint, complete=True)
-        return cls(model.to(device).eval(), pipeline, collate)
+        net, tokenizer, preprocessing = open_model(model, checkpoint, evaluation)
+        return cls(net.to(device), tokenizer, preprocessing, **options)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the methods that this model can serve."""
+        model, has = self.model, set(self.model.objectives)
+        sees, reads = model.vision_encoder is not None, model.text_encoder is not None
+        both, compares = sees and reads, model.text_proj is not None and model.vision_proj is not None
+        can = {
+            "encode_image": sees and model.vision_proj is not None,
+            "encode_text": reads and model.text_proj is not None,
+            "match": both and (compares or "itm" in has),
+            "retrieve": both and compares,
+            "ground": both and "bbox" in has,
+            "answer": both and "answer" in has,
+            "caption": both and "caption" in has,
+            "classify": "classification" in has,
+            "attributes": both and (compares or "itm" in has),
+            "explain": both and "itm" in has and hasattr(model.fusion_encoder, "project"),
+        }
+        return tuple(name for name, possible in can.items() if possible)
+
+    def encode_image(self, image: Images | None = None, video: Videos | None = None) -> Tensor:
+        """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
+        self._need("encode_image")
+        many, pixels = self._pixels(image, video)
+        with eval_mode(self.model):
+            feats = torch.cat([self._context(part).feat.float().cpu() for part in pixels.split(self.chunk)])
+        return feats if many else feats[0]
+
+    def encode_text(self, texts: str | Sequence[str]) -> Tensor:
+        """Features in the shared space, L2-normalised: ``[E]`` of one text, ``[T, E]`` of a list."""
+        self._need("encode_text")
+        ids, mask = self.processor.captions(_as_list(texts))
+        with eval_mode(self.model):
+            parts = zip(ids.split(self.chunk), mask.split(self.chunk), strict=True)
+            feats = torch.cat([self.model.encode_text(*part).feat.float().cpu() for part in parts])
+        return feats[0] if isinstance(texts, str) else feats
 
     @_renamed
     def match(
-        self, image: ImageSource | Sequence[ImageSource], texts: Sequence[str], k: int | None = None
-    ) -> list[Match]:
-        """Rank texts by how well they match an image (or clip).
+        self,
+        image: Images | None = None,
+        texts: str | Sequence[str] = (),
+        k: int | None = None,
+        video: Videos | None = None,
+    ) -> list[Match] | list[list[Match]]:
+        """Which of these texts fits?
 
         Args:
-            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
+            image: One image, or a list.
             texts: One or more.
-            k: Compute the matching probability of the ``k`` texts of highest cosine only, as retrieval does; None for
-                all.
+            k: Compute the probability of the ``k`` texts of highest cosine only, as retrieval does; None: of all.
+            video: One clip, or a list, instead of images.
 
         Returns:
-            All texts, best first: by probability, then (those without) by cosine.
+            All texts, best first: by probability, then (those without) by cosine; of a list, such a list an image.
         """
+        self._need("match")
+        many, pixels = self._pixels(image, video)
+        texts = _as_list(texts)
         with eval_mode(self.model):
-            batch = self._inputs.batch(image, texts).to(self.model.device)
-            context = self.model.encode_context(batch)
-            encoded_texts = self.model.encode_text(batch.text_ids, batch.text_mask)
-            similarity = (context.feat * encoded_texts.feat).sum(dim=-1)
-            probability: dict[int, float] = {}
-            if "itm" in self.model.objectives:
-                nearest = similarity.topk(min(k or len(texts), len(texts))).indices.cpu()
-                pairs = to_cpu(context), nearest, to_cpu(encoded_texts), nearest
-                probabilities = matching_logits(self.model, *pairs, self.chunk).softmax(dim=-1)[:, 1]
-                probability = dict(zip(nearest.tolist(), probabilities.tolist(), strict=True))
-        matches = [Match(text, float(similarity[i]), probability.get(i)) for i, text in enumerate(texts)]
-        return sorted(
-            matches, key=lambda m: (-1.0 if m.probability is None else m.probability, m.similarity), reverse=True
-        )
+            found = match(self.model, pixels, texts, self.processor.captions(texts), k, self.chunk)
+        return found if many else found[0]
+
+    def index(self, images: str | PathLike | Sequence[ImageInput], progress: Any = None) -> ImageIndex:
+        """The features of a gallery, to be searched again and again.
+
+        Args:
+            images: A folder (all images in it and below), or a list of images.
+            progress: Called with the number of images that are done, after each chunk.
+        """
+        self._need("retrieve")
+        files = images_in(images) if isinstance(images, str | PathLike) else list(images)
+        return ImageIndex.of(self, files, progress)
+
+    def retrieve(
+        self, query: str, images: str | PathLike | Sequence[ImageInput] | ImageIndex, k: int = 10, rerank: int = 32
+    ) -> list[Retrieved]:
+        """Which images does this text describe?
+
+        Args:
+            query: The text.
+            images: A folder, a list of images, or what :meth:`index` made of them.
+            k: How many to name.
+            rerank: So many of the nearest by cosine are ordered anew by the probability of matching, where the model
+                has objective ``itm``; 0: by cosine alone.
+        """
+        self._need("retrieve")
+        index = images if isinstance(images, ImageIndex) else self.index(images)
+        return index.search(self, query, k, rerank)
+
+    def ground(
+        self,
+        image: Images,
+        phrases: str | Sequence[str],
+        candidates: int = 1,
+        threshold: float = 0.0,
+    ) -> Any:
+        """Where is what each phrase describes?
+
+        Args:
+            image: One image, or a list.
+            phrases: One, or more.
+            candidates: Boxes to propose for each phrase, the best first. More than one: the phrase is also looked for
+                in overlapping parts of the image, and what it matches best comes first.
+            threshold: A phrase whose probability of matching the image is below is "not in this image": it has no box.
+
+        Returns:
+            A :class:`~x2vlm.inference.results.Grounding` for one phrase, a list for a list of phrases; of several
+            images, such a thing an image.
+        """
+        self._need("ground")
+        many = is_many(image)
+        given = list(image) if many else [image]
+        words = _as_list(phrases)
+        with eval_mode(self.model):
+            tokens = self.processor.captions(words)
+            found = [
+                ground(self.model, self.processor, self.processor.read(one), words, tokens, candidates, threshold)
+                for one in given
+            ]
+        found = [one[0] for one in found] if isinstance(phrases, str) else found
+        return found if many else found[0]
 
     @_renamed
-    def locate(self, image: ImageSource, phrases: str | Sequence[str]) -> list[Grounding]:
-        """Predict the box of each phrase in an image.
-
-        Args:
-            image: A path, the bytes of a file, an array or a Pillow image.
-            phrases: One or more.
-
-        Returns:
-            A box per phrase, in their order.
-
-        Raises:
-            ValueError: If the model has no objective ``bbox``, or the inferencer takes clips.
-        """
-        require_objective(self.model, "bbox", "locate", advice="")
-        if self.video:
-            raise ValueError("locate takes an image, but this inferencer takes clips: name an image evaluation.")
-        phrases = [phrases] if isinstance(phrases, str) else list(phrases)
-        with eval_mode(self.model):
-            batch = self._inputs.batch(image, phrases).to(self.model.device)
-            objective = self.model.objectives["bbox"]
-            (fused,) = self.model.read(objective.requests(self.model.encode(batch)))
-            predicted = objective.box(fused.states).float()
-        boxes = cxcywh_to_xyxy(predicted).clamp(0, 1).cpu() * _scale(to_rgb_array(image).shape)
-        return [Grounding(phrase, tuple(box.tolist())) for phrase, box in zip(phrases, boxes, strict=True)]
-
     @_renamed
     def answer(
         self,
-        image: ImageSource | Sequence[ImageSource],
-        questions: str | Sequence[str],
+        image: Images | None = None,
+        questions: str | Sequence[str] = (),
         candidates: Sequence[str] | None = None,
         k: int = 128,
         best: int = 1,
         max_tokens: int = 10,
-    ) -> list[Answer]:
-        """Answer questions about an image (or clip).
+        video: Videos | None = None,
+    ) -> Any:
+        """What does the model answer?
 
         Args:
-            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            questions: One or more.
-            candidates: Answers to rank; None generates answers.
-            k: Candidates with the likeliest first tokens that are scored in full.
-            best: Answers to return for each question, the runners-up in ``others``.
-            max_tokens: Largest number of tokens of a generated answer.
+            image: One image, or a list.
+            questions: One, or more; all of them are put to every image.
+            candidates: Answers to choose from; None lets the model generate.
+            k: Of so many candidates of the likeliest first tokens the whole is scored.
+            best: Answers to give to each question, the runners-up in ``others``.
+            max_tokens: Most tokens of a generated answer.
+            video: One clip, or a list, instead of images.
 
         Returns:
-            An answer per question, in their order.
-
-        Raises:
-            ValueError: If the model has no objective ``answer``, or there are no candidates.
+            An :class:`~x2vlm.inference.results.Answer` to one question, a list to a list; of several images, such a
+            thing an image.
         """
-        questions = [questions] if isinstance(questions, str) else list(questions)
+        self._need("answer")
+        many, pixels = self._pixels(image, video)
+        words = _as_list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
         with eval_mode(self.model):
-            batch = self._inputs.batch(image, questions).to(self.model.device)
-            return answer_questions(self.model, batch, questions, self.collate.tokenizer, **options)
+            tokens = self.processor.questions(words)
+            found: list[list[Answer]] = [
+                answer(self.model, self._batch(one[None], tokens), words, self.processor.tokenizer, **options)
+                for one in pixels
+            ]
+        found = [one[0] for one in found] if isinstance(questions, str) else found
+        return found if many else found[0]
 
     @_renamed
-    def caption(
-        self, image: ImageSource | Sequence[ImageSource], search: dict[str, Any] | Search | None = None
-    ) -> Caption:
-        """Caption an image (or clip).
+    def caption(self, image: Images | None = None, search: Any = None, video: Videos | None = None) -> Any:
+        """A caption of an image or clip; of a list, a list.
 
         Args:
-            image: A path, the bytes of a file, an array or a Pillow image; for clips a path or a sequence of frames.
-            search: Arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or, with ``type="Sampling"``,
-                of :class:`~x2vlm.models.generation.sampling.Sampling`; None for the published search.
-
-        Raises:
-            ValueError: If the model has no objective ``caption``, or an argument of the search is invalid.
+            image: One image, or a list.
+            search: How tokens are chosen: arguments of :class:`~x2vlm.models.generation.beam_search.BeamSearch` or,
+                with ``type="Sampling"``, of :class:`~x2vlm.models.generation.sampling.Sampling`; the published search
+                if not given.
+            video: One clip, or a list, instead of images.
         """
+        self._need("caption")
+        many, pixels = self._pixels(image, video)
         with eval_mode(self.model):
-            batch = self._inputs.batch(image, ["image"]).to(self.model.device)
-            return caption_images(self.model, batch, self.collate.tokenizer, search)[0]
+            found: list[Caption] = [
+                one
+                for part in pixels.split(self.chunk)
+                for one in caption(self.model, self._batch(part), self.processor.tokenizer, search)
+            ]
+        return found if many else found[0]
 
-    @_renamed
-    def show(self, image: ImageSource, phrases: str | Sequence[str], side: int = 640) -> Any:
-        """The image with the boxes of :meth:`locate`, a Pillow image whose longer side has ``side`` pixels."""
-        grounded = self.locate(image, phrases)
-        boxes = [
-            BoxAnnotation(phrase.box_xyxy_px, phrase.text, COLORS[i % len(COLORS)]) for i, phrase in enumerate(grounded)
-        ]
-        return draw_boxes(image, boxes, side)
+    def classify(
+        self,
+        image: Any = None,
+        texts: Any = None,
+        classes: Sequence[str] | None = None,
+        best: int = 5,
+        video: Videos | None = None,
+    ) -> list[Label] | Label:
+        """The class of an image, of a sentence, or of a sentence about an image (or about two: NLVR2).
+
+        Args:
+            image: What the model reads: an image; a tuple of images that one text reads together; or a list of these.
+                None where it reads sentences alone.
+            texts: A sentence (a tuple of two, where pairs are classified), or a list of as many as there are images.
+                None where it reads images alone.
+            classes: Names of the classes, in order; what the model carries if not given, else numbers.
+            best: How many classes to name.
+            video: One clip, or a list, instead of images.
+        """
+        self._need("classify")
+        names = tuple(classes or self.processor.settings.classes)
+        with eval_mode(self.model):
+            return classify(self.model, self.processor, image, texts, video, names, best, self.chunk)
+
+    def attributes(
+        self, image: ImageInput, names: Sequence[str], box_xyxy_px: Sequence[float] | None = None, noun: str = "object"
+    ) -> list[AttributeScore]:
+        """Which of these attributes has the thing in the box, the likeliest first (as in OVAD, arXiv:2211.12914)?
+
+        Args:
+            image: The image.
+            names: Attributes, e.g. ``["red", "wooden"]``.
+            box_xyxy_px: Where the thing is; None: the whole image.
+            noun: What it is.
+        """
+        self._need("attributes")
+        array = self.processor.read(image)
+        with eval_mode(self.model):
+            return attribute_scores(self.model, self.processor, array, _as_list(names), box_xyxy_px, noun)
+
+    def explain(
+        self,
+        image: ImageInput,
+        text: str,
+        word: str | None = None,
+        layer: int | None = None,
+        method: str = "gradcam",
+    ) -> Explanation:
+        """Which parts of the image does a text, or a word of it, rest on?
+
+        Args:
+            image: The image.
+            text: The text.
+            word: A word (or several in a row) of the text; None: all of it.
+            layer: A layer of the fusion encoder, from 0; None: the one in the middle.
+            method: ``gradcam``: attention times the gradient of the matching logit (arXiv:2107.07651, Sec. 5);
+                ``attention``: attention alone.
+        """
+        self._need("explain")
+        with eval_mode(self.model):
+            return explain(self.model, self.processor, self.processor.read(image), text, word, layer, method)
+
+    def draw(self, image: ImageInput, groundings: Grounding | Sequence[Grounding], side: int = 640) -> Any:
+        """The image (a Pillow image of that longer side) with the boxes of :meth:`ground` and their phrases."""
+        every = [groundings] if isinstance(groundings, Grounding) else list(groundings)
+        found = [(number, one) for number, one in enumerate(every) if one.found]
+        boxes = [BoxAnnotation(one.box_xyxy_px, one.text, COLORS[number % len(COLORS)]) for number, one in found]
+        return draw_boxes(self.processor.read(image), boxes, side)
+
+    def locate(self, image: ImageInput, phrases: str | Sequence[str]) -> list[Grounding]:
+        """The old name of :meth:`ground`, with a warning."""
+        warnings.warn("locate(image, phrases) is now ground(image, [phrases]).", DeprecationWarning, stacklevel=2)
+        return self.ground(image, _as_list(phrases))
+
+    def show(self, image: ImageInput, phrases: str | Sequence[str], side: int = 640) -> Any:
+        """The old way to :meth:`draw`, with a warning."""
+        message = "show(image, phrases) is now draw(image, ground(image, phrases))."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.draw(image, self.ground(image, _as_list(phrases)), side)
+
+    def _need(self, task: str) -> None:
+        if task not in self.tasks:
+            has = ", ".join(self.model.objectives) or "none"
+            raise ValueError(
+                f"this model cannot {task}: its objectives are {has}. It can: {', '.join(self.tasks) or 'nothing'}."
+            )
+
+    def _pixels(self, images: Any, video: Any) -> tuple[bool, Tensor]:
+        """Whether several were given, and the pixels of all."""
+        if (images is None) == (video is None):
+            raise ValueError("give images, or clips as video=..., and not both.")
+        if video is not None:
+            many = _many_clips(video)
+            return many, self.processor.clips(list(video) if many else [video])
+        many = is_many(images)
+        if many and not images:
+            raise ValueError("the list of images is empty.")
+        return many, self.processor.images(images if many else [images])
+
+    def _context(self, pixels: Tensor) -> Context:
+        return self.model.encode_context(self._batch(pixels))
+
+    def _batch(self, pixels: Tensor, tokens: tuple[Tensor, Tensor] | None = None) -> Batch:
+        """Every image with itself; or one image with every text."""
+        ids, mask = tokens or (None, None)
+        owner = torch.arange(len(pixels)) if ids is None else torch.zeros(len(ids), dtype=torch.long)
+        return Batch(text_ids=ids, text_mask=mask, pixels=pixels, owner=owner).to(self.model.device)
 
 
-def _scale(shape: Sequence[int]) -> Tensor:
-    height, width = shape[:2]
-    return torch.tensor([width, height, width, height], dtype=torch.float)
+def check_finite_weights(model: Any) -> None:
+    """Refuse a model whose answers would mean nothing.
+
+    Raises:
+        ValueError: If a parameter or buffer is NaN or infinite.
+    """
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(
+                f"weight {name} of the model is not finite: its training failed, or the file is damaged. "
+                "Use an earlier checkpoint."
+            )
+
+
+def _as_list(texts: str | Sequence[str]) -> list[str]:
+    given = [texts] if isinstance(texts, str) else list(texts)
+    if not given:
+        raise ValueError("give one text, or a list of one or more.")
+    return given
+
+
+def _many_clips(video: Any) -> bool:
+    """A list of paths, or of lists of frames, is several clips; a list of images is one."""
+    if not is_many(video):
+        return False
+    if not video:
+        raise ValueError("the list of clips is empty.")
+    first = video[0]
+    if is_many(first):
+        return True
+    return isinstance(first, str | PathLike) and str(first).lower().endswith(VIDEO_ENDINGS)
 
 
 __getattr__ = renamed_attributes(__name__, {"Found": Grounding})

@@ -85,10 +85,10 @@ def _context_with_regions(model: Any, batch: Batch, project: nn.Module | None, s
 
 
 def sentence_context(batch: Batch, sentences: TextStates) -> Context:
-    """Sentences in the other language as contexts, with [CLS] as the summary (arXiv:2206.00621)."""
-    owner, masks, summaries = batch.owner, sentences.mask[:, 1:], sentences.embeds[:, 0]
+    """The other language's sentences in the place of images, [CLS] in that of the summary (arXiv:2206.00621)."""
+    owner, summaries, (tokens, masks) = batch.owner, sentences.summary, sentences.without_summary()
     return Context(
-        sentences.embeds[:, 1:],
+        tokens,
         owner,
         masks[owner],
         summaries[owner],

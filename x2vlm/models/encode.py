@@ -4,6 +4,7 @@ Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D wi
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -148,8 +149,12 @@ def _embed(model: Any, text: TextIds, cache: KVCache | None = None) -> Tensor:
 
 
 def _states(model: Any, text: TextIds, embeds: Tensor) -> TextStates:
-    feat = feature(model.text_proj, embeds[:, 0]) if text.has_feature else None
-    return TextStates(embeds, text.mask, feat, text.host_mask, text.source)
+    at = None
+    if getattr(model.text_encoder, "summary", "first") == "last":
+        real = text.mask if text.mask.dim() == 2 else text.mask.diagonal(dim1=1, dim2=2)
+        at = real.shape[1] - 1 - real.flip(1).long().argmax(dim=1)  # the last real token
+    states = TextStates(embeds, text.mask, None, text.host_mask, text.source, at)
+    return replace(states, feat=feature(model.text_proj, states.summary)) if text.has_feature else states
 
 
 def _has_images(model: Any, batch: Batch, needs: Needs) -> bool:

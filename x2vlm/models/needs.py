@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from x2vlm.building import ConfigError
+from x2vlm.building import ConfigError, suggestion
+from x2vlm.data.batch import Batch
 from x2vlm.models.outputs import EncodedBatch, is_parallel
 
 
@@ -112,3 +113,11 @@ def check_protocol(name: str, objective: nn.Module) -> None:
             "docs/plugins.md shows how.",
             f"model.objectives.{name}",
         )
+    known = [field.name for field in fields(Batch)]
+    for wanted in objective.needs.batch:
+        if wanted not in known:
+            raise ConfigError(
+                f"{type(objective).__name__}.needs names batch '{wanted}', which no Batch has."
+                f"{suggestion(wanted, known)} Fields: {', '.join(known)}.",
+                f"model.objectives.{name}",
+            )

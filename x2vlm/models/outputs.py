@@ -18,12 +18,14 @@ class TextStates:
     """Encoded texts.
 
     Attributes:
-        embeds: ``[B, L, D]``; position 0 is the summary token.
-        mask: ``[B, L]`` bool, True where attention is allowed; ``[B, L, L]`` with a row for every query token.
-        feat: ``[B, E]``, L2-normalised, in the space shared with contexts; None where it is not needed.
-        host_mask: ``mask`` in main memory, an array, for the plan of the fusion encoder; None: it is fetched.
-        source: Name of these texts within a model's pass: requests for texts of one name share the computation that
-            depends on texts alone. None: nothing is shared.
+        embeds: ``[B, L, D]``.
+        mask: ``[B, L]`` bool, True where attention may look; ``[B, L, L]`` where every token (row) may look elsewhere.
+        feat: ``[B, E]``, L2-normalised, in the space shared with contexts; None where nobody needs it.
+        host_mask: ``mask`` in main memory, an array, from which is planned what the fusion encoder reads; None: it is
+            fetched.
+        source: Name of these texts within a model's pass: requests for equally named texts share what depends on the
+            texts alone. None: nothing is shared.
+        summary_at: ``[B]`` long, the position of the token that stands for the whole text; None: 0.
     """
 
     embeds: Tensor
@@ -31,13 +33,27 @@ class TextStates:
     feat: Tensor | None = None
     host_mask: np.ndarray | None = None
     source: str | None = None
+    summary_at: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.embeds)
 
+    @property
+    def summary(self) -> Tensor:
+        """``[B, D]``, what plays [CLS]: the state of the first token, or that of the last real one (``summary_at``)."""
+        if self.summary_at is None:
+            return self.embeds[:, 0]
+        return self.embeds[torch.arange(len(self.embeds), device=self.embeds.device), self.summary_at]
+
     def select(self, index: Tensor) -> "TextStates":
         """The texts at ``index``, in that order."""
-        return TextStates(self.embeds[index], self.mask[index], None if self.feat is None else self.feat[index])
+        feat, at = (None if one is None else one[index] for one in (self.feat, self.summary_at))
+        return TextStates(self.embeds[index], self.mask[index], feat, summary_at=at)
+
+    def without_summary(self) -> tuple[Tensor, Tensor]:
+        """The tokens beside the summary, and their mask; all, where a real word plays it."""
+        first = 1 if self.summary_at is None else 0
+        return self.embeds[:, first:], self.mask[:, first:]
 
 
 @dataclass(frozen=True)
@@ -145,11 +161,11 @@ def is_parallel(batch: Batch) -> bool:
 
 def context_of_text(text: TextStates) -> Context:
     """Texts as contexts: tokens but the first, which plays the summary (CCLM, arXiv:2206.00621)."""
-    owner = torch.arange(len(text.embeds), device=text.embeds.device)
-    summaries, masks = text.embeds[:, 0], text.mask[:, 1:]
+    own = torch.arange(len(text.embeds), device=text.embeds.device)
+    summaries, (tokens, masks) = text.summary, text.without_summary()
     return Context(
-        text.embeds[:, 1:],
-        owner,
+        tokens,
+        own,
         masks,
         summaries,
         summaries=summaries,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -12,6 +13,7 @@ from torch import nn
 
 from x2vlm import __version__
 from x2vlm.building import LAZY, ConfigError, build, import_locations, imported, join_path
+from x2vlm.models.model_card import write_model_card
 from x2vlm.registry import (
     ATTENTION_BACKENDS,
     FUSION_ENCODERS,
@@ -27,6 +29,7 @@ from x2vlm.weights.load_weights import prepare, put
 from x2vlm.weights.weight_files import read_tensors, write_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MODEL_TYPE = "x2vlm"  # what transformers' Auto classes look for in config.json
 # Arguments of parts that name initial weights; a saved model has its own.
 SOURCES = ("checkpoint", "pretrained", "init_from", "init_layers")
 _FAMILIES = (
@@ -46,28 +49,55 @@ class PretrainedModel(BaseModel):
     """A model that can be saved to a folder and loaded from it, and that records which of its parameters are new."""
 
     _fresh: frozenset[str] | None = None
+    preprocessing: dict[str, Any] | None = None
+    """How images and texts are prepared, as :class:`~x2vlm.inference.processor.Preprocessing` has it; is saved."""
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Any:
+    def from_pretrained(cls, folder: str | Path, **hub: Any) -> Any:
         """The model of a folder that :meth:`save_pretrained` wrote, in evaluation mode, with its ``tokenizer``.
+
+        Args:
+            folder: A folder, or a repository on the Hugging Face hub (``owner/name``), which is then downloaded.
+            hub: ``revision``, ``token``, ``cache_dir`` and the like, for such a repository.
 
         Raises:
             CheckpointError: If a file is missing or damaged, or any tensor does not fit.
             ConfigError: If it cannot be built here (a plugin that is not installed, for example).
         """
-        return load_pretrained(folder)
+        return load_pretrained(local_folder(folder, **hub))
 
-    def save_pretrained(self, folder: str | Path, tokenizer: Any = None) -> None:
-        """Write ``config.json``, ``model.safetensors`` and the tokenizer's files, so that any machine can read them.
+    def save_pretrained(self, folder: str | Path, tokenizer: Any = None, card: Mapping[str, Any] | None = None) -> None:
+        """Write ``config.json``, ``model.safetensors``, the tokenizer's files and a model card: any machine reads them.
 
         Args:
             folder: Is made; files of an earlier model in it are replaced.
             tokenizer: The one the model was built with where not given.
+            card: What the card says, see :func:`~x2vlm.models.model_card.write_model_card`: ``data``, ``metrics``,
+                ``license``. A ``README.md`` that is there stays as it is.
 
         Raises:
             ConfigError: If a part was given built, or names a file of this machine.
         """
-        save_pretrained(self, folder, tokenizer)
+        save_pretrained(self, folder, tokenizer, card)
+
+    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None, **card: Any) -> str:
+        """Save the model and upload it to a repository on the Hugging Face hub; returns its address.
+
+        Args:
+            repo_id: ``owner/name``; is made if it is not there.
+            private: Make it private.
+            token: An access token; that of ``hf auth login`` if not given.
+            card: As of :meth:`save_pretrained`.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        repo = api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            target = Path(folder) / repo_id.rpartition("/")[2]
+            self.save_pretrained(target, card=card)
+            api.upload_folder(repo_id=repo.repo_id, folder_path=target)
+        return str(repo)
 
     def fresh_parameters(self) -> set[str]:
         """Names of parameters that no checkpoint and no pre-trained tower filled: they have a higher learning rate."""
@@ -87,19 +117,45 @@ def _pretrained_names(part: nn.Module) -> set[str]:
     return names() if callable(names) else set()
 
 
-def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None) -> None:
+def local_folder(folder: str | Path, **hub: Any) -> Path:
+    """A folder as it is; a repository on the hub is downloaded first, as far as models need it.
+
+    Raises:
+        CheckpointError: If it is neither.
+    """
+    path = Path(folder).expanduser()
+    name = str(folder)
+    if path.is_dir() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"], **hub))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{name} is no folder here, and cannot be had from the hub: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def save_pretrained(
+    model: nn.Module, folder: str | Path, tokenizer: Any = None, card: Mapping[str, Any] | None = None
+) -> None:
     """Write a model into a folder, with all that is needed to build it again, and no paths of this machine.
 
     Args:
         model: A model that was built from configs, not from built parts; it stores them as ``arguments``.
         folder: Is made; files of an earlier model in it are replaced.
         tokenizer: Its tokenizer; the one it was built with where not given.
+        card: What the model card says, as of :meth:`PretrainedModel.save_pretrained`.
 
     Raises:
         ConfigError: If a part was given built, or names a file of this machine.
     """
     folder = Path(folder)
-    config: dict[str, Any] = {"x2vlm": __version__, "model": model_config(model)}
+    config: dict[str, Any] = {"x2vlm": __version__, "model_type": MODEL_TYPE, "model": model_config(model)}
+    if getattr(model, "preprocessing", None):
+        config["preprocessing"] = model.preprocessing
     tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
@@ -108,6 +164,7 @@ def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None)
         config["tokenizer"] = {"type": "HFTokenizer", "path": "."}
     write_tensors(folder / WEIGHTS, model.state_dict())
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    write_model_card(model, folder, config, **(card or {}))
 
 
 def load_pretrained(folder: str | Path) -> nn.Module:
@@ -135,6 +192,7 @@ def load_pretrained(folder: str | Path) -> nn.Module:
     if prepared.report.left_out or prepared.report.resized or prepared.report.kind:
         raise CheckpointError(f"{folder / WEIGHTS} is not of the model in {CONFIG}:\n{prepared.report}")
     put(model, prepared.tensors)
+    model.preprocessing = config.get("preprocessing")
     return model.eval()
 
 

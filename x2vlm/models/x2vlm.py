@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.building import build
+from x2vlm.building import PartError, build, naming_the_part
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
+from x2vlm.models.contracts import check_tower, loss_problem
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
@@ -88,10 +89,13 @@ class X2VLM(PretrainedModel):
             self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
         if text_encoder is not None:
             self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **vocabulary)
-        text_width, vision_width = (getattr(tower, "width", None) for tower in (self.text_encoder, self.vision_encoder))
+        for name in ("vision_encoder", "text_encoder"):
+            check_tower(name, getattr(self, name))
+        text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
         if fusion_encoder is not None:
             widths = {"width": text_width, "context_width": vision_width or text_width}
             self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)
+            check_tower("fusion_encoder", self.fusion_encoder, *widths.values())
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
@@ -104,6 +108,7 @@ class X2VLM(PretrainedModel):
             "text_width": text_width,
             "context_width": vision_width or text_width,
             "vocab_size": getattr(self.text_encoder, "vocab_size", None),
+            "word_width": _word_width(self.text_encoder),
             "tokenizer": tokenizer,
             "attention": attention,
             "init_from": getattr(self.text_encoder, "source", None),
@@ -179,16 +184,19 @@ class X2VLM(PretrainedModel):
         for stream, names in factors.items():
             for name in names:
                 check_needs(name, self.objectives[name].needs, encoded[stream])
-                requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
-        fused = iter(
-            self.read([request for requests_of_objective in requests.values() for request in requests_of_objective])
-        )
-        # 3. Losses of the fused states, and their factors, here and nowhere else.
+                with naming_the_part(self.objectives[name], f"stream '{stream}', objective '{name}', requests"):
+                    requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
+        fused = iter(self.read([request for own in requests.values() for request in own]))
+        # 3. Losses of what was read, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
         for (stream, name), requests_of_objective in requests.items():
             objective, states = self.objectives[name], [next(fused) for _ in requests_of_objective]
             factor = factors[stream][name] * objective.weight
-            for key, value in objective.losses(encoded[stream], states).items():
+            with naming_the_part(objective, f"stream '{stream}', objective '{name}', losses"):
+                found = objective.losses(encoded[stream], states)
+            if problem := loss_problem(name, objective, found):
+                raise PartError(problem)
+            for key, value in found.items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
         return losses
 
@@ -255,3 +263,8 @@ class X2VLM(PretrainedModel):
     def encode_pixels(self, pixels: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images or clips through the vision encoder; see :func:`~x2vlm.models.encode.encode_pixels`."""
         return encode.encode_pixels(self, pixels, masked_patches)
+
+
+def _word_width(text_encoder: nn.Module | None) -> int | None:
+    words = getattr(text_encoder, "word_embeddings", None)
+    return None if words is None else words.shape[-1]

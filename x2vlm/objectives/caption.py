@@ -46,6 +46,7 @@ class CaptionGeneration(MLM):
         tied: Score words by the text encoder's input embeddings instead of a matrix of its own.
         layer_norm_eps: Epsilon of the head's norm.
         weight: Factor of the objective's losses.
+        word_width: As for :class:`~x2vlm.objectives.mlm.MLM`.
 
     Raises:
         ValueError: If the smoothing has no meaning, or the tokenizer lacks a token.
@@ -64,8 +65,9 @@ class CaptionGeneration(MLM):
         tied: bool = True,
         layer_norm_eps: float = 1e-12,
         weight: float = 1.0,
+        word_width: int | None = None,
     ) -> None:
-        super().__init__(width, vocab_size, tied, layer_norm_eps, weight)
+        super().__init__(width, vocab_size, tied, layer_norm_eps, weight, word_width=word_width)
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is {smoothing}; expected a share from 0 to below 1.")
         lacking = [name for name in ("cls", "sep", "mask") if getattr(tokenizer, f"{name}_token_id", None) is None]

@@ -95,7 +95,7 @@ class Classification(Objective):
     def summary(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> Tensor:
         """``[B, K * D]``, the input of the head."""
         if self.reads == "text":
-            return encoded.text.embeds[:, 0]
+            return encoded.text.summary
         pairs = encoded.context.summary if self.reads == "context" else fused[0].states
         count = len(pairs) // self.contexts if encoded.text is None else len(encoded.text)
         if len(pairs) != count * self.contexts:

@@ -33,6 +33,8 @@ class MLM(Objective):
         init_from: Folder or name of a BERT, RoBERTa or XLM-R whose word head initialises this one, if it has one of
             these sizes; the text encoder's ``path`` where not given, as published.
         weight: Factor of the objective's losses.
+        word_width: Width of the text encoder's input embeddings, into which tied scores project (as in ELECTRA and
+            ALBERT); ``width`` if not given.
     """
 
     needs = Needs(masked_text=True, masked_context=True, batch=MASKED)
@@ -46,11 +48,13 @@ class MLM(Objective):
         layer_norm_eps: float = 1e-12,
         weight: float = 1.0,
         init_from: str | None = None,
+        word_width: int | None = None,
     ) -> None:
         super().__init__()
         self.weight = weight
-        self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=layer_norm_eps)
+        inner = word_width if tied and word_width else width
+        self.dense = nn.Linear(width, inner)
+        self.LayerNorm = nn.LayerNorm(inner, eps=layer_norm_eps)
         self.decoder = None if tied else nn.Linear(width, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         nn.init.normal_(self.dense.weight, std=0.02)
@@ -89,7 +93,7 @@ class MLM(Objective):
         Args:
             states: Of the masked tokens.
             labels: ``[P]``, the true words, in main memory.
-            word_embeddings: ``[V, D]``.
+            word_embeddings: ``[V, W]``.
         """
         labels = torch.from_numpy(labels).to(states.device, non_blocking=True)
         return linear_cross_entropy(*self.scorer(states, word_embeddings), labels) / max(1, len(labels))
@@ -103,7 +107,7 @@ class MLM(Objective):
         return nn.functional.linear(*self.scorer(hidden, word_embeddings))
 
     def scorer(self, hidden: Tensor, word_embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The factors of :meth:`score`: ``[..., D]`` tokens after the head, ``[V, D]`` words, ``[V]`` biases."""
+        """The factors of :meth:`score`: ``[..., W]`` tokens after the head, ``[V, W]`` words, ``[V]`` biases."""
         hidden = self.LayerNorm(nn.functional.gelu(self.dense(hidden)))
         return hidden, word_embeddings if self.decoder is None else self.decoder.weight, self.bias
 

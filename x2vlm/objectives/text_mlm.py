@@ -23,6 +23,7 @@ class TextMLM(MLM):
         layer_norm_eps: Epsilon of the head's norm; RoBERTa's by default.
         init_from: As for :class:`~x2vlm.objectives.mlm.MLM`.
         weight: Factor of the objective's losses.
+        word_width: As for :class:`~x2vlm.objectives.mlm.MLM`.
     """
 
     needs = Needs(masked_text=True, batch=MASKED)
@@ -36,8 +37,9 @@ class TextMLM(MLM):
         layer_norm_eps: float = 1e-5,
         weight: float = 1.0,
         init_from: str | None = None,
+        word_width: int | None = None,
     ) -> None:
-        super().__init__(text_width, vocab_size, tied, layer_norm_eps, weight, init_from)
+        super().__init__(text_width, vocab_size, tied, layer_norm_eps, weight, init_from, word_width)
 
     def requests(self, encoded: EncodedBatch) -> Sequence[FusionRequest]:
         """None: only the text encoder is used."""

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from x2vlm.benchmark.timing.measurement import flops_of, interleaved, matmul_rate, slope, summary
-from x2vlm.benchmark.timing.peak_memory import peak_memory
 from x2vlm.models.layers.attention import attend
 
 
@@ -35,13 +34,9 @@ def test_operations_of_products_and_attention_are_counted_alike_in_every_backend
     assert flops_of(lambda: attend(q, k, k, backend=backend).sum().backward()) == 3 * forward
 
 
-def test_a_product_has_a_rate_and_a_process_has_a_peak():
+def test_a_matrix_product_has_a_rate():
     assert matmul_rate(32, repeats=1) > 0
     assert matmul_rate(32, torch.bfloat16, repeats=1) > 0
-    before = peak_memory()
-    kept = torch.ones(40_000_000)
-    assert peak_memory() >= before
-    assert peak_memory() >= kept.numel() * 4
 
 
 def test_a_slope_is_the_power_on_log_log_axes_and_needs_two_points():

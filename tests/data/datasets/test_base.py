@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from x2vlm.building import ConfigError
+from x2vlm.building import ConfigError, PartError
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
 
@@ -52,8 +52,9 @@ def test_a_file_that_a_foreign_transform_cannot_read_is_a_bad_record():
 
 
 def test_a_programming_error_in_a_transform_is_not_taken_for_a_bad_record():
-    with pytest.raises(ZeroDivisionError):
-        Numbers(pipeline=[fail(ZeroDivisionError())])[0]
+    with pytest.raises(PartError, match=r"numbers:1: .* raised ZeroDivisionError: by nothing") as caught:
+        Numbers(pipeline=[fail(ZeroDivisionError("by nothing"))])[0]
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_a_transform_that_drops_a_record_is_named():

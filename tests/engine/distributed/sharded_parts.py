@@ -1,5 +1,6 @@
 """All streams and objectives of the demos in one small config, for runs of one and of several processes."""
 
+import copy
 from pathlib import Path
 
 from mmengine.config import Config
@@ -55,3 +56,29 @@ def tiny_sharded(work_dir, max_iters, factor=1, **changes):
     cfg["default_hooks"]["checkpoint"] = dict(type="CheckpointHook", interval=3, max_keep_ckpts=2, **best)
     cfg["custom_hooks"] = [EMA]
     return Config(cfg)
+
+
+def reordered(cfg: Config) -> Config:
+    """The same run, its objectives, streams and top-level keys the other way round."""
+    cfg = copy.deepcopy(cfg)
+    cfg.model.objectives = dict(reversed(list(cfg.model.objectives.items())))
+    cfg.streams = dict(reversed(list(cfg.streams.items())))
+    for stream in cfg.streams.values():
+        if stream.get("objectives"):
+            stream.objectives = (
+                dict(reversed(list(stream.objectives.items())))
+                if isinstance(stream.objectives, dict)
+                else list(reversed(stream.objectives))
+            )
+    return cfg
+
+
+def by_name(content: dict) -> dict[str, dict]:
+    """The states of a checkpoint's optimizer by the names of parameters."""
+    optimizer = content["optimizer"]
+    return {
+        name: optimizer["state"][number]
+        for group in optimizer["param_groups"]
+        for name, number in zip(group["param_names"], group["params"], strict=True)
+        if number in optimizer["state"]
+    }

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from mmengine.hooks import Hook
 
-from tests.engine.distributed.sharded_parts import SHARDED, everything, tiny_sharded
+from tests.engine.distributed.sharded_parts import SHARDED, everything, reordered, tiny_sharded
 from x2vlm.engine import build_runner
 
 folder = Path(sys.argv[1])
@@ -78,6 +78,21 @@ again, from_file, to_ddp = (folder / name for name in ("again", "from_file", "to
 train(everything(begin_with(plain["sharded"], again), 20, model_wrapper_cfg=SHARDED, resume=True))
 train(everything(begin_with(plain["ddp"], from_file), 20, model_wrapper_cfg=SHARDED, resume=True))
 train(everything(begin_with(plain["sharded"], to_ddp), 20, resume=True))
+
+
+class SaveAtOnce(Hook):
+    """Saves what was resumed, and stops."""
+
+    def before_train(self, runner):
+        runner.save_checkpoint(runner.work_dir, "resumed.pth")
+        runner.train_loop.stop_training = True
+
+
+swapped = reordered(everything(folder / "swapped", 20, model_wrapper_cfg=SHARDED))
+swapped.resume = str(plain["sharded"])
+runner = build_runner(swapped)
+runner.register_hook(SaveAtOnce())
+runner.train()
 
 best = dict(save_best="held_out/loss_free", rule="less")
 train(tiny_sharded(folder / "two", 6, model_wrapper_cfg=SHARDED, **best))

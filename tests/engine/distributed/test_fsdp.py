@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.engine.distributed.sharded_parts import everything, tiny_sharded
+from tests.engine.distributed.sharded_parts import by_name, everything, tiny_sharded
 from tests.test_configs_step import at_toy_size
 from x2vlm.building import build
 from x2vlm.commands import convert_checkpoint
@@ -82,6 +82,13 @@ def test_evaluations_give_what_they_give_with_ddp(runs):
 def test_a_sharded_run_goes_on_to_the_bit(runs, key):
     ours, theirs = (read_checkpoint(runs / name / "iter_20.pth")[key] for name in ("again", "plain_sharded"))
     assert not list(differences(ours, theirs))
+
+
+@slow
+def test_a_sharded_run_with_its_objectives_in_another_order_keeps_every_state_where_it_belongs(runs):
+    ours, theirs = (read_checkpoint(runs / n) for n in ("swapped/resumed.pth", "plain_sharded/iter_15.pth"))
+    assert list(ours["state_dict"]) != list(theirs["state_dict"])
+    assert not list(differences(by_name(ours), by_name(theirs)))
 
 
 @slow

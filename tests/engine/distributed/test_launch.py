@@ -63,7 +63,7 @@ def slurm(tmp_path):
     yield start
     for process in started:
         process.terminate()
-        process.wait(60)
+        process.communicate(timeout=180)  # reads its output to the end: a full pipe would block it
 
 
 @pytest.mark.slow

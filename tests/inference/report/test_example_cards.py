@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from x2vlm.building import build
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
 from x2vlm.evaluation.metrics.recall import best_ranks
@@ -27,6 +28,10 @@ def data(cfg, name):
     return build(DATASETS, cfg.evaluations[name].dataset)
 
 
+def collate(inferencer):
+    return PairCollate(inferencer.processor.tokenizer, masking=None)
+
+
 def image(card):
     return Image.open(io.BytesIO(base64.b64decode(card.image.removeprefix("data:image/png;base64,"))))
 
@@ -36,7 +41,7 @@ def test_ious_on_the_cards_are_those_that_the_metric_averages(cfg, checkpoint):
     dataset.numbers = [n for n in dataset.numbers if len(dataset.scene(n).things) < 3]  # all phrases fit on a card
     cards = grounding_cards(inferencer, dataset, count=100)
     ious = [phrase.iou for card in cards for phrase in card.phrases]
-    loader = [inferencer.collate([dataset[i] for i in range(len(dataset))])]
+    loader = [collate(inferencer)([dataset[i] for i in range(len(dataset))])]
     results = build(METRICS, dict(type="GroundingMetric")).evaluate(inferencer.model, loader)
     assert len(ious) > 2
     # The metric takes boxes as predicted; on cards they are clipped to the image.
@@ -53,7 +58,7 @@ def test_every_phrase_has_a_colour_of_its_own(cfg, checkpoint):
 def test_the_correct_caption_is_on_every_card_with_its_rank(cfg, checkpoint, name):
     inferencer, dataset = Inferencer.from_checkpoint(cfg, checkpoint, name), data(cfg, name)
     cards = matching_cards(inferencer, dataset, count=6, k=None)
-    batch = inferencer.collate([dataset[i] for i in range(6)])
+    batch = collate(inferencer)([dataset[i] for i in range(6)])
     with torch.no_grad():
         encoded = inferencer.model.encode(batch)
         pairs = torch.cartesian_prod(torch.arange(6), torch.arange(6))
@@ -110,7 +115,7 @@ def test_there_are_cards_for_grounding_and_for_retrieval_merged_by_image(cfg, ch
     inferencer = Inferencer.from_checkpoint(cfg, checkpoint, "grounding")
     results = {"grounding/mean_iou": 1.0, "image_retrieval/i2t_r1": 1.0, "video_retrieval/i2t_r1": 1.0, "other/x": 0.0}
     cfg.evaluations.other = dict()
-    cards = example_cards(cfg.evaluations, results, inferencer.model, inferencer.collate.tokenizer, count=2)
+    cards = example_cards(cfg.evaluations, results, inferencer.model, inferencer.processor.tokenizer, count=2)
     assert list(cards) == ["grounding", "video_retrieval"]  # the toy world shows one scene as region and as image
     assert all(card.phrases and card.captions for card in cards["grounding"])
 

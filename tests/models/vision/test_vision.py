@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from x2vlm.models.vision import BEiT2, TimmVisionEncoder
+from x2vlm.models.vision.backbone_comparison import families, try_family
 from x2vlm.weights.relative_positions import resize_relative_table
 
 SMALL_VIT = dict(embed_dim=16, depth=1, num_heads=2)
@@ -50,6 +51,38 @@ def test_tokens_are_in_row_major_order_of_the_image():
     images[:, :, :16, 48:] = 5.0  # top right
     moved = (encoder(images)[0] - still).abs().sum(-1)[0].view(encoder.grid)
     assert moved.argmax() == encoder.grid[1] - 1
+
+
+@pytest.mark.parametrize("family", ["vision_transformer", "convnext", "swin_transformer", "mambaout", "crossvit"])
+def test_tokens_of_a_family_follow_the_grid(family):
+    assert try_family(family, families()[family]).verdict == "follows the grid"
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: TimmVisionEncoder(BACKBONES["dinov2"]["name"], image_size=64, options=SMALL_VIT),
+            r"image_size 64 does not fit timm's vit_small_patch14_reg4_dinov2: its 4 tokens stand for 14 pixels each, "
+            r"56 in all.*multiple of 14, e\.g\. 56 or 70",
+        ),
+        (
+            lambda: TimmVisionEncoder("convnext_atto", image_size=70, options=BACKBONES["convnext"]["options"]),
+            r"image_size 70 does not fit timm's convnext_atto: .* 64 in all",
+        ),
+        (lambda: BEiT2(image_size=40, depth=1, width=16), r"image_size 40 does not fit BEiT2: .* 32 in all"),
+    ],
+    ids=["patches", "strides", "beit2"],
+)
+def test_an_image_that_cells_do_not_cover_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_images_of_another_size_are_refused():
+    encoder = TimmVisionEncoder(**BACKBONES["convnext"])
+    with pytest.raises(ValueError, match="images are 32 x 32 but the vision encoder was made for 64 x 64"):
+        encoder(torch.zeros(1, 3, 32, 32))
 
 
 def test_fixed_positions_do_not_learn_and_differ_from_place_to_place():

@@ -10,9 +10,10 @@ from dataclasses import asdict
 
 import torch
 
-from x2vlm.benchmark.timing.peak_memory import measure_in_process, peak_memory
+from x2vlm.benchmark.timing.peak_memory import measure_in_process
 from x2vlm.benchmark.workloads.workload_cases import Case
 from x2vlm.engine.allocator import keep_freed_memory
+from x2vlm.engine.process_memory import peak_memory
 
 
 def workload_peak_memory(case: Case, number: int, side: str) -> int:

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.benchmark.timing.measurement import seconds_of, slope
-from x2vlm.benchmark.timing.peak_memory import measure_in_process, peak_memory
+from x2vlm.benchmark.timing.peak_memory import measure_in_process
 from x2vlm.building import build
+from x2vlm.engine.process_memory import peak_memory
 from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
 from x2vlm.gallery.index import ExactIndex
 from x2vlm.registry import INDEXES

@@ -1,25 +1,12 @@
-"""Peak memory of this process, of a GPU, and measurements in a process of their own."""
+"""Peak memory of a GPU, and measurements in a process of their own."""
 
 import json
-import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-
-
-def peak_memory() -> int:
-    """The most memory this process has held so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # a new process inherits ru_maxrss from the one that started it, but not this
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if platform.system() == "Darwin" else 1024 * most
 
 
 def gpu_peak_memory(run: Callable[[], Any]) -> int:

@@ -92,8 +92,14 @@ class PairCollate:
         A sample whose text reads another number of pictures than most is left out, and named in ``bad``.
 
         Raises:
-            ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes).
+            ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes), or
+                are something else.
         """
+        if strange := next((one for one in samples if not isinstance(one, Sample)), None):
+            raise ValueError(
+                f"the data set gave {type(strange).__name__}, and {type(self).__name__} takes Samples: derive it from "
+                "x2vlm.data.datasets.base.Adapter and end its pipeline with PackSample."
+            )
         drawn, (samples, bad) = len(samples), _of_one_number(samples)
         image_only = _are_image_only(samples)
         pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or image_only)])

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from x2vlm.building import build
+from x2vlm.building import PartError, build, is_foreign, naming_the_part
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
+from x2vlm.data.record_contract import record_problem, step_problem
 from x2vlm.registry import TRANSFORMS
 
 
@@ -53,13 +54,31 @@ class Adapter(Dataset, ABC):
         Raises:
             RecordError: If the record, or a file it names, cannot be used; ``where`` says which.
             IndexError: If there is no such record.
+            PartError: If a plugin's adapter or transform breaks its contract, or raises anything else.
         """
         self._check(index)
-        result = self.record(index)
+        result = self._checked_record(index)
         excess = self.limits.excess(result)
         if excess is not None:
             raise RecordError(result["where"], excess)
         return apply_pipeline(self.pipeline, result, result["where"])
+
+    def _checked_record(self, index: int) -> Record:
+        """:meth:`record`; what a plugin's gives or raises against its contract is told with its class and index."""
+        name = type(self).__name__
+        try:
+            with naming_the_part(self, f"record {index} of {len(self)}"):
+                result = self.record(index)
+        except PartError as error:
+            cause = error.__cause__
+            if isinstance(cause, RecordError):
+                raise cause from None
+            if isinstance(cause, IndexError):
+                raise PartError(f"{error}. Is {name}.__len__, {len(self)}, more than there is?") from cause
+            raise
+        if is_foreign(self) and (problem := record_problem(result)):
+            raise PartError(f"{name}.record({index}) {problem}")
+        return result
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self):
@@ -72,14 +91,15 @@ def apply_pipeline(pipeline: Sequence[Callable], record: Record, where: str) -> 
     Raises:
         RecordError: If one of them cannot use it; ``where`` says which.
     """
-    for step in pipeline:
-        record = _apply_transform(step, record, where)
+    for number, step in enumerate(pipeline, start=1):
+        record = _apply_transform(step, record, where, is_last=number == len(pipeline))
     return record
 
 
-def _apply_transform(step: Callable, record: Record, where: str) -> Any:
+def _apply_transform(step: Callable, record: Record, where: str, is_last: bool) -> Any:
+    before, foreign = record, is_foreign(step)
     try:
-        result = step(record)
+        result = _step(step, record, where)
     except RecordError as error:
         if error.where == where:
             raise
@@ -88,4 +108,16 @@ def _apply_transform(step: Callable, record: Record, where: str) -> Any:
         raise RecordError(where, f"{type(step).__name__}: {error}") from error
     if result is None:  # how mmcv's transforms drop a record
         raise RecordError(where, f"{type(step).__name__} dropped it")
+    if foreign and (problem := step_problem(step, before, result, is_last)):
+        raise PartError(f"{where}: {problem}")
     return result
+
+
+def _step(step: Callable, record: Record, where: str) -> Any:
+    try:
+        with naming_the_part(step, where):
+            return step(record)
+    except PartError as error:
+        if isinstance(error.__cause__, (RecordError, OSError)):
+            raise error.__cause__ from None
+        raise

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from x2vlm.data.batch import Sample
 from x2vlm.data.record import Record, identity
+from x2vlm.data.record_contract import frames_problem, pairs_problem
 from x2vlm.data.transforms.geometry import are_separate_images, check_no_boxes, frame_size
 from x2vlm.registry import TRANSFORMS
 
@@ -27,12 +28,19 @@ class PackSample(BaseTransform):
     """
 
     def __init__(self, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
+        self.mean, self.std = tuple(mean), tuple(std)
         levels = torch.arange(256, dtype=torch.float32).div(255)
         #: ``[3, 256]``: the normalised value of each level of a channel, computed in the steps of torchvision.
         self.values = levels.repeat(3, 1).sub(torch.tensor(mean)[:, None]).div(torch.tensor(std)[:, None]).numpy()
 
     def transform(self, results: Record) -> Sample:
-        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts has an image only."""
+        """The record as a :class:`~x2vlm.data.batch.Sample`; one without texts has an image only.
+
+        Raises:
+            ValueError: If it has not as many boxes and identities as texts, or frames that are no uint8 images.
+        """
+        if problem := frames_problem(results.get("frames")) or pairs_problem(results):
+            raise ValueError(f"{results['where']}: {problem}")
         sample = Sample(
             where=results["where"],
             texts=results.get("texts", []),

@@ -58,6 +58,19 @@ def load_strictly(model: nn.Module, content: Mapping[str, Any], source: str | Pa
         ) from error
 
 
+def refuse_average(content: Mapping[str, Any], source: str | Path) -> None:
+    """For a run that keeps no average of its weights: what such a run left has the average as its weights.
+
+    Raises:
+        CheckpointError: If the checkpoint holds an average.
+    """
+    if "ema_state_dict" in content:
+        raise CheckpointError(
+            f"{source} holds an average of the weights (EMA), which this config does not keep: its weights are the "
+            "average. Resume with the EMAHook of its run, or begin a new run from the average: load_from."
+        )
+
+
 def restore_fresh_parameters(model: nn.Module, checkpoint: str | Path) -> None:
     """Name the parameters that were new when a checkpoint's run began, so that the optimizer's groups are the same."""
     names = read_entry(checkpoint, FRESH_KEY)

@@ -64,6 +64,10 @@ class CaptioningMetric:
         self.also = tuple(also)
         self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {self.objective: ("generate",)}
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Caption what the loaders of all processes yield, each its own share.
 

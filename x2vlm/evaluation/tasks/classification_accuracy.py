@@ -69,6 +69,10 @@ class ClassificationMetric:
         self.objective, self.at, self.also = objective, tuple(sorted({1, *at})), tuple(also)
         self.by, self.consistency, self.unknown = by, consistency, unknown
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {self.objective: ("logits",)}
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Classify everything that the loaders of all processes yield, each its own share.
 

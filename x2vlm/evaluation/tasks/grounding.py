@@ -51,6 +51,10 @@ class GroundingMetric:
         if self.average_box is not None and self.average_box.shape != (4,):
             raise ValueError(f"average_box_cxcywh is {average_box_cxcywh}; expected four numbers.")
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {"bbox": ("box",)} | ({"itm": ("score",)} if "itm" in objectives else {})
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Ground every phrase that the loaders of all processes yield, each its own share.
 

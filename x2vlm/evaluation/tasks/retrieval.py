@@ -78,6 +78,10 @@ class RetrievalMetric:
         if index is not None:
             build(INDEXES, index, "index")  # reports mistakes early; each search fills an index of its own
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {"itm": ("score",)} if self.rerank else {}
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Encode and search what the loaders of all processes yield, each its own share.
 

@@ -114,6 +114,10 @@ class VQAMetric:
         self.num_beams, self.max_tokens, self.by = num_beams, max_tokens, tuple(by)
         self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
 
+    def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """What an evaluation calls of the model's objectives, by their names."""
+        return {self.objective: ("rank" if self.mode == "rank" else "write",)}
+
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Answer everything that the loaders of all processes yield, each its own share.
 

@@ -16,7 +16,8 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes, frame_strip, to_rgb_array
 from x2vlm.inference.inferencer import Inferencer
-from x2vlm.registry import DATASETS, TRANSFORMS
+from x2vlm.inference.processor import preprocessing_of_config
+from x2vlm.registry import DATASETS
 
 MAX_PHRASES = 4  # on one image; more boxes would cover each other
 MAX_CANDIDATES = 256  # captions that are ranked for an image
@@ -75,7 +76,7 @@ def grounding_cards(inferencer: Inferencer, dataset: Adapter, count: int) -> lis
         image = to_rgb_array(record["image"])
         height, width = image.shape[:2]
         true = sample.boxes_xyxy[with_box] * torch.tensor([width, height, width, height])
-        grounded = inferencer.locate(image, [sample.texts[i] for i in with_box])
+        grounded = inferencer.ground(image, [sample.texts[i] for i in with_box])
         predicted = torch.tensor([phrase.box_xyxy_px for phrase in grounded])
         boxes, phrases = [], []
         for i, (phrase, iou) in enumerate(zip(grounded, paired_iou(predicted, true).tolist(), strict=True)):
@@ -91,7 +92,7 @@ def matching_cards(inferencer: Inferencer, dataset: Adapter, count: int, k: int 
     """Cards of the first ``count`` images or clips of a data set, each with the captions of many images ranked.
 
     Args:
-        inferencer: The model with its pipeline.
+        inferencer: The model, with the preprocessing of the evaluation.
         dataset: Images (or clips) with captions.
         count: Cards.
         k: Captions of highest cosine whose matching probability is computed; None for all.
@@ -100,8 +101,9 @@ def matching_cards(inferencer: Inferencer, dataset: Adapter, count: int, k: int 
     candidates = list(dict.fromkeys(text for _, sample in usable for text in sample.texts))
     cards = []
     for record, sample in usable[:count]:
-        media = record["video"] if inferencer.video else record["image"]
-        matches = inferencer.match(media, candidates, k)
+        is_clip = "video" in record
+        media = {"video": _frames(dataset, record)} if is_clip else {"image": record["image"]}
+        matches = inferencer.match(texts=candidates, k=k, **media)
         captions = [
             CaptionResult(match.text, rank, match.probability, match.text in sample.texts)
             for rank, match in enumerate(matches, start=1)
@@ -109,11 +111,10 @@ def matching_cards(inferencer: Inferencer, dataset: Adapter, count: int, k: int 
         best = captions[:SHOWN_CAPTIONS]
         if not any(caption.correct for caption in best):
             best.append(next(caption for caption in captions if caption.correct))
-        if inferencer.video:
-            frames = [to_rgb_array(frame) for frame in _frames(inferencer, record)]
-            card = ExampleCard(sample.where, _id(record), data_url(frame_strip(frames)), wide=True)
+        if is_clip:
+            card = ExampleCard(sample.where, _id(record), data_url(frame_strip(media["video"])), wide=True)
         else:
-            card = ExampleCard(sample.where, _id(record), data_url(draw_boxes(media)))
+            card = ExampleCard(sample.where, _id(record), data_url(draw_boxes(media["image"])))
         card.captions, card.candidates = best, len(candidates)
         cards.append(card)
     return cards
@@ -138,8 +139,8 @@ def example_cards(
         if maker is None:
             continue
         dataset = build(DATASETS, cfg["dataset"], f"evaluations.{name}.dataset")
-        collate = build(TRANSFORMS, cfg["collate"], f"evaluations.{name}.collate", tokenizer=tokenizer)
-        cards[name] = maker(Inferencer(model, dataset.pipeline, collate), dataset, count)
+        settings = preprocessing_of_config({"evaluations": {name: cfg}}, model)
+        cards[name] = maker(Inferencer(model, tokenizer, settings), dataset, count)
     return merge_cards(cards)
 
 
@@ -183,10 +184,10 @@ def _usable(dataset: Adapter, count: int) -> Iterator[tuple[Mapping[str, Any], S
             yield pair
 
 
-def _frames(inferencer: Inferencer, record: Mapping[str, Any]) -> Sequence[Any]:
+def _frames(dataset: Adapter, record: Mapping[str, Any]) -> Sequence[Any]:
     """The frames that the pipeline samples."""
     result: Any = dict(record)
-    for step in inferencer.pipeline:
+    for step in dataset.pipeline:
         result = step(result)
         if "frames" in result:
             return result["frames"]

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from fvcore.nn import parameter_count
 
 import x2vlm
+from x2vlm.engine.process_memory import peak_memory
 
 PACKAGES = ("torch", "mmengine", "transformers", "timm", "numpy")
 TOWERS = ("vision_encoder", "text_encoder", "fusion_encoder")
@@ -54,12 +54,8 @@ def parameters(model: Any) -> str:
 
 def format_peak_memory() -> str:
     """Peak memory of this process, and on the GPU; empty where the system does not report it."""
-    values = []
-    if sys.platform != "win32":
-        import resource  # Unix only
-
-        unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
-        values.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.2f} GiB")
+    most = peak_memory()
+    values = [] if most is None else [f"{most / 2**30:.2f} GiB"]
     if torch.cuda.is_available():
         values.append(f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU")
     return ", ".join(values)

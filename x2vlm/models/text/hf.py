@@ -1,35 +1,42 @@
-"""Any transformers encoder as a text encoder: BERT, RoBERTa, XLM-R, domain models.
+"""Encoders of transformers as text encoders: BERT, RoBERTa, XLM-R, domain models, and decoders that read causally.
 
 Shape letters: B texts, L tokens, D width, V words.
 """
 
+import inspect
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from x2vlm.models.generation.kv_cache import KVCache
-from x2vlm.models.layers.drop_path import DropPath, linear_rates
 from x2vlm.models.layers.packing import layout_of_mask
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
 from x2vlm.models.text.hf_attention import cast_once_before, register_attention
+from x2vlm.models.text.hf_settings import (
+    OWN_ATTENTION,
+    PACKED,
+    make_network,
+    read_settings,
+    set_depth,
+    set_drop_path,
+    set_dropout,
+)
+from x2vlm.models.text.reading_probe import SUMMARIES, at_rest, probe, reading_problems
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
-from x2vlm.weights.weight_files import read_tensors
-
-# Model types whose tokens depend on position only beside attention, so that their texts can be packed.
-PACKED = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 @TEXT_ENCODERS.register_module()
 class HFTextEncoder(nn.Module):
     """An encoder of transformers, whole or its lower layers.
+
+    It computes what transformers computes, or refuses: encoders with a decoder, networks that do not leave out padding,
+    and those that read from left to right unless ``summary`` is ``last``. docs/models.md lists the types.
 
     Args:
         path: Folder or hub name with weights. Either this or ``config``.
@@ -45,9 +52,16 @@ class HFTextEncoder(nn.Module):
             :class:`~x2vlm.models.layers.drop_path.DropPath`.
         vocab_size: Size of the tokenizer's vocabulary; fills ``config`` and is checked against ``path``.
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
-        attention: Attention backend; ``native`` leaves the model to transformers' own attention.
+        attention: Attention backend of the types that docs/models.md lists for it; the others, and all with ``native``,
+            keep transformers' own attention.
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
             :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
+        summary: Which token stands for a whole text: ``first``, or ``last`` (the last real one) for networks that read
+            from left to right.
+
+    Raises:
+        ValueError: If an argument has no meaning, or the network cannot serve; the sentence says why.
+        FileNotFoundError: If ``path`` is a folder that does not exist.
     """
 
     def __init__(
@@ -63,27 +77,27 @@ class HFTextEncoder(nn.Module):
         pad_token_id: int | None = None,
         attention: str = "auto",
         shapes: str = "auto",
+        summary: str = "first",
     ) -> None:
         super().__init__()
+        if summary not in SUMMARIES:
+            raise ValueError(f"summary='{summary}' is not known. Accepted: {', '.join(SUMMARIES)}.")
         self.shapes = check_shapes(shapes)
         if (path is None) == (config is None):
             raise ValueError(
                 "HFTextEncoder takes either path (a folder or hub name) or config (fresh weights), not both."
             )
-        settings = _settings(path, config, vocab_size, pad_token_id)
+        settings = read_settings(path, config, vocab_size, pad_token_id)
         if layers is not None:
             settings.num_hidden_layers = min(len(layers), settings.num_hidden_layers)
         if depth is not None:
-            if depth > settings.num_hidden_layers:
-                raise ValueError(f"depth={depth} but {path or 'config'} has {settings.num_hidden_layers} layers.")
-            settings.num_hidden_layers = depth
+            set_depth(settings, depth, path or "config")
         if dropout is not None:
-            settings.hidden_dropout_prob = settings.attention_probs_dropout_prob = dropout
-        settings._attn_implementation = "sdpa" if attention == "native" else register_attention(attention)
-        as_it_is = path is not None and layers is None
-        self.net = _pretrained(path, settings) if as_it_is else AutoModel.from_config(settings)
-        if hasattr(self.net, "pooler"):
-            self.net.pooler = None  # nothing here reads it, and DDP would wait for its gradient
+            set_dropout(settings, dropout)
+        self._is_own = attention != "native" and settings.model_type in OWN_ATTENTION
+        self.net = make_network(
+            path if layers is None else None, settings, register_attention(attention) if self._is_own else None
+        )
         if layers is not None:
             if path is None:
                 raise ValueError(
@@ -94,12 +108,34 @@ class HFTextEncoder(nn.Module):
             set_drop_path(self.net, drop_path, drop_path_unit)
         self.width: int = settings.hidden_size
         self.vocab_size: int = settings.vocab_size
-        self.pad_token_id: int = settings.pad_token_id
+        self.pad_token_id: int = settings.pad_token_id or 0  # some types have none; what stands there is masked
         self.source: str | None = path  # its word head is there too, if it has one
+        self.summary = summary
         # Stochastic depth counts texts, or positions in them, which one long text has not.
-        self._packs = attention != "native" and not drop_path and settings.model_type in PACKED
+        self._packs = self._is_own and not drop_path and settings.model_type in PACKED
+        self._takes_positions = "position_ids" in inspect.signature(self.net.forward).parameters
         if settings.model_type in PACKED:
             cast_once_before([layer.attention.self for layer in self.net.encoder.layer])
+        if settings.model_type not in OWN_ATTENTION:
+            self._check_reading()
+        elif summary == "last" and settings.model_type in PACKED:
+            raise ValueError(f"'{settings.model_type}' reads both ways: its first token is the summary. Leave it out.")
+
+    def _check_reading(self) -> None:
+        """Run a network that no test has compared, and refuse one that cannot serve."""
+        weight = next(self.net.parameters())
+        if weight.is_meta:
+            return
+        name = f"'{self.net.config.model_type}'"
+        try:
+            with at_rest(self):
+                found = probe(self, self.vocab_size, self.pad_token_id, weight.device)
+        except Exception as error:  # foreign code: whatever it raises, it cannot encode these texts
+            raise ValueError(f"{name} cannot encode texts with padding: {type(error).__name__}: {error}") from error
+        if found.shape[-1] != self.width:
+            raise ValueError(f"{name} gives states of {found.shape}; expected the last dimension to be {self.width}.")
+        if problems := reading_problems(found, name, self.summary):
+            raise ValueError(" ".join(problems))
 
     @property
     def word_embeddings(self) -> Tensor:
@@ -152,14 +188,27 @@ class HFTextEncoder(nn.Module):
                 more columns with a cache: those of earlier tokens come first).
             positions: ``[B, L]`` or ``[1, L]`` position of each token as the network counts them; its own count if not
                 given.
-            host_mask: ``text_mask`` in main memory, an array; without it the device is waited for.
-            cache: Keys and values of earlier tokens; is extended.
+            host_mask: ``text_mask`` in main memory, an array, if it is at hand; else a device is waited for.
+            cache: Keys and values of the tokens that were read before; is extended, but by transformers' own attention.
+
+        Raises:
+            ValueError: If the network takes no mask for every token, or no positions.
         """
         if self._packs and text_mask.dim() == 2 and cache is None:
             return self._packed(text_ids, text_mask.cpu().numpy() if host_mask is None else host_mask, positions)
+        kind = self.net.config.model_type
+        if text_mask.dim() == 3 and kind not in OWN_ATTENTION:
+            raise ValueError(
+                f"'{kind}' cannot read a text with a mask of its own for every token, as captions are learned and "
+                f"written. Use a type that can: {', '.join(OWN_ATTENTION)}."
+            )
         mask = text_mask.long() if text_mask.dim() == 2 else text_mask[:, None]
-        extra = {} if cache is None else {"x2vlm_cache": cache}
-        return self.net(input_ids=text_ids, attention_mask=mask, position_ids=positions, **extra).last_hidden_state
+        given = {} if cache is None or not self._is_own else {"x2vlm_cache": cache}
+        if positions is not None:
+            if not self._takes_positions:
+                raise ValueError(f"'{kind}' counts positions by itself and takes none.")
+            given["position_ids"] = positions
+        return self.net(input_ids=text_ids, attention_mask=mask, **given).last_hidden_state
 
     def _packed(self, text_ids: Tensor, host_mask: np.ndarray, positions: Tensor | None) -> Tensor:
         """Encode the real tokens only, packed, with attention within each text; 0 at padding."""
@@ -179,51 +228,3 @@ class HFTextEncoder(nn.Module):
             return torch.arange(text_ids.shape[1], device=text_ids.device)[None]
         real = text_ids != self.first_position - 1
         return real.cumsum(dim=1) * real + self.first_position - 1
-
-
-def _pretrained(path: str, settings: Any) -> nn.Module:
-    try:
-        return AutoModel.from_pretrained(path, config=settings, trust_remote_code=False)
-    except Exception:  # what it raises depends on where a file is broken, and torch advises to run what is in it
-        if Path(path).expanduser().is_dir():
-            read_tensors(path)  # says what is wrong with the file
-        raise
-
-
-def _settings(path: str | None, config: dict[str, Any] | None, vocab_size: int | None, pad_token_id: int | None) -> Any:
-    if path is not None:
-        if "/" in path and path.startswith((".", "/", "~")) and not Path(path).expanduser().is_dir():
-            raise FileNotFoundError(
-                f"text encoder folder {path} does not exist. Give a folder made by save_pretrained."
-            )
-        settings = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        if vocab_size is not None and vocab_size > settings.vocab_size:
-            raise ValueError(
-                f"the tokenizer has {vocab_size} words but the text encoder {path} has embeddings for "
-                f"{settings.vocab_size}. Use the tokenizer that belongs to it."
-            )
-        return settings
-    options = dict(config)
-    if "model_type" not in options:
-        raise ValueError(
-            f"text encoder config needs model_type, e.g. 'bert'. Given: {', '.join(sorted(options)) or 'nothing'}."
-        )
-    if vocab_size is not None:
-        options.setdefault("vocab_size", vocab_size)
-    if pad_token_id is not None:
-        options.setdefault("pad_token_id", pad_token_id)
-    return AutoConfig.for_model(options.pop("model_type"), **options)
-
-
-def set_drop_path(net: nn.Module, last: float, unit: str) -> None:
-    """Replace hidden dropout by stochastic depth, linearly up to ``last`` over a network's layers.
-
-    Raises:
-        ValueError: If the layers are not built like BERT's (residual branches that end in a dropout of their own).
-    """
-    layers = getattr(getattr(net, "encoder", None), "layer", None)
-    if layers is None:
-        raise ValueError(f"drop_path needs layers like BERT's, which {type(net).__name__} has not. Set drop_path=0.")
-    for layer, rate in zip(layers, linear_rates(last, len(layers)), strict=True):
-        for branch in (layer.attention.output, layer.output):
-            branch.dropout = DropPath(rate, unit)

@@ -29,10 +29,21 @@ def register_attention(backend: str) -> str:
         value: Tensor,
         attention_mask: Tensor | None,
         dropout: float = 0.0,
+        scaling: float | None = None,
+        is_causal: bool | None = None,
         x2vlm_layout: Layout | None = None,
         x2vlm_cache: KVCache | None = None,
-        **_: Any,
+        **others: Any,
     ) -> tuple[Tensor, None]:
+        _refuse_unknown(module, others)
+        if scaling is not None and scaling != query.shape[-1] ** -0.5:
+            query = query * (scaling * query.shape[-1] ** 0.5)  # ours divide by the root of the width
+        if key.shape[1] != query.shape[1]:  # heads of queries share keys and values
+            key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
+        if attention_mask is None and x2vlm_layout is None and x2vlm_cache is None and query.shape[2] > 1:
+            causal = getattr(module, "is_causal", True) if is_causal is None else is_causal  # transformers' own rule
+            if causal:
+                attention_mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
         mask, bias = (
             (attention_mask, None)
             if attention_mask is None or attention_mask.dtype == torch.bool
@@ -47,6 +58,14 @@ def register_attention(backend: str) -> str:
     AttentionInterface.register(name, forward)
     AttentionMaskInterface.register(name, sdpa_mask)
     return name
+
+
+def _refuse_unknown(module: nn.Module, others: dict[str, Any]) -> None:
+    """What transformers hands over to change the result must not be lost."""
+    changing = ("softcap", "position_bias", "s_aux", "sinks")
+    given = [name for name in changing if others.get(name) is not None]
+    if given:
+        raise ValueError(f"{type(module).__name__} needs {', '.join(given)} in its attention. Set attention='native'.")
 
 
 def _attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: Layout, dropout: float, backend: str) -> Tensor:

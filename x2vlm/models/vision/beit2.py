@@ -5,6 +5,7 @@ from timm.models import beit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from x2vlm.models.vision.grid_cells import check_cells
 from x2vlm.models.vision.vision_blocks import RelativeBlock
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
@@ -60,6 +61,7 @@ class BEiT2(nn.Module):
         self.net.head = nn.Identity()
         self.grid: tuple[int, int] = self.net.patch_embed.grid_size
         self.image_size: tuple[int, int] = self.net.patch_embed.img_size
+        check_cells(self.image_size, self.grid, self.net.patch_embed.patch_size, "BEiT2")
         self.width = width
         self.net.blocks = nn.ModuleList(RelativeBlock(block, self.grid, attention) for block in self.net.blocks)
         self.net.init_weights()
@@ -91,7 +93,7 @@ class BEiT2(nn.Module):
         if masked_patches is not None:
             self._check_masked(masked_patches, tokens)
             tokens = torch.where(masked_patches[..., None], self.net.mask_token, tokens)
-        tokens = torch.cat([self.net.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.net.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.net.blocks:
             recompute = self.net.grad_checkpointing and self.training
             tokens = recomputed(block, tokens, use_reentrant=False) if recompute else block(tokens)

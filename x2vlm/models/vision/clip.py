@@ -116,7 +116,7 @@ class CLIPViT(nn.Module):
                 "Set vision_encoder.image_size and the size in the pipeline to the same."
             )
         patches = self.patch_embed(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(images), 1, -1), patches], dim=1)
+        tokens = torch.cat([self.class_token.expand(images.shape[0], 1, -1), patches], dim=1)
         return self.pre_norm(tokens + self.positions.weight)
 
     def _run(self, tokens: Tensor, blocks: nn.ModuleList, key_mask: Tensor | None = None) -> Tensor:

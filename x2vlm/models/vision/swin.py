@@ -6,6 +6,7 @@ from timm.models import swin_transformer
 from torch import Tensor, nn
 
 from x2vlm.models.layers.attention import attend
+from x2vlm.models.vision.grid_cells import check_cells
 from x2vlm.models.vision.vision_weights import load_encoder
 from x2vlm.registry import VISION_ENCODERS
 
@@ -60,6 +61,8 @@ class Swin(nn.Module):
         self.net.init_weights()
         self.image_size: tuple[int, int] = self.net.patch_embed.img_size
         self.grid: tuple[int, int] = self.net.layers[-1].output_resolution
+        stride = patch_size * 2 ** (len(depths) - 1)
+        check_cells(self.image_size, self.grid, (stride, stride), "Swin")
         self.width: int = self.net.num_features
         self._loaded = load_encoder(self, checkpoint) if checkpoint else set()
 

@@ -7,6 +7,7 @@ import torch
 from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 
+from x2vlm.models.vision.grid_cells import check_cells
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 
@@ -25,7 +26,7 @@ class TimmVisionEncoder(nn.Module):
         options: Further arguments of timm's model (``depth``, ``embed_dim``, ``drop_path_rate``, ...).
 
     Raises:
-        ValueError: If timm has no such model, or it does not yield a grid.
+        ValueError: If timm has no such model, it does not yield a grid, or its grid does not divide the image evenly.
     """
 
     def __init__(
@@ -45,9 +46,14 @@ class TimmVisionEncoder(nn.Module):
             self._loaded = load_weights(self.net, checkpoint, drop=("head.", "classifier.", "head_dist."))
         with torch.no_grad():
             was_training = self.net.training
-            _, self.width, *grid = self._grid_features(self.net.eval(), torch.zeros(1, 3, *self.image_size)).shape
+            features = self._grid_features(self.net.eval(), torch.zeros(1, 3, *self.image_size))
             self.net.train(was_training)
-        self.grid: tuple[int, int] = tuple(grid)
+        if features.dim() != 4:
+            raise ValueError(f"timm's {name} yields features of {tuple(features.shape)}, not a grid [B, D, h, w].")
+        self.width: int = features.shape[1]
+        self.grid: tuple[int, int] = tuple(features.shape[2:])
+        if not hasattr(self.net, "img_size_scaled"):  # CrossViT resizes the image to whole patches by itself
+            check_cells(self.image_size, self.grid, _cell(self.net, self.image_size, self.grid), f"timm's {name}")
         if sincos:
             self._fix_positions(name)
 
@@ -60,11 +66,23 @@ class TimmVisionEncoder(nn.Module):
         self.net.set_grad_checkpointing(on)
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
-        """``[U, 3, H, W]`` -> tokens ``[U, N, D]`` in row-major order of the grid; no summary of its own."""
+        """``[U, 3, H, W]`` -> tokens ``[U, N, D]`` in row-major order of the grid; no summary of its own.
+
+        Raises:
+            ValueError: If the images have another size than ``image_size``.
+        """
+        if tuple(images.shape[2:]) != self.image_size:
+            given, made_for = (" x ".join(map(str, size)) for size in (images.shape[2:], self.image_size))
+            raise ValueError(
+                f"images are {given} but the vision encoder was made for {made_for}. Set vision_encoder.image_size and "
+                "the size in the pipeline to the same."
+            )
         return self._grid_features(self.net, images).flatten(2).transpose(1, 2), None
 
     @staticmethod
     def _grid_features(net: nn.Module, images: Tensor) -> Tensor:
+        if not hasattr(net, "forward_intermediates"):
+            raise ValueError(f"timm's {type(net).__name__} yields no grid of features (no forward_intermediates).")
         features = net.forward_intermediates(
             images, indices=1, output_fmt="NCHW", intermediates_only=True, norm=_has_norm(net)
         )
@@ -92,6 +110,19 @@ def _create(name: str, image_size: tuple[int, int], pretrained: bool, options: d
         if "img_size" not in str(error):
             raise ValueError(f"timm's {name} refused its options {options}: {error}") from error
     return timm.create_model(name, pretrained=pretrained, **options)  # convolutional models take any size
+
+
+def _cell(net: nn.Module, image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """Pixels of a token: as timm says, else what is nearest to an even division."""
+    told = getattr(net, "feature_info", None)
+    last = (told[-1] if isinstance(told, (list, tuple)) else told.info[-1]) if told else {}
+    side = last.get("reduction")
+    patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, (list, tuple)) and side is not None and side in patch and len(patch) == 2:
+        return tuple(patch)  # patches that are not square
+    if side is not None:
+        return side, side
+    return tuple(-(-pixels // count) for pixels, count in zip(image_size, grid, strict=True))
 
 
 def _close_names(name: str) -> list[str]:

@@ -5,7 +5,7 @@ from torch import nn
 
 from x2vlm.building import ConfigError
 from x2vlm.data.transforms.labels import AnswerLabel, PickLabel
-from x2vlm.engine.data_fit import check_data_fit, most_positions
+from x2vlm.engine.failures.data_fit import check_data_fit, most_positions
 
 
 def model(positions=16, first=0, num_classes=2):

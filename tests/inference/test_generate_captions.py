@@ -1,10 +1,11 @@
-"""The caption of an image is that of the evaluation."""
+"""A caption of an image: the one that the evaluation would give it."""
 
 import numpy as np
 import pytest
 import torch
 
 from x2vlm.building import build
+from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.evaluation.tasks.captioning import CaptioningMetric
 from x2vlm.inference import Inferencer
 from x2vlm.registry import DATASETS, MODELS, TOKENIZERS
@@ -29,14 +30,16 @@ def test_the_caption_is_the_one_of_the_evaluation(cfg, inferencer, tmp_path):
     import json
 
     dataset = build(DATASETS, cfg.evaluations.captioning.dataset)
-    metric = CaptioningMetric(inferencer.collate.tokenizer, save_to=tmp_path / "all.json")
-    metric.evaluate(inferencer.model, [inferencer.collate([dataset[i] for i in range(3)])])
+    metric = CaptioningMetric(inferencer.processor.tokenizer, save_to=tmp_path / "all.json")
+    metric.evaluate(
+        inferencer.model, [PairCollate(inferencer.processor.tokenizer, masking=None)([dataset[i] for i in range(3)])]
+    )
     saved = json.loads((tmp_path / "all.json").read_text())
-    for i, entry in enumerate(saved):
+    for i, one in enumerate(saved):
         caption = inferencer.caption(dataset.record(i)["image"])
-        assert caption.text == entry["caption"]
-        assert caption.score == pytest.approx(entry["score"], abs=1e-3)
-    assert len({entry["caption"] for entry in saved}) > 1
+        assert caption.text == one["caption"]
+        assert caption.score == pytest.approx(one["score"], abs=1e-3)
+    assert len({one["caption"] for one in saved}) > 1
 
 
 def test_a_caption_is_sampled_on_request_and_keeps_to_its_length(inferencer):
@@ -47,7 +50,7 @@ def test_a_caption_is_sampled_on_request_and_keeps_to_its_length(inferencer):
     assert len(inferencer.caption(image, dict(max_length=6)).text.split()) <= 6
 
 
-def test_a_model_without_the_objective_is_refused(inferencer):
+def test_a_model_without_captions_is_told_apart(inferencer):
     del inferencer.model.objectives["caption"]
-    with pytest.raises(ValueError, match="caption needs objective 'caption'"):
+    with pytest.raises(ValueError, match="cannot caption"):
         inferencer.caption(np.zeros((8, 8, 3), dtype=np.uint8))

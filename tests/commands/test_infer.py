@@ -1,0 +1,104 @@
+"""The commands that ask a trained model about image files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from x2vlm.cli import run
+from x2vlm.commands.infer import EXAMPLES, sort_arguments
+from x2vlm.inference import Inferencer
+
+
+@pytest.fixture
+def folder(cfg, checkpoint, tmp_path, monkeypatch):
+    """A model folder and three photographs, in the current directory."""
+    inferencer = Inferencer.from_checkpoint(cfg, checkpoint)
+    inferencer.model.preprocessing = inferencer.processor.settings.to_dict()
+    inferencer.model.save_pretrained(tmp_path / "model")
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        array = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(array).save(tmp_path / "photos" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return inferencer
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_match_gives_a_line_for_each_image_and_text(folder, capsys):
+    assert run("match", ["model", "photos/0.png", "photos/1.png", "a red circle", "a blue square"]) == 0
+    found = lines(capsys)
+    assert [line["image"] for line in found] == ["photos/0.png"] * 2 + ["photos/1.png"] * 2
+    best = folder.match("photos/1.png", ["a red circle", "a blue square"])[0]
+    assert found[2] == {"image": "photos/1.png"} | best.to_dict()
+
+
+def test_ground_draws_every_image_of_a_folder(folder, capsys):
+    assert run("ground", ["model", "photos", "a red circle", "--out", "drawn", "--candidates", "2"]) == 0
+    found = lines(capsys)
+    assert len(found) == 3
+    for line in found:
+        assert Image.open(line["drawn"]).size == (640, 427)
+        assert len(line["box_xyxy_px"]) == 4
+
+
+def test_search_keeps_its_index(folder, capsys):
+    assert run("search", ["model", "photos", "a red circle", "--k", "2", "--index", "index"]) == 0
+    first = lines(capsys)
+    assert run("search", ["model", "a red circle", "--k", "2", "--index", "index"]) == 0
+    assert lines(capsys) == first
+    assert [line["rank"] for line in first] == [1, 2]
+
+
+def test_explain_writes_a_map(folder, capsys):
+    assert run("explain", ["model", "photos/0.png", "a red circle", "--word", "circle", "--out", "maps"]) == 0
+    (line,) = lines(capsys)
+    assert np.array(line["heat"]).shape == (2, 2)
+    assert Image.open(line["drawn"]).size == (30, 20)
+
+
+def test_a_broken_image_costs_its_own_answer_alone(folder, capsys, tmp_path):
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"nonsense")
+    assert run("match", ["model", "photos", "a red circle"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3
+    assert "a.jpg" in captured.err
+    assert "broken" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("match", ["model", "gone.png", "a cat"], "there is no file gone.png"),
+        ("match", ["model", "photos"], "give one text or more"),
+        ("match", ["model", "a cat"], "give one image or more"),
+        ("caption", ["model", "photos", "a cat"], "caption takes images alone"),
+        ("caption", ["model", "photos"], "cannot caption"),
+        ("match", ["nowhere", "photos", "a cat"], "neither a model folder nor a config file"),
+        ("match", ["photos", "photos", "a cat"], "has no config.json"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(folder, capsys, task, arguments, message):
+    assert run(task, arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("task", EXAMPLES)
+def test_every_command_shows_an_example(task, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run(task, ["--help"])
+    assert f"x2vlm {task} work_dirs/model" in capsys.readouterr().out
+
+
+def test_files_are_images_and_the_rest_are_texts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
+    images, texts = sort_arguments(["a.png", "a dog", "what?", "."])
+    assert [str(image) for image in images] == ["a.png", "."]
+    assert texts == ["a dog", "what?"]

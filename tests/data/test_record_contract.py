@@ -1,0 +1,205 @@
+"""A plugin's adapter or transform that breaks its contract is named with the record and what was expected."""
+
+import csv
+
+import numpy as np
+import pytest
+from torch.utils.data import Dataset
+
+from x2vlm.building import ConfigError, PartError
+from x2vlm.data import Adapter, PackSample, PairCollate, RecordError, Sample
+from x2vlm.data.loader import SeededDataset
+from x2vlm.data.record_contract import pairs_problem
+from x2vlm.data.streams import check_dataset
+from x2vlm.data.transforms.geometry import flip_boxes, mirror, move_boxes
+from x2vlm.testing import assert_adapter, assert_boxes_follow, assert_transform, known_picture
+
+
+class Captions(Adapter):
+    """Three captions; ``give`` makes mistakes."""
+
+    def __init__(self, give=lambda index: {"where": f"mine:{index}", "texts": ["a dog"]}, size=3, pipeline=()) -> None:
+        super().__init__([*pipeline, PackSample()])
+        self.give, self.size = give, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def record(self, index: int) -> dict:
+        return self.give(index)
+
+
+RECORDS = {
+    "None": (lambda index: None, r"Captions\.record\(1\) gave None; expected a dict with 'where'.*raises RecordError"),
+    "no place": (lambda index: {"texts": ["a"]}, r"gave a dict without 'where' \(its keys: texts\)"),
+    "an error": (lambda index: {}["caption"], r"record 1 of 3: Captions raised KeyError: 'caption'"),
+    "beyond the end": (lambda index: [][index], r"Captions raised IndexError.*Is Captions\.__len__, 3, more than"),
+}
+
+
+@pytest.mark.parametrize("mistake", RECORDS)
+def test_an_adapter_is_told_what_it_gave_and_what_was_expected(mistake):
+    give, message = RECORDS[mistake]
+    with pytest.raises(PartError, match=message):
+        Captions(give)[1]
+
+
+def test_a_bad_record_stays_a_bad_record():
+    def bad(index):
+        raise RecordError(f"mine:{index}", "it is empty")
+
+    with pytest.raises(RecordError, match="mine:1: it is empty"):
+        Captions(bad)[1]
+
+
+def test_an_error_in_a_stream_names_stream_record_and_class():
+    dataset = SeededDataset(Captions(RECORDS["an error"][0]), "image")
+    with pytest.raises(PartError, match=r"^'image': record 1 of 3: Captions raised KeyError: 'caption'$") as caught:
+        dataset[1, 0]
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+class Plain(Dataset):
+    """A data set as torch knows them."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index):
+        return {"image": index}
+
+
+class Endless(Plain):
+    __len__ = None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        (Plain(), ConfigError, r"streams\.a\.dataset: Plain gave dict for record 0, .*Adapter.*PackSample"),
+        (Endless(), ConfigError, r"streams\.a\.dataset: Endless has no __len__"),
+        (Captions(lambda index: [{"where": "m", "texts": ["a"]}][index], size=2), PartError, r"Captions\.__len__, 2"),
+    ],
+    ids=["plain", "no length", "too long"],
+)
+def test_a_data_set_is_read_at_both_ends_before_a_run(dataset, error, message):
+    collate = PairCollate.__new__(PairCollate)
+    with pytest.raises(error, match=message):
+        check_dataset("streams.a.dataset", dataset, collate)
+
+
+def with_boxes(**changes):
+    return known_picture() | changes
+
+
+def changed(**changes):
+    return lambda record: record | changes
+
+
+class Mirror:
+    """Mirrors, with its boxes or without."""
+
+    def __init__(self, moves_pixels=None, boxes=True) -> None:
+        self.boxes = boxes
+        if moves_pixels is not None:
+            self.moves_pixels = moves_pixels
+
+    def __call__(self, record):
+        after = record | {"frames": [mirror(frame) for frame in record["frames"]]}
+        width = record["frames"][0].shape[1]
+        return move_boxes(after, lambda boxes: flip_boxes(boxes, width)) if self.boxes else after
+
+
+TRANSFORMS = {
+    "floats": (changed(frames=[np.zeros((4, 4, 3), np.float32)]), r"a frame is float32 \[4, 4, 3\]; expected uint8"),
+    "grey": (changed(frames=[np.zeros((4, 4), np.uint8)]), r"a frame is uint8 \[4, 4\]; expected uint8 \[H, W, 3\]"),
+    "no list": (changed(frames=np.zeros((4, 4, 3), np.uint8)), r"frames is a ndarray; expected a list"),
+    "no place": (lambda record: {"texts": record["texts"]}, r"lost 'where'\. Return the record it was given"),
+    "one box of two": (changed(texts=["a", "b"], ids=["a", "b"], has_box=[True, True]), r"2 texts.*1 boxes_xyxy_px"),
+    "another size": (
+        changed(frames=[np.zeros((24, 32, 3), np.uint8)]),
+        r"changed the frames from 48x64 to 24x32 and left the boxes as they were.*moves_pixels",
+    ),
+    "silent": (Mirror(boxes=False), r"Mirror changes pixels of a record with boxes and does not say whether it moves"),
+    "no colours": (Mirror(moves_pixels=False), r"Mirror moved boxes although it declares moves_pixels = False"),
+}
+
+
+@pytest.mark.parametrize("mistake", TRANSFORMS)
+def test_a_transform_is_told_what_it_made_and_what_was_expected(mistake):
+    step, message = TRANSFORMS[mistake]
+    adapter = Captions(lambda index: with_boxes(where="mine:0"), pipeline=[step])
+    with pytest.raises(PartError, match=f"^mine:0: .*{message}"):
+        adapter[0]
+
+
+def test_a_transform_that_raises_is_named_with_its_record():
+    def fail(record):
+        raise KeyError("size")
+
+    with pytest.raises(PartError, match=r"^mine:1: fail raised KeyError: 'size'$"):
+        Captions(pipeline=[fail])[1]
+
+
+def test_colours_may_change_and_boxes_may_follow():
+    def brighter(record):
+        return record | {"frames": [frame + np.uint8(1) for frame in record["frames"]]}
+
+    brighter.moves_pixels = False
+    sample = Captions(lambda index: with_boxes(), pipeline=[brighter, Mirror(moves_pixels=True)])[0]
+    assert isinstance(sample, Sample)
+    assert sample.boxes_xyxy[0].tolist() == pytest.approx([1 - 24 / 64, 12 / 48, 1 - 8 / 64, 36 / 48])
+
+
+@pytest.mark.parametrize("key", ["ids", "has_box", "boxes_xyxy_px"])
+def test_a_sample_has_as_many_boxes_and_identities_as_texts(key):
+    """One box of three was broadcast to every phrase."""
+    three = with_boxes(texts=["a", "b", "c"], ids=list("abc"), has_box=[True] * 3, boxes_xyxy_px=np.ones((3, 4)))
+    assert pairs_problem(three) == ""
+    with pytest.raises(ValueError, match=rf"known picture: the record has 3 texts.* 1 {key}.*expected as many of each"):
+        PackSample()(three | {key: three[key][:1]})
+
+
+def test_the_helper_sees_where_boxes_went():
+    assert_boxes_follow(Mirror(moves_pixels=True))
+    assert_boxes_follow(dict(type="RandomResizedCrop", size=32, scale=(0.7, 1.0)))
+    assert_boxes_follow(dict(type="Flip", prob=0.5))
+    assert_boxes_follow(dict(type="Resize", size=96))
+    with pytest.raises(AssertionError, match=r"the rectangle is at \[40\.0, .*\], its box at \[8\.0"):
+        assert_boxes_follow(Mirror(boxes=False))
+
+
+def test_the_helper_refuses_a_transform_that_changes_what_it_was_given():
+    def spoil(record):
+        record["where"] = "elsewhere"
+        return record
+
+    with pytest.raises(AssertionError, match="changed 'where' of the record it was given"):
+        assert_transform(spoil)
+
+
+class Table(Adapter):
+    """Pictures and captions from a CSV file."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+        with open(file, newline="") as text:
+            self.rows = list(csv.DictReader(text))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def record(self, index: int) -> dict:
+        row = self.rows[index]
+        if not row["caption"]:
+            raise RecordError(f"{self.file}:{index + 2}", "its caption is empty")
+        return {"where": f"{self.file}:{index + 2}", "image": row["image"], "caption": row["caption"]}
+
+
+def test_the_helper_passes_an_adapter_with_bad_records(tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption\na.jpg,a dog\nb.jpg,\n")
+    assert_adapter(Table(str(tmp_path / "a.csv")))
+    with pytest.raises(AssertionError, match="not one of the records could be used"):
+        (tmp_path / "b.csv").write_text("image,caption\nb.jpg,\n")
+        assert_adapter(Table(str(tmp_path / "b.csv")))

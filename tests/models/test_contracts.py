@@ -1,0 +1,242 @@
+"""A tower or an objective that breaks its contract is told what it gave and what was expected, when it is built."""
+
+import pytest
+import torch
+from torch import nn
+
+from x2vlm.building import ConfigError, PartError, build
+from x2vlm.models.needs import Needs
+from x2vlm.models.x2vlm import X2VLM
+from x2vlm.objectives.base import Objective
+from x2vlm.registry import VISION_ENCODERS
+from x2vlm.testing import tiny_batch, tiny_model
+
+
+class ConvGrid(nn.Module):
+    """A patch convolution; ``changes`` make mistakes."""
+
+    def __init__(self, output=lambda tokens: (tokens, None), **changes) -> None:
+        super().__init__()
+        self.conv, self.output = nn.Conv2d(3, 16, 4, 4), output
+        self.width, self.grid, self.image_size = 16, (4, 4), (16, 16)
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def forward(self, images):
+        return self.output(self.conv(images).flatten(2).transpose(1, 2))
+
+
+class NoSuper(nn.Module):
+    def __init__(self) -> None:
+        self.conv = nn.Conv2d(3, 16, 4, 4)
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 16
+
+
+class Failing(ConvGrid):
+    def forward(self, images):
+        raise KeyError("patch")
+
+
+def with_summary(tokens):
+    return tokens, tokens[:, 0, :8]
+
+
+WANTED = r"expected \(tokens \[U, 16, 16\], summary \[U, 16\] or None\)"
+VISION = {
+    "tokens alone": (lambda: ConvGrid(lambda t: t), rf"ConvGrid\.forward returned a Tensor \[2, 16, 16\].*{WANTED}"),
+    "a map": (
+        lambda: ConvGrid(lambda t: (t.transpose(1, 2).unflatten(2, (4, 4)), None)),
+        rf"a map a Tensor \[2, 16, 4, 4\] .*{WANTED}\. Write tokens\.flatten\(2\)\.transpose\(1, 2\)",
+    ),
+    "CLS kept": (
+        lambda: ConvGrid(lambda t: (torch.cat([t[:, :1], t], dim=1), None)),
+        rf"tokens \[2, 17, 16\], one too many; {WANTED}\. If the first is \[CLS\], give it as the summary",
+    ),
+    "a wrong width": (lambda: ConvGrid(width=12), r"tokens \[2, 16, 16\]; .*\[U, 16, 12\].*It says width=12"),
+    "a wrong grid": (lambda: ConvGrid(grid=(2, 4)), r"tokens \[2, 16, 16\]; .*It says width=16 and grid=\(2, 4\)"),
+    "a grid of one number": (lambda: ConvGrid(grid=4), r"ConvGrid\.grid is 4; expected \(rows, columns\) of tokens"),
+    "a summary of another width": (lambda: ConvGrid(with_summary), rf"a Tensor \[2, 8\] .* as summary; {WANTED}"),
+    "missing attributes": (Lazy, r"Lazy lacks grid, image_size; a part of this kind needs width, grid, image_size"),
+    "no module": (lambda: object.__new__(type("Plain", (), {"__module__": "mine"})), r"Plain is no torch\.nn\.Module"),
+    "an error": (
+        lambda: Failing(),
+        r"Failing\.forward of images \[2, 3, 16, 16\] raised KeyError: 'patch' \(.*test_contracts\.py, line \d+\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", VISION)
+def test_a_vision_encoder_is_told_what_it_gave_and_what_was_expected(mistake):
+    make, message = VISION[mistake]
+    with pytest.raises(ConfigError, match=rf"(?s)^model\.vision_encoder: .*{message}"):
+        tiny_model(vision_encoder=make())
+
+
+def test_a_forgotten_super_init_is_named():
+    with pytest.raises(ConfigError, match=r"vision_encoder: NoSuper\.__init__ must call super\(\)\.__init__\(\) first"):
+        build(VISION_ENCODERS, dict(type=NoSuper), "vision_encoder")
+
+
+def test_an_encoder_that_keeps_its_contract_trains_and_uses_up_no_random_number():
+    encoder = ConvGrid()
+    state = torch.get_rng_state()
+    X2VLM(encoder, None, None, objectives={}, embed_dim=None)
+    assert torch.equal(state, torch.get_rng_state())
+    model = tiny_model(vision_encoder=encoder).train()
+    losses = model(tiny_batch())
+    sum(losses.values()).backward()
+    assert encoder.conv.weight.grad.abs().sum() > 0
+    assert encoder.training
+
+
+class Words(nn.Module):
+    """Embeddings, mixed over the text as ``mix`` says."""
+
+    def __init__(self, mix=None, **changes) -> None:
+        super().__init__()
+        self.words, self.mix = nn.Embedding(40, 8), mix or Words.mean
+        self.width, self.vocab_size = 8, 40
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    @property
+    def word_embeddings(self):
+        return self.words.weight
+
+    def forward(self, text_ids, text_mask):
+        return self.mix(self.words(text_ids), text_mask)
+
+    @staticmethod
+    def mean(embeds, mask):
+        return embeds + (embeds * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+
+    @staticmethod
+    def leaking(embeds, mask):
+        return embeds + embeds.mean(1, keepdim=True)
+
+    @staticmethod
+    def causal(embeds, mask):
+        return embeds.cumsum(1)
+
+
+class NoWords(Words):
+    word_embeddings = None
+
+
+TEXT = {
+    "one vector for a text": (lambda: Words(lambda e, m: e.mean(1)), r"returned \[3, 8\]; expected states \[B, L, 8\]"),
+    "padding that leaks": (lambda: Words(Words.leaking), r"Words does not leave out padding: states of real tokens"),
+    "read from left to right": (lambda: Words(Words.causal), r"Words reads from left to right.*summary='last'"),
+    "a wrong width": (lambda: Words(width=9), r"returned \[3, 5, 8\]; expected states \[B, L, 9\]"),
+    "no embeddings": (NoWords, r"NoWords\.word_embeddings is None; expected the weights \[40, D\]"),
+    "an unknown summary": (lambda: Words(summary="mean"), r"Words\.summary is 'mean'; expected one of first, last"),
+}
+
+
+@pytest.mark.parametrize("mistake", TEXT)
+def test_a_text_encoder_is_told_what_it_gave_and_what_was_expected(mistake):
+    make, message = TEXT[mistake]
+    with pytest.raises(ConfigError, match=rf"^model\.text_encoder: .*{message}"):
+        tiny_model(text_encoder=make())
+
+
+@pytest.mark.parametrize("encoder", [Words(), Words(Words.causal, summary="last")], ids=["both ways", "left to right"])
+def test_a_text_encoder_that_keeps_its_contract_trains(encoder):
+    losses = tiny_model(text_encoder=encoder).train()(tiny_batch())
+    sum(losses.values()).backward()
+    assert encoder.words.weight.grad.abs().sum() > 0
+
+
+class Gate(nn.Module):
+    """Adds the mean of what is seen."""
+
+    def __init__(self, width: int, context_width: int, result=lambda hidden: hidden, named: int | None = None) -> None:
+        super().__init__()
+        self.up, self.result, self.width = nn.Linear(context_width, width), result, named or width
+
+    def forward(self, text, context, keys_values=None):
+        seen = self.up(context.tokens.mean(1))[context.owner] if context is not None else 0
+        return self.result(text.embeds + seen[:, None])
+
+
+FUSION = {
+    "a pair": (dict(result=lambda h: (h, None)), r"returned a tuple of a Tensor .*, None; expected states \[2, 4, 8\]"),
+    "a summary alone": (
+        dict(result=lambda h: h[:, 0]),
+        r"returned a Tensor \[2, 8\] of float32; expected .*\[2, 4, 8\]",
+    ),
+    "a wrong width": (dict(named=12), r"returned a Tensor \[2, 4, 8\] of float32; expected states \[2, 4, 12\]"),
+}
+
+
+@pytest.mark.parametrize("mistake", FUSION)
+def test_a_fusion_encoder_is_told_what_it_gave_and_what_was_expected(mistake):
+    arguments, message = FUSION[mistake]
+    with pytest.raises(ConfigError, match=rf"^model\.fusion_encoder: Gate of texts \[2, 4, 8\] .*{message}"):
+        tiny_model(fusion_encoder=dict(type=Gate, **arguments))
+
+
+def test_a_fusion_encoder_that_keeps_its_contract_trains():
+    losses = tiny_model(fusion_encoder=dict(type=Gate)).train()(tiny_batch())
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+class Mine(Objective):
+    needs = Needs(text=True, context=True, features=True)
+
+    def __init__(self, result=None, needs=None) -> None:
+        super().__init__()
+        self.result, self.needs = result, needs or self.needs
+
+    def losses(self, encoded, fused):
+        return self.result(encoded.text.feat.pow(2).sum(dim=1))
+
+
+OBJECTIVES = {
+    "a tensor": (lambda x: x.mean(), r"returned a Tensor \[\] of float32; expected named scalars.*'loss_mine'"),
+    "a vector": (lambda x: {"loss_mine": x}, r"returned a Tensor \[4\] of float32 as 'loss_mine'.*Take a mean"),
+    "a number": (lambda x: {"loss_mine": 1.0}, r"returned a float as 'loss_mine'"),
+    "no loss": (
+        lambda x: {"score": x.mean()},
+        r"returned 'score': no name has 'loss' in it, so nothing would be learned",
+    ),
+    "nothing": (lambda x: {}, r"returned nothing: no name has 'loss' in it"),
+}
+
+
+@pytest.mark.parametrize("mistake", OBJECTIVES)
+def test_an_objective_is_told_what_it_gave_and_what_was_expected(mistake):
+    result, message = OBJECTIVES[mistake]
+    model = tiny_model(objectives=dict(mine=Mine(result)))
+    with pytest.raises(PartError, match=rf"^model\.objectives\.mine: Mine\.losses {message}"):
+        model(tiny_batch())
+
+
+def test_a_field_that_no_batch_has_is_named_when_the_model_is_built():
+    with pytest.raises(ConfigError, match=r"model\.objectives\.mine: Mine\.needs names batch 'lables'.*'labels'\?"):
+        tiny_model(objectives=dict(mine=Mine(needs=Needs(batch=("lables",)))))
+
+
+def test_an_error_inside_an_objective_names_stream_objective_and_class():
+    def fail(x):
+        raise IndexError("no such row")
+
+    model = tiny_model(objectives=dict(mine=Mine(fail)))
+    message = r"^stream 'image', objective 'mine', losses: Mine raised IndexError: no such row$"
+    with pytest.raises(PartError, match=message) as caught:
+        model({"image": tiny_batch()}, objectives={"image": None})
+    assert isinstance(caught.value.__cause__, IndexError)
+
+
+def test_an_error_in_a_constructor_names_the_place_and_the_class():
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            raise KeyError("weights")
+
+    with pytest.raises(PartError, match=r"^vision_encoder: Broken could not be built: KeyError: 'weights'$"):
+        build(VISION_ENCODERS, dict(type=Broken), "vision_encoder")

@@ -1,0 +1,107 @@
+"""What adapters and transforms of plugins must give: looked at in every record that passes through one of them.
+
+Shape letters: R pairs of the record.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from x2vlm.data.batch import Sample
+
+PER_PAIR = ("texts", "ids", "has_box", "boxes_xyxy_px", "labels", "text_answers")
+"""Keys of a record that hold one entry for each pair."""
+_DECLARATION = (
+    "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
+    "x2vlm.data.transforms.geometry.move_boxes."
+)
+
+
+def record_problem(record: Any) -> str:
+    """What is wrong with what ``record(index)`` gave, as the end of a sentence; empty where nothing is."""
+    if not isinstance(record, Mapping):
+        return f"gave {_kind(record)}; expected a dict with 'where'. A record that cannot be used raises RecordError."
+    if not isinstance(record.get("where"), str):
+        keys = ", ".join(map(str, record)) or "none"
+        return f"gave a dict without 'where' (its keys: {keys}); expected the record's place, e.g. 'file.csv:3'."
+    return ""
+
+
+def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> str:
+    """What is wrong with what a transform made of a record, as a sentence; empty where nothing is.
+
+    Args:
+        step: The transform.
+        before: The record it was given.
+        after: What it returned.
+        is_last: The last of a pipeline may make anything that the collate function takes.
+    """
+    name = getattr(step, "__name__", None) or type(step).__name__
+    if isinstance(after, Sample) or (is_last and not isinstance(after, Mapping)):
+        return ""
+    if not isinstance(after, Mapping):
+        return (
+            f"{name} returned {_kind(after)}; expected the record as a dict, None to drop it, or a Sample at the end."
+        )
+    if "where" not in after:
+        return f"{name} lost 'where'. Return the record it was given with its changes: results | {{...}}."
+    problem = frames_problem(after.get("frames")) or pairs_problem(after)
+    if problem:
+        return f"{name}: {problem}"
+    return _boxes_problem(name, step, before, after)
+
+
+def frames_problem(frames: Any) -> str:
+    """Frames are a list of ``[H, W, 3]`` uint8 arrays, RGB."""
+    if frames is None:
+        return ""
+    if not isinstance(frames, (list, tuple)):
+        return f"frames is {_kind(frames)}; expected a list of [H, W, 3] uint8 arrays, one for an image."
+    for frame in frames:
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            given = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else _kind(frame)
+            return f"a frame is {given}; expected uint8 [H, W, 3], RGB of 0..255. PackSample makes the floats."
+    return ""
+
+
+def pairs_problem(record: Mapping[str, Any]) -> str:
+    """A record has as many boxes and identities as texts."""
+    counts = {
+        key: len(record[key]) for key in PER_PAIR if record.get(key) is not None and hasattr(record[key], "__len__")
+    }
+    if "boxes_xyxy_px" in counts and not any(record.get("has_box", ())):
+        del counts["boxes_xyxy_px"]  # nobody reads them
+    counts = {key: count for key, count in counts.items() if count or key in ("texts", "boxes_xyxy_px")}
+    if "texts" not in counts or len(set(counts.values())) <= 1:
+        return ""
+    listed = ", ".join(f"{count} {key}" for key, count in counts.items())
+    return f"the record has {listed}; expected as many of each, one for every pair of a text and its box."
+
+
+def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) -> str:
+    """Pixels that moved without their boxes; a transform says by ``moves_pixels`` whether it moves them."""
+    if not isinstance(before, Mapping) or not any(after.get("has_box", ())) or "frames" not in before:
+        return ""
+    old, new = before["frames"], after.get("frames", ())
+    if len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True)):
+        return ""
+    sizes = [frame.shape[:2] for frame in (*old[:1], *new[:1])]
+    kept = np.array_equal(before.get("boxes_xyxy_px"), after.get("boxes_xyxy_px"))
+    moves = getattr(step, "moves_pixels", None)
+    if kept and len(sizes) == 2 and sizes[0] != sizes[1]:
+        told = " to ".join("{}x{}".format(*size) for size in sizes)
+        return f"{name} changed the frames from {told} and left the boxes as they were. {_DECLARATION}"
+    if moves is None and not all(np.array_equal(a, b) for a, b in zip(old, new, strict=False)):
+        return f"{name} changes pixels of a record with boxes and does not say whether it moves them. {_DECLARATION}"
+    if moves is False and not kept:
+        return f"{name} moved boxes although it declares moves_pixels = False."
+    return ""
+
+
+def _kind(value: Any) -> str:
+    return (
+        "None"
+        if value is None
+        else f"{'an' if type(value).__name__[0].lower() in 'aeiou' else 'a'} {type(value).__name__}"
+    )

@@ -1,0 +1,1 @@
+"""What other libraries expect: transformers' Auto classes, models by name, model cards."""

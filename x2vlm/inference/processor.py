@@ -1,0 +1,247 @@
+"""From images, clips and texts to the tensors that a model reads, as its evaluation prepares them.
+
+Shape letters: B images, F frames, T texts, L tokens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from inspect import signature
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from x2vlm.building import ConfigError, resolve, suggestion
+from x2vlm.data.collate.pair_collate import PairCollate
+from x2vlm.data.tokenizer import tokenize
+from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.geometry import parse_size
+from x2vlm.data.transforms.image import LoadImage, Resize
+from x2vlm.data.transforms.labels import PickLabel, read_classes
+from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickText
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text
+from x2vlm.inference.inputs import ImageInput, as_image
+from x2vlm.registry import TRANSFORMS
+
+VideoInput = str | PathLike | Sequence[ImageInput]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images and texts are prepared; a saved model carries it.
+
+    Attributes:
+        image_size: Height and width of the model's input; None for a model of texts alone.
+        mean: Subtracted from each channel of the image, whose values are 0..1.
+        std: Each channel is divided by this.
+        resize_backend: See :func:`~x2vlm.data.transforms.geometry.resize`.
+        num_frames: Frames read of a clip; 0: the model takes no clips.
+        max_tokens: Texts are cut to so many tokens, [CLS] and [SEP] included; None: as many as there are positions.
+        max_words: Captions and phrases are cut to so many words before; None keeps all.
+        clean: Whether captions, phrases and questions are lower-cased and freed of punctuation, as published.
+        clean_sentences: The same of plain sentences (lower case and white space only).
+        classes: Names of the classes of objective ``classification``, in their order; empty where not known.
+    """
+
+    image_size: tuple[int, int] | None = (224, 224)
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    resize_backend: str = "torch"
+    num_frames: int = 0
+    max_tokens: int | None = 40
+    max_words: int | None = None
+    clean: bool = True
+    clean_sentences: bool = True
+    classes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """What :meth:`to_dict` gave.
+
+        Raises:
+            ConfigError: If there is another key.
+        """
+        unknown = sorted(values.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"has no setting {', '.join(unknown)}. Accepted: {known}.", "preprocessing")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    @classmethod
+    def of_model(cls, model: Any) -> "Preprocessing":
+        """What a model carries; else its image size and frames, with the published means and deviations."""
+        carried = getattr(model, "preprocessing", None)
+        if carried:
+            return cls.from_dict(carried)
+        frames = getattr(model, "frame_positions", None)
+        size = getattr(model.vision_encoder, "image_size", None)
+        return cls(tuple(size) if size else None, num_frames=0 if frames is None else frames.shape[1])
+
+
+def preprocessing_of_config(cfg: Mapping[str, Any], model: Any, evaluation: str | None = None) -> Preprocessing:
+    """How the evaluations of a config prepare what they read.
+
+    Args:
+        cfg: A config with ``evaluations``.
+        model: Its model, for what the evaluations do not say.
+        evaluation: Whose settings count, by name; None takes, for each setting, the first that has it.
+
+    Raises:
+        ConfigError: If there is no such evaluation.
+    """
+    evaluations = cfg.get("evaluations") or {}
+    if evaluation is not None:
+        if evaluation not in evaluations:
+            known = ", ".join(evaluations) or "none"
+            near = suggestion(evaluation, evaluations)
+            raise ConfigError(f"there is no '{evaluation}'.{near} There are: {known}.", "evaluations")
+        evaluations = {evaluation: evaluations[evaluation]}
+    settings = Preprocessing.of_model(model)
+    parts = list(evaluations.values())[::-1]  # what the first evaluation says comes last, and counts
+    for part in parts:
+        if "max_tokens" in (part.get("collate") or {}):
+            settings = replace(settings, max_tokens=part["collate"]["max_tokens"])
+    for step in (step for part in parts for step in _steps(part.get("dataset"))):
+        settings = replace(settings, **_settings_of(*step))
+    return settings if getattr(model, "frame_positions", None) is not None else replace(settings, num_frames=0)
+
+
+def _steps(dataset: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The transforms of a data set and of those inside it: each with its arguments, defaults filled in.
+
+    Nothing is built: files that a transform names need not be here.
+    """
+    if not isinstance(dataset, Mapping):
+        return
+    for step in dataset.get("pipeline") or ():
+        if isinstance(step, Mapping):
+            kind = resolve(TRANSFORMS, step["type"])
+            known = {
+                name: one.default for name, one in signature(kind).parameters.items() if one.default is not one.empty
+            }
+            yield kind, known | {key: value for key, value in step.items() if key != "type"}
+    for inner in dataset.get("datasets") or ():
+        yield from _steps(inner)
+
+
+def _settings_of(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What one transform says."""
+    if kind is Resize:
+        return {"image_size": parse_size(given["size"]), "resize_backend": given["backend"]}
+    if kind is PackSample:
+        return {"mean": tuple(given["mean"]), "std": tuple(given["std"])}
+    if kind is SampleFrames:
+        return {"num_frames": given["num_frames"]}
+    if kind is PickLabel:
+        return {"classes": _class_names(given["classes"])}
+    if kind is PickText:
+        return {"clean_sentences": given["clean"]}
+    if kind in (PickCaption, AllCaptions, PickRegions, PickPhrases):
+        return {name: given[name] for name in ("max_words", "clean") if name in given}
+    return {}
+
+
+def _class_names(classes: Any) -> tuple[str, ...]:
+    """Names in order, if they can be known here."""
+    if isinstance(classes, str | PathLike) and not Path(classes).is_file():
+        return ()
+    named = {} if classes is None else read_classes(classes, "PickLabel.classes")
+    return tuple(sorted(named, key=named.get))
+
+
+class Processor:
+    """Prepares images, clips and texts for a model.
+
+    Args:
+        tokenizer: The tokenizer of the model's texts.
+        settings: How things are prepared.
+        urls: Fetch images whose path is an address.
+    """
+
+    def __init__(self, tokenizer: Any, settings: Preprocessing, urls: bool = False) -> None:
+        self.tokenizer, self.settings, self.urls = tokenizer, settings, urls
+        if settings.image_size is not None:
+            self._resize = Resize(settings.image_size, settings.resize_backend)
+            self._pack = PackSample(settings.mean, settings.std)
+        if tokenizer is not None:
+            PairCollate(tokenizer, masking=None)  # refuses one without [CLS], [SEP] or padding
+        self._clip = SampleFrames(settings.num_frames, training=False) if settings.num_frames else None
+
+    def read(self, image: ImageInput) -> np.ndarray:
+        """``[H, W, 3]`` uint8, upright; see :func:`~x2vlm.inference.inputs.as_image`."""
+        return as_image(image, self.urls)
+
+    def images(self, images: Sequence[ImageInput]) -> Tensor:
+        """``[B, 3, H, W]``, resized and normalised."""
+        if self.settings.image_size is None:
+            raise ValueError("this model reads texts alone; it takes no images.")
+        return torch.stack([self._pixels({"image": self.read(image)}, LoadImage())[0] for image in images])
+
+    def clips(self, videos: Sequence[VideoInput]) -> Tensor:
+        """``[B, F, 3, H, W]`` of videos: paths, or sequences of frames, of which ``num_frames`` are taken.
+
+        Raises:
+            ValueError: If the model takes no clips.
+        """
+        if self._clip is None:
+            raise ValueError("this model takes no clips: it was built with num_frames=0. Give it an image.")
+        return torch.stack([self._pixels({"video": self._video(video)}, self._clip) for video in videos])
+
+    def _video(self, video: VideoInput) -> Any:
+        return video if isinstance(video, str | PathLike | bytes) else [self.read(frame) for frame in video]
+
+    def _pixels(self, source: dict[str, Any], load: Callable[[dict], dict]) -> Tensor:
+        """``[F, 3, H, W]`` of one record."""
+        record = load({"where": "the given input", "id": "input"} | source)
+        pixels = self._pack(self._resize(record)).pixels
+        return pixels if pixels.dim() == 4 else pixels[None]
+
+    def captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """``[T, L]`` ids and mask of captions or phrases."""
+        return self._tokens(texts, clean_caption if self.settings.clean else None)
+
+    def questions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """``[T, L]`` ids and mask of questions."""
+        return self._tokens(texts, clean_question if self.settings.clean else None)
+
+    def sentences(self, texts: Sequence[str | tuple[str, str]]) -> tuple[Tensor, Tensor]:
+        """``[T, L]`` ids and mask of plain sentences, or of pairs of them."""
+        clean = clean_text if self.settings.clean_sentences else None
+        return self._tokens(texts, clean)
+
+    def _tokens(self, texts: Sequence[Any], clean: Callable[..., str] | None) -> tuple[Tensor, Tensor]:
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer; it takes no texts.")
+        ready = [self._ready(text, number, clean) for number, text in enumerate(texts)]
+        rows = tokenize(self.tokenizer, ready, self.settings.max_tokens)
+        length = max(map(len, rows))
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.bool)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = True
+        return ids, mask
+
+    def _ready(self, text: Any, number: int, clean: Callable[..., str] | None) -> Any:
+        if isinstance(text, tuple):
+            return tuple(self._ready(side, number, clean) for side in text)
+        if not isinstance(text, str):
+            raise ValueError(f"text {number} is {type(text).__name__}; expected a string.")
+        try:
+            if clean is not None:
+                return clean(text, self.settings.max_words)
+            words = text.split()[: self.settings.max_words]
+            if not words:
+                raise ValueError("it is empty")
+            return text.strip() if self.settings.max_words is None else " ".join(words)
+        except ValueError as error:
+            raise ValueError(f"text {number} ({text!r:.60}) cannot be read: {error}.") from error
