@@ -8,7 +8,7 @@ PLUGIN_WEIGHTS := plugins/real_towers/requirements.txt
 PYTEST := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all parity gpu-check lint format configs clean
+.PHONY: help setup demo test test-all parity gpu-check lint format configs docs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,10 @@ format: setup  ## Put the code in shape
 configs: setup  ## Check every config without training
 	$(BIN)/python tools/check_config.py
 
+docs: setup  ## Build the documentation into site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Built site/index.html; with search: python -m http.server -d site'
+
 clean:  ## Remove the environment and everything that was built; work_dirs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ import pytest
 
 from x2vlm.building import ConfigError, build
 from x2vlm.config import load_config
-from x2vlm.config.config_loader import CfgOptions, python_value
+from x2vlm.config.cfg_options import CfgOptions, python_value
 from x2vlm.config.shipped import shipped_configs, shipped_file
 from x2vlm.registry import VISION_ENCODERS
 

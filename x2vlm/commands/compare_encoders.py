@@ -5,7 +5,8 @@ Weights are fresh, sizes as small as the packages allow; nothing is fetched.
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _HEAD = """# Encoders that were tried
 
@@ -57,20 +58,36 @@ def page(names: Sequence[str] = ()) -> Iterator[tuple[str, bool]]:
     chosen = {family: models for family, models in found.items() if not names or family in names}
     yield _HEAD.format(versions=f"transformers {transformers.__version__}, timm {timm.__version__}"), False
     if kinds:
-        yield _row("type", "verdict", "difference", "why"), False
-        yield _row("---", "---", "---", "---"), False
+        yield _row("type", "verdict", "difference"), False
+        yield _row("---", "---", "---"), False
+    reasons = {}
     for kind in kinds:
         one = compare(kind)
         difference = "" if one.difference is None else f"{one.difference:.0e}"
-        yield _row(f"`{one.kind}`", one.verdict, difference, one.reason), one.verdict == "differs"
+        reasons[one.kind] = one.reason
+        yield _row(f"`{one.kind}`", one.verdict, difference), one.verdict == "differs"
+    yield from ((line, False) for line in _reasons(reasons))
     if chosen:
         yield _BACKBONES, False
-        yield _row("family", "model", "verdict", "image", "grid", "width", "why"), False
-        yield _row(*["---"] * 7), False
+        yield _row("family", "model", "verdict", "image", "grid", "width"), False
+        yield _row(*["---"] * 6), False
+    reasons = {}
     for family, models in chosen.items():
         tried = try_family(family, models)
         sizes = (tried.image_size, "{} x {}".format(*tried.grid), tried.width) if tried.image_size else ("", "", "")
-        yield _row(f"`{family}`", f"`{tried.name}`", tried.verdict, *sizes, tried.reason), False
+        reasons[family] = tried.reason
+        yield _row(f"`{family}`", f"`{tried.name}`", tried.verdict, *sizes), False
+    yield from ((line, False) for line in _reasons(reasons))
+
+
+def _reasons(reasons: Mapping[str, str]) -> Iterator[str]:
+    """Why types or families were refused or not tried, as a list of wrapped lines."""
+    given = {name: reason for name, reason in reasons.items() if reason}
+    if given:
+        yield "\nWhy some were refused or not tried:\n"
+    for name, reason in given.items():
+        (text,) = _cell([reason])
+        yield textwrap.fill(f"- `{name}`: {text}", 118, subsequent_indent="  ", break_long_words=False)
 
 
 def _row(*cells: object) -> str:

@@ -8,12 +8,8 @@ import ast
 import site
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import x2vlm
-
-if TYPE_CHECKING:
-    from x2vlm.config.config_source import ConfigSource
 
 PACKAGE = "x2vlm.configs"
 
@@ -35,24 +31,3 @@ def shipped_file(module: str) -> Path:
 def is_shipped(statement: ast.ImportFrom) -> bool:
     """Whether an import in ``read_base()`` names a config of the library."""
     return statement.level == 0 and (statement.module or "").startswith(f"{PACKAGE}.")
-
-
-def copy_side_by_side(source: "ConfigSource", folder: Path) -> dict[str, Path]:
-    """Write a config and all it is based on into a folder, line by line as they are but for the names of their bases.
-
-    Returns:
-        By the path of each copy what it is a copy of; the first is the config itself.
-    """
-    numbers = {part.path: number for number, part in enumerate({part.path: part for part in source.chain()}.values())}
-    copies = {}
-    for part in {part.path: part for part in source.chain()}.values():
-        lines = part.path.read_text(encoding="utf-8").splitlines()
-        statements = [node for block in part.tree.body if isinstance(block, ast.With) for node in block.body]
-        for node, base in zip(statements, part.bases, strict=True):
-            beside = ast.ImportFrom(module=f"part_{numbers[base.path]}", names=node.names, level=1)
-            blank = [""] * (node.end_lineno - node.lineno)
-            lines[node.lineno - 1 : node.end_lineno] = [" " * node.col_offset + ast.unparse(beside), *blank]
-        copy = folder.resolve() / f"part_{numbers[part.path]}.py"
-        copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        copies[str(copy)] = part.path
-    return copies

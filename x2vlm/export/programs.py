@@ -9,7 +9,7 @@ from torch.export import Dim, ExportedProgram, export
 
 from x2vlm.building import ConfigError
 from x2vlm.export.graphs import graphs_of
-from x2vlm.models.pretrained import model_config
+from x2vlm.models.portable_config import model_config
 from x2vlm.registry import MODELS
 
 MAX_IMAGES, MAX_TEXTS = 4096, 65536

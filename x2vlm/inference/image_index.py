@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -25,9 +25,6 @@ from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.weight_files import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from x2vlm.inference.inferencer import Inferencer
 
 FEATURES, NAMES = "features.safetensors", "images.json"
 
@@ -51,9 +48,9 @@ class ImageIndex:
 
     @classmethod
     def of(
-        cls, inferencer: "Inferencer", images: Sequence[ImageInput], progress: Callable[[int], Any] | None = None
+        cls, inferencer: Any, images: Sequence[ImageInput], progress: Callable[[int], Any] | None = None
     ) -> "ImageIndex":
-        """Encode images; files that cannot be read are left out and named in ``broken`` and in the log.
+        """Encode images with an Inferencer; files that cannot be read are left out, and named in ``broken`` and the log.
 
         Raises:
             ValueError: If none can be read.
@@ -78,7 +75,7 @@ class ImageIndex:
             raise ValueError(f"none of the {len(images)} images can be read. The first: {': '.join(broken[0])}")
         return cls(kept, torch.cat(features), tuple(broken))
 
-    def search(self, inferencer: "Inferencer", query: str, k: int = 10, rerank: int = 32) -> list[Retrieved]:
+    def search(self, inferencer: Any, query: str, k: int = 10, rerank: int = 32) -> list[Retrieved]:
         """The ``k`` images that the query describes best.
 
         Args:
@@ -101,7 +98,7 @@ class ImageIndex:
         key = lambda one: (-1.0 if one.probability is None else one.probability, one.similarity)  # noqa: E731
         return sorted(found, key=key, reverse=True)[:k]
 
-    def _probabilities(self, inferencer: "Inferencer", query: str, numbers: Sequence[int]) -> dict[int, float]:
+    def _probabilities(self, inferencer: Any, query: str, numbers: Sequence[int]) -> dict[int, float]:
         model, processor = inferencer.model, inferencer.processor
         with eval_mode(model):
             words = to_cpu(model.encode_text(*processor.captions([query])))

@@ -22,6 +22,7 @@ from x2vlm.inference.ground import ground
 from x2vlm.inference.image_index import ImageIndex
 from x2vlm.inference.inputs import VIDEO_ENDINGS, ImageInput, images_in, is_many
 from x2vlm.inference.match import match
+from x2vlm.inference.model_tasks import check_finite_weights, tasks_of
 from x2vlm.inference.processor import Preprocessing, Processor, VideoInput
 from x2vlm.inference.renamed import renamed_argument, renamed_attributes
 from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
@@ -102,22 +103,7 @@ class Inferencer:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the methods that this model can serve."""
-        model, has = self.model, set(self.model.objectives)
-        sees, reads = model.vision_encoder is not None, model.text_encoder is not None
-        both, compares = sees and reads, model.text_proj is not None and model.vision_proj is not None
-        can = {
-            "encode_image": sees and model.vision_proj is not None,
-            "encode_text": reads and model.text_proj is not None,
-            "match": both and (compares or "itm" in has),
-            "retrieve": both and compares,
-            "ground": both and "bbox" in has,
-            "answer": both and "answer" in has,
-            "caption": both and "caption" in has,
-            "classify": "classification" in has,
-            "attributes": both and (compares or "itm" in has),
-            "explain": both and "itm" in has and hasattr(model.fusion_encoder, "project"),
-        }
-        return tuple(name for name, possible in can.items() if possible)
+        return tasks_of(self.model)
 
     def encode_image(self, image: Images | None = None, video: Videos | None = None) -> Tensor:
         """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
@@ -390,20 +376,6 @@ class Inferencer:
         ids, mask = tokens or (None, None)
         owner = torch.arange(len(pixels)) if ids is None else torch.zeros(len(ids), dtype=torch.long)
         return Batch(text_ids=ids, text_mask=mask, pixels=pixels, owner=owner).to(self.model.device)
-
-
-def check_finite_weights(model: Any) -> None:
-    """Refuse a model whose answers would mean nothing.
-
-    Raises:
-        ValueError: If a parameter or buffer is NaN or infinite.
-    """
-    for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(
-                f"weight {name} of the model is not finite: its training failed, or the file is damaged. "
-                "Use an earlier checkpoint."
-            )
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 Box = tuple[float, float, float, float]
 
 
-class Result:
+class Prediction:
     """An answer with ``to_dict()`` for JSON, and a line of text for people."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Match(Result):
+class Match(Prediction):
     """How well a text fits an image or clip.
 
     Attributes:
@@ -47,7 +47,7 @@ class Match(Result):
 
 
 @dataclass(frozen=True)
-class Retrieved(Result):
+class Retrieved(Prediction):
     """An image (or clip, or region) of a gallery that was found.
 
     Attributes:
@@ -67,7 +67,7 @@ class Retrieved(Result):
 
 
 @dataclass(frozen=True)
-class Candidate(Result):
+class Candidate(Prediction):
     """One box that a phrase may mean: corners in pixels of the given image and in 0..1, and its probability."""
 
     box_xyxy_px: Box
@@ -76,7 +76,7 @@ class Candidate(Result):
 
 
 @dataclass(frozen=True)
-class Grounding(Result):
+class Grounding(Prediction):
     """Where the thing is that a phrase describes.
 
     Attributes:
@@ -109,7 +109,7 @@ class Grounding(Result):
 
 
 @dataclass(frozen=True)
-class Answer(Result):
+class Answer(Prediction):
     """The answer to a question.
 
     Attributes:
@@ -130,7 +130,7 @@ class Answer(Result):
 
 
 @dataclass(frozen=True)
-class Caption(Result):
+class Caption(Prediction):
     """A generated caption.
 
     Attributes:
@@ -146,7 +146,7 @@ class Caption(Result):
 
 
 @dataclass(frozen=True)
-class Label(Result):
+class Label(Prediction):
     """A class with its probability.
 
     Attributes:
@@ -166,7 +166,7 @@ class Label(Result):
 
 
 @dataclass(frozen=True)
-class AttributeScore(Result):
+class AttributeScore(Prediction):
     """How well an attribute fits a thing: score of its sentences less that of sentences that name the thing alone."""
 
     name: str

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from x2vlm.building import PartError, build, naming_the_part
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
-from x2vlm.models.contracts import check_tower, loss_problem
+from x2vlm.models.build_towers import build_towers, objective_arguments
+from x2vlm.models.contracts import loss_problem
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
@@ -21,7 +22,7 @@ from x2vlm.models.layers.shape_rounding import check_shapes
 from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import PretrainedModel
-from x2vlm.registry import FUSION_ENCODERS, MODELS, OBJECTIVES, TEXT_ENCODERS, VISION_ENCODERS
+from x2vlm.registry import MODELS, OBJECTIVES
 
 Part = dict[str, Any] | nn.Module
 Objectives = Iterable[str] | Mapping[str, float] | None
@@ -82,20 +83,10 @@ class X2VLM(PretrainedModel):
         }
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
-        self.activation_checkpointing, common = activation_checkpointing, {"attention": attention, "shapes": shapes}
-        vocabulary = {} if tokenizer is None else {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        self.vision_encoder = self.text_encoder = self.fusion_encoder = None
-        if vision_encoder is not None:
-            self.vision_encoder = build(VISION_ENCODERS, vision_encoder, "model.vision_encoder", attention=attention)
-        if text_encoder is not None:
-            self.text_encoder = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **vocabulary)
-        for name in ("vision_encoder", "text_encoder"):
-            check_tower(name, getattr(self, name))
+        self.activation_checkpointing = activation_checkpointing
+        towers = build_towers(vision_encoder, text_encoder, fusion_encoder, tokenizer, attention, shapes)
+        self.vision_encoder, self.text_encoder, self.fusion_encoder = towers
         text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
-        if fusion_encoder is not None:
-            widths = {"width": text_width, "context_width": vision_width or text_width}
-            self.fusion_encoder = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)
-            check_tower("fusion_encoder", self.fusion_encoder, *widths.values())
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
@@ -103,16 +94,7 @@ class X2VLM(PretrainedModel):
         if num_frames:
             positions = torch.empty(1, num_frames, 1, vision_width)
             self.frame_positions = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
-        derived = {
-            "width": getattr(self.fusion_encoder, "width", text_width or vision_width),
-            "text_width": text_width,
-            "context_width": vision_width or text_width,
-            "vocab_size": getattr(self.text_encoder, "vocab_size", None),
-            "word_width": _word_width(self.text_encoder),
-            "tokenizer": tokenizer,
-            "attention": attention,
-            "init_from": getattr(self.text_encoder, "source", None),
-        }
+        derived = objective_arguments(*towers, tokenizer, attention)
         self.objectives = nn.ModuleDict(
             {name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()}
         )
@@ -263,8 +245,3 @@ class X2VLM(PretrainedModel):
     def encode_pixels(self, pixels: Tensor, masked_patches: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images or clips through the vision encoder; see :func:`~x2vlm.models.encode.encode_pixels`."""
         return encode.encode_pixels(self, pixels, masked_patches)
-
-
-def _word_width(text_encoder: nn.Module | None) -> int | None:
-    words = getattr(text_encoder, "word_embeddings", None)
-    return None if words is None else words.shape[-1]

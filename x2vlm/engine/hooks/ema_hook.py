@@ -17,8 +17,7 @@ from x2vlm.weights.weight_files import CheckpointError
 class EMAHook(hooks.EMAHook):
     """MMEngine's EMAHook, whose average is sharded where the model is (FSDP).
 
-    Args:
-        **options: As MMEngine's: ``ema_type``, ``momentum``, ``begin_iter``, ``update_buffers``, ...
+    Arguments are MMEngine's: ``ema_type``, ``momentum``, ``begin_iter``, ``update_buffers``, ...
     """
 
     def before_run(self, runner: Any) -> None:

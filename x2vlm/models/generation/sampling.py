@@ -47,7 +47,7 @@ class Sampling:
 
     @torch.no_grad()
     def __call__(self, reader: Reader, start: Tensor, end: int) -> list[GeneratedText]:
-        """Write ``B`` texts, as :class:`BeamSearch` does; scores are sums of the words' log-probabilities."""
+        """Write ``B`` texts, called like a beam search; scores are sums of the words' log-probabilities."""
         generator = None if self.seed is None else torch.Generator(start.device).manual_seed(self.seed)
         limits = GenerationLimits(end, self.min_length, self.no_repeat)
         ids, rows, scores = start, torch.arange(len(start), device=start.device), torch.zeros(len(start))
