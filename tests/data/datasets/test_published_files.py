@@ -11,6 +11,7 @@ from tests.data.datasets.published_layouts import LAYOUTS
 from x2vlm.building import build
 from x2vlm.commands.verify_dataset import main as verify
 from x2vlm.data.data_root import with_data_root
+from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.record import RecordError
 from x2vlm.registry import DATASETS
 
@@ -146,3 +147,13 @@ def test_ten_thousand_damaged_records_give_nothing_else(tmp_path):
         (tmp_path / name).mkdir()
         read += mangled(write(tmp_path / name), tmp_path / name, rounds=120, seed=seed)
     assert read >= 10_000
+
+
+def test_every_adapter_of_public_files_has_a_layout(tmp_path):
+    pytest.importorskip("av")
+    kinds = [kind for kind in DATASETS.module_dict.values() if kind.__module__.startswith("x2vlm.")]
+    adapters = {kind.__name__ for kind in kinds if issubclass(kind, NumberedAdapter)}
+    for name in LAYOUTS:
+        (tmp_path / name).mkdir()
+    types = {write(tmp_path / name).config["type"] for name, write in LAYOUTS.items()}
+    assert adapters - types == {"HFDataset", "ImageTable", "Img2Dataset"}  # which have tests of their own
