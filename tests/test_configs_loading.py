@@ -11,10 +11,30 @@ from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.load_weights import Loading, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
-PRETRAINED = dict(x2vlm="x2vlm_base_4m", cclm="cclm_base", xfm="xfm_base_4m")
+PRETRAINED = dict(
+    x2vlm="x2vlm_base_4m", cclm_swin="cclm_swin_4m", cclm="cclm_base", xfm="xfm_base_4m", xvlm="xvlm_swin_4m"
+)
 STARTED = [path for path in config_files(ROOT) if path.parent.name in ("finetune", "zeroshot")]
-STARTED = [path for path in STARTED if path.name.split("_")[0] in PRETRAINED]
+STARTED = [path for path in STARTED if path.name.startswith(tuple(PRETRAINED))]
 STARTED += [ROOT / "configs" / "pretrain" / f"{name}.py" for name in ("cclm_base", "x2vlm_base_1b_stage2")]
+
+# Configs that begin from a fine-tuned model, or ask one about other data.
+TUNED = {
+    "xvlm_swin_vlue_retrieval": "xvlm_swin_retrieval_coco",
+    **{f"xvlm_swin_vlue_{task}": f"xvlm_swin_{task}" for task in ("nlvr2", "refcoco_plus", "vqa")},
+}
+
+
+def source_of(path: Path, skip) -> Path:
+    """The config that the weights come from with which a config begins."""
+    configs = ROOT / "configs"
+    if path.parent.name == "pretrain" or "text_encoder" in skip:
+        return configs / "pretrain" / "x2vlm_base_4m.py"
+    tuned = TUNED.get(path.stem, path.stem.removesuffix("_fewshot").removesuffix("_translate_test"))
+    if tuned != path.stem:
+        return configs / "finetune" / f"{tuned}.py"
+    family = next(source for name, source in PRETRAINED.items() if path.stem.startswith(f"{name}_"))
+    return configs / "pretrain" / f"{family}.py"
 
 
 def toy_model(path: Path, tmp_path: Path):
@@ -30,12 +50,9 @@ def toy_model(path: Path, tmp_path: Path):
 def test_a_config_starts_from_its_pre_training(path, tmp_path):
     from x2vlm.config import load_config
 
-    source = PRETRAINED[path.name.split("_")[0]] if path.parent.name != "pretrain" else "x2vlm_base_4m"
     cfg = load_config(path)
     loading = Loading(**(cfg.get("loading") or {}))
-    if path.parent.name == "finetune" and "text_encoder" in loading.skip:
-        source = "x2vlm_base_4m"
-    given = toy_model(ROOT / "configs" / "pretrain" / f"{source}.py", tmp_path).state_dict()
+    given = toy_model(source_of(path, loading.skip), tmp_path).state_dict()
     model = toy_model(path, tmp_path)
     report = prepare(model, given, loading, complete="streams" not in cfg).report
     exceptions = {name.partition(".")[0] for name in (*loading.allow_missing, *loading.skip)}

@@ -48,9 +48,10 @@ class ToyRecords(Adapter):
                 elem | dict(extras=elem.get("extras", {}) | dict(attributes=[1, 0, -1 if i else 1]))
                 for i, elem in enumerate(record["elems"])
             ]
-        known = dict(question="What color is it?", answers=[ANSWERS[index % 2]] * 7 + [ANSWERS[2]] * 3, text_pair=said)
+        known = dict(choices=[*ANSWERS, "green", "one"], negatives=["three blue circles", "nothing"])
+        known |= dict(question="What color is it?", answers=[ANSWERS[index % 2]] * 7 + [ANSWERS[2]] * 3, text_pair=said)
         known |= dict(label=self.labels[index % len(self.labels)])
-        extras = dict(question_id=index, language="en", image_id=index, tag="object")
+        extras = dict(question_id=index, language="en", image_id=index, tag="object", type="CW", category="swap")
         return known | record | dict(extras=extras | record.get("extras", {}))
 
 
@@ -68,11 +69,18 @@ def toy_records(dataset: Any, together: bool) -> Any:
     if name_of(dataset) in OWN:
         (dataset.world if "world" in dataset else dataset).num_scenes = 12
         return dataset
-    if "datasets" in dataset:
+    if "datasets" in dataset and not dataset.get("pipeline"):
         dataset.datasets = [toy_records(one, together) for one in dataset.datasets]
         return dataset
     steps = {name_of(step): step for step in dataset.pipeline}
-    kinds = dict(SampleFrames="video", PickRegions="region", PickPhrases="region", PickText="text", PickPair="parallel")
+    kinds = dict(
+        SampleFrames="video",
+        PickHardNegatives="image",
+        PickRegions="region",
+        PickPhrases="region",
+        PickText="text",
+        PickPair="parallel",
+    )
     shows = next((kind for step, kind in kinds.items() if step in steps), "images" if together else "image")
     caption = dict(dataset.get("keys") or {}).get("caption")
     languages = {step["language"] for step in steps.values() if step.get("language")}
@@ -82,6 +90,8 @@ def toy_records(dataset: Any, together: bool) -> Any:
         labels = (2.5, 3.0) if steps["PickLabel"].get("number") else steps["PickLabel"].get("classes") or labels
     if "AnswerLabel" in steps:
         steps["AnswerLabel"].classes = list(ANSWERS)
+    if "PickChoices" in steps:
+        labels = (0, 4, 2)
     if "MaskPatches" in steps:
         steps["MaskPatches"].update(grid=7, num_masked=18, min_block=4)
     if shows != "text" or "PickLabel" not in steps:

@@ -1,7 +1,7 @@
 """COCO captions, Karpathy's split, as JSON arrays of `image`, `caption`, `image_id`; 384 pixels as in the release.
 
-Captions are learned as they are written. Published: the search allows as many more tokens as there are images in a
-batch. Paths start from `data_root`.
+Captions are learned as they are written, and images mirrored whatever a caption says of left and right. Published: the
+search allows as many more tokens as there are images in a batch, 20 + 50. Paths start from `data_root`.
 
 Raw files (docs/public_data.md):
 `KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=("train", "restval"), captions_apart=True)`.
@@ -29,7 +29,7 @@ streams = dict(
                 dict(type="LoadImage"),
                 dict(type="PickCaption", clean=False),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
-                dict(type="Flip"),
+                dict(type="Flip", careful=False),
                 dict(type="RandAugment"),
                 dict(type="PackSample"),
             ],
@@ -56,7 +56,7 @@ evaluations = dict(
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="CaptioningMetric", search=search),
-        batch_size=16,
+        batch_size=20,
         num_workers=4,
     ),
     test=dict(
@@ -69,7 +69,9 @@ evaluations = dict(
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="CaptioningMetric", search=search),
-        batch_size=16,
+        batch_size=20,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/cider"

@@ -1,7 +1,8 @@
-"""COCO with captions in English, Chinese and Japanese, `{"caption": {"en": [...], ...}, "image_id"}`.
+"""COCO with captions in English, Chinese and Japanese: arrays of `image`, `caption`, `image_id`, files for each
+language.
 
-Each training step takes a caption in any language. Each language has test images of its own. Paths start from
-`data_root`.
+An epoch takes every caption in every language; each language has test images of its own. Published: 40 tokens, the 256
+nearest ranked again. Paths start from `data_root`.
 
 Raw files: `KarpathySplit` (English), `Coco(captions_file="stair_captions_v1.2_train.json")` (Japanese).
 """
@@ -12,17 +13,39 @@ with read_base():
     from .retrieval_coco_data import *
 
 data_root = "data/coco_multilingual"
-streams.image.dataset.ann_file = "train.json"
-streams.image.collate.max_tokens = 64
-metric = dict(type="RetrievalMetric", k=80)
-collate = dict(type="PairCollate", max_tokens=64, masking=None)
-test = dict(type="JsonLines", image_root="images")
-load, size, pack = dict(type="LoadImage"), dict(type="Resize", size=384), dict(type="PackSample")
-english = dict(**test, ann_file="test_en.json", pipeline=[load, dict(type="AllCaptions", language="en"), size, pack])
-chinese = dict(**test, ann_file="test_zh.json", pipeline=[load, dict(type="AllCaptions", language="zh"), size, pack])
-japanese = dict(**test, ann_file="test_ja.json", pipeline=[load, dict(type="AllCaptions", language="ja"), size, pack])
-evaluations = dict(
-    en=dict(dataset=english, collate=collate, metric=metric, batch_size=64, num_workers=4),
-    zh=dict(dataset=chinese, collate=collate, metric=metric, batch_size=64, num_workers=4),
-    ja=dict(dataset=japanese, collate=collate, metric=metric, batch_size=64, num_workers=4),
+streams.image.dataset = dict(
+    type="Concat",
+    names=("en", "zh", "ja"),
+    datasets=[
+        dict(type="JsonLines", ann_file="en.train.json", image_root="images"),
+        dict(type="JsonLines", ann_file="zh.train.json", image_root="images"),
+        dict(type="JsonLines", ann_file="ja.train.json", image_root="images"),
+    ],
+    pipeline=streams.image.dataset.pipeline,
 )
+streams.image.collate.max_tokens = 40
+streams.image.batch_size = 10
+files = dict(type="JsonLines", image_root="images", pipeline=test_pipeline)
+common = dict(
+    collate=dict(type="PairCollate", max_tokens=40, masking=None),
+    metric=dict(type="RetrievalMetric", k=256),
+    batch_size=64,
+    num_workers=4,
+)
+evaluations = dict(
+    val_en=dict(dataset=dict(**files, ann_file="en.valid.json"), **common),
+    val_zh=dict(dataset=dict(**files, ann_file="zh.val.json"), **common),
+    val_ja=dict(dataset=dict(**files, ann_file="ja.valid.json"), **common),
+    en=dict(dataset=dict(**files, ann_file="en.1k_test.json"), **common, at_end=True),
+    zh=dict(dataset=dict(**files, ann_file="zh.test.json"), **common, at_end=True),
+    ja=dict(dataset=dict(**files, ann_file="ja.1k_test.json"), **common, at_end=True),
+)
+val_cfg = dict(
+    type="EvaluationLoop",
+    means={
+        "val/r_mean": ["val_en/r_mean", "val_zh/r_mean", "val_ja/r_mean"],
+        "test/r_mean": ["en/r_mean", "zh/r_mean", "ja/r_mean"],
+    },
+)
+test_cfg = val_cfg
+keep_best = "val/r_mean"

@@ -1,4 +1,7 @@
-"""GLUE's MNLI as the pattern of all its tasks: TSV tables, two sentences read as one. Paths start from `data_root`."""
+"""GLUE's MNLI as the pattern of all its tasks: TSV tables, two sentences read as one. Paths start from `data_root`.
+
+GLUE's own tests have no labels: the development set says which epoch is best, as published.
+"""
 
 data_root = "data/glue"
 
@@ -28,3 +31,4 @@ evaluations = dict(
         num_workers=2,
     ),
 )
+keep_best = "dev/accuracy"

@@ -1,6 +1,11 @@
-"""ImageNet-1K: a folder of images for each of the 1000 classes. Paths start from `data_root`."""
+"""ImageNet-1K: a folder of images for each of the 1000 classes. Paths start from `data_root`.
+
+Published for X-FM: timm's training of images (random crops from 8 % on, RandAugment 9, erasing, mixup, CutMix, smoothed
+labels) and its test (the middle 224 of 256 pixels), normalised as ImageNet is.
+"""
 
 data_root = "data/imagenet"
+mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 loading = dict(allow_missing=("objectives.classification",))
 objectives = dict(classification=dict(type="Classification", num_classes=1000, reads="context"))
@@ -12,13 +17,17 @@ streams = dict(
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickLabel"),
-                dict(type="RandomResizedCrop", size=224, scale=(0.2, 1.0)),
+                dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0)),
                 dict(type="Flip"),
-                dict(type="RandAugment"),
-                dict(type="PackSample"),
+                dict(type="TimmAugment", policy="rand-m9-mstd0.5-inc1", size=224),
+                dict(type="PackSample", mean=mean, std=std),
+                dict(type="RandomErasing", prob=0.25, mode="pixel"),
             ],
         ),
-        batch_size=64,  # records, of which all pairs are kept
+        collate=dict(
+            type="MixCollate", num_classes=1000, mixup=0.8, cutmix=1.0, prob=1.0, switch_prob=0.5, smoothing=0.1
+        ),
+        batch_size=128,  # records, of which all pairs are kept
         objectives=("classification",),
         num_workers=4,
     ),
@@ -31,8 +40,8 @@ evaluations = dict(
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickLabel"),
-                dict(type="Resize", size=224),
-                dict(type="PackSample"),
+                dict(type="CenterCrop", size=224),
+                dict(type="PackSample", mean=mean, std=std),
             ],
         ),
         metric=dict(type="ClassificationMetric"),
@@ -40,3 +49,4 @@ evaluations = dict(
         num_workers=4,
     ),
 )
+keep_best = "val/accuracy"

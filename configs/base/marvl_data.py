@@ -1,4 +1,4 @@
-"""MaRVL, learned from NLVR2, in five languages: JSON lines of `left_img`, `right_img`, `caption`, `label`, `language`.
+"""MaRVL, learned from NLVR2: JSON lines of `left_img`, `right_img`, `caption`, `label`, a file a language.
 
 Paths start from `data_root`.
 
@@ -12,5 +12,25 @@ with read_base():
 
 data_root = "data/marvl"
 streams.image.collate.max_tokens = evaluations.dev.collate.max_tokens = evaluations.test.collate.max_tokens = 64
-evaluations.test.dataset.ann_file = "marvl_*.jsonl"
-evaluations.test.dataset["keys"] = dict(images=dict(left="left_img", right="right_img"), extras=("language",))
+files = dict(
+    type="JsonLines",
+    image_root="images",
+    keys=dict(images=dict(left="left_img", right="right_img"), extras=("language",)),
+    pipeline=test_pipeline,
+)
+common = dict(
+    collate=evaluations.test.collate,
+    metric=evaluations.test.metric,
+    batch_size=32,
+    num_workers=4,
+)
+evaluations.id = dict(dataset=dict(**files, ann_file="marvl-id.jsonl"), **common, at_end=True)
+evaluations.sw = dict(dataset=dict(**files, ann_file="marvl-sw.jsonl"), **common, at_end=True)
+evaluations.ta = dict(dataset=dict(**files, ann_file="marvl-ta.jsonl"), **common, at_end=True)
+evaluations.tr = dict(dataset=dict(**files, ann_file="marvl-tr.jsonl"), **common, at_end=True)
+evaluations.zh = dict(dataset=dict(**files, ann_file="marvl-zh.jsonl"), **common, at_end=True)
+val_cfg = dict(
+    type="EvaluationLoop",
+    means={"test/accuracy": ["id/accuracy", "sw/accuracy", "ta/accuracy", "tr/accuracy", "zh/accuracy"]},
+)
+test_cfg = val_cfg

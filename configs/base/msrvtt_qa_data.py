@@ -1,6 +1,7 @@
 """MSRVTT-QA: JSON arrays of `video`, `question`, `answer`; a choice among answers. Paths start from `data_root`.
 
-`answers.json` is the list of answers; the published model has 1500.
+`answers.json` is the list of answers, 1500 as published. Frames are those at one a second; training questions have 40
+words at most, the others 50.
 
 Raw files: `VideoQuestions(ann_file="train_qa.json", video_root="videos")`.
 """
@@ -11,8 +12,8 @@ loading = dict(allow_missing=("objectives.classification", "frame_positions"))
 objectives = dict(classification=dict(type="Classification", num_classes=1500))
 keys = dict(image=None, id=("question_id", "id"))
 test_pipeline = [
-    dict(type="SampleFrames", num_frames=5, training=False),
-    dict(type="PickQuestion", max_words=40, clean="published"),
+    dict(type="SampleFrames", fps=1, num_frames=5, training=False),
+    dict(type="PickQuestion", max_words=50, clean="published"),
     dict(type="AnswerLabel", classes="answers.json", soft=False),
     dict(type="Resize", size=320),
     dict(type="PackSample"),
@@ -25,7 +26,7 @@ streams = dict(
             image_root="videos",
             keys=keys,
             pipeline=[
-                dict(type="SampleFrames", num_frames=5),
+                dict(type="SampleFrames", fps=1, num_frames=5),
                 dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="AnswerLabel", classes="answers.json", soft=False),
                 dict(type="RandomResizedCrop", size=320, scale=(0.5, 1.0), per_frame=True),
@@ -54,5 +55,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", unknown="wrong"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/accuracy"

@@ -1,4 +1,7 @@
-"""MSRVTT retrieval (1kA split): JSON arrays of `video`, `caption`; 5 frames. Paths start from `data_root`.
+"""MSRVTT retrieval (1kA split): JSON arrays of `video`, `caption`; 5 frames of those at one a second.
+
+The best epoch is chosen by the 497 videos of the validation split, which are not in `msrvtt_train.json` then; the test
+set is read once, at the end. Paths start from `data_root`.
 
 Raw files (docs/public_data.md):
 `MsrVtt(ann_file="MSRVTT_data.json", video_root="videos", videos="MSRVTT_train.9k.csv", captions_apart=True)`.
@@ -20,7 +23,7 @@ streams = dict(
             image_root="videos",
             keys=keys,
             pipeline=[
-                dict(type="SampleFrames", num_frames=5),
+                dict(type="SampleFrames", num_frames=5, fps=1),
                 dict(type="PickCaption", max_words=30),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0), per_frame=True),
                 dict(type="Flip", careful=False, per_frame=True),
@@ -34,23 +37,31 @@ streams = dict(
         num_workers=4,
     ),
 )
+test_pipeline = [
+    dict(type="SampleFrames", num_frames=5, fps=1, training=False),
+    dict(type="AllCaptions", max_words=30),
+    dict(type="Resize", size=384),
+    dict(type="PackSample"),
+]
 evaluations = dict(
-    retrieval=dict(
+    val=dict(
         dataset=dict(
-            type="JsonLines",
-            ann_file="msrvtt_test.json",
-            image_root="videos",
-            keys=keys,
-            pipeline=[
-                dict(type="SampleFrames", num_frames=5, training=False),
-                dict(type="AllCaptions", max_words=30),
-                dict(type="Resize", size=384),
-                dict(type="PackSample"),
-            ],
+            type="JsonLines", ann_file="msrvtt_val.json", image_root="videos", keys=keys, pipeline=test_pipeline
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="RetrievalMetric", k=32),
         batch_size=16,
         num_workers=4,
     ),
+    retrieval=dict(
+        dataset=dict(
+            type="JsonLines", ann_file="msrvtt_test.json", image_root="videos", keys=keys, pipeline=test_pipeline
+        ),
+        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        metric=dict(type="RetrievalMetric", k=32),
+        batch_size=16,
+        num_workers=4,
+        at_end=True,
+    ),
 )
+keep_best = "val/t2i_r1"

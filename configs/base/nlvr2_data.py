@@ -1,5 +1,7 @@
 """NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`.
 
+Published: sentences of 30 words at most; images are mirrored whatever a sentence says of left and right.
+
 Raw files: `Nlvr2(ann_file="train.json", image_root="images")`.
 """
 
@@ -10,7 +12,7 @@ objectives = dict(classification=dict(type="Classification", num_classes=2, cont
 keys = dict(caption="sentence")
 test_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickCaption", max_words=40),
+    dict(type="PickCaption", max_words=30),
     dict(type="PickLabel", classes=("False", "True")),
     dict(type="Resize", size=384),
     dict(type="PackSample"),
@@ -25,10 +27,10 @@ streams = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickCaption", max_words=40),
+                dict(type="PickCaption", max_words=30),
                 dict(type="PickLabel", classes=("False", "True")),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
-                dict(type="Flip"),
+                dict(type="Flip", careful=False),
                 dict(type="RandAugment"),
                 dict(type="PackSample"),
             ],
@@ -67,5 +69,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "dev/accuracy"

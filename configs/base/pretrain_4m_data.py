@@ -1,5 +1,10 @@
 """The data of the 4M runs as JSON lines: images with captions, and images with regions. Paths start from `data_root`.
 
+One data set an entry, each read once a pass (`times`), with its number of images as published (arXiv:2211.12402v1,
+Table 1). Published besides: captions COCO 0.55M, SBU 0.86M, CC3M 2.9M; objects COCO 0.45M, Visual Genome 2.0M;
+regions Visual Genome 3.7M. Images of test sets are left out of COCO and Visual Genome. RefCOCO, GQA and Flickr30k
+Entities describe images of these once more.
+
 The augmentation, the masking and the numbers are the published ones; so is what they do to captions that tell left from
 right (`careful=False`) and to batches with too few regions (`fill="copy"`).
 
@@ -12,9 +17,16 @@ masking = dict(prob=0.5, max_masks=12, whole_word=True, span_prob=0.2, max_span=
 streams = dict(
     image=dict(
         dataset=dict(
-            type="JsonLines",
-            ann_file="images/*.jsonl",
-            image_root=".",
+            type="Concat",
+            names=("coco", "vg", "sbu", "cc3m"),
+            images=(110_000, 100_000, 860_000, 2_900_000),
+            times=(1, 1, 1, 1),
+            datasets=[
+                dict(type="JsonLines", ann_file="images/coco/*.jsonl", image_root="."),
+                dict(type="JsonLines", ann_file="images/vg/*.jsonl", image_root="."),
+                dict(type="JsonLines", ann_file="images/sbu/*.jsonl", image_root="."),
+                dict(type="JsonLines", ann_file="images/cc3m/*.jsonl", image_root="."),
+            ],
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickCaption", max_words=40),
@@ -31,9 +43,18 @@ streams = dict(
     ),
     region=dict(
         dataset=dict(
-            type="JsonLines",
-            ann_file="regions/*.jsonl",
-            image_root=".",
+            type="Concat",
+            names=("coco_objects", "vg_objects", "vg_regions", "refcoco", "gqa", "flickr_entities"),
+            images=(110_000, 100_000, 100_000, None, None, None),
+            times=(1, 1, 1, 1, 1, 1),
+            datasets=[
+                dict(type="JsonLines", ann_file="regions/coco_objects/*.jsonl", image_root=".", kind="object"),
+                dict(type="JsonLines", ann_file="regions/vg_objects/*.jsonl", image_root=".", kind="object"),
+                dict(type="JsonLines", ann_file="regions/vg_regions/*.jsonl", image_root=".", kind="region"),
+                dict(type="JsonLines", ann_file="regions/refcoco/*.jsonl", image_root=".", kind="region"),
+                dict(type="JsonLines", ann_file="regions/gqa/*.jsonl", image_root=".", kind="object"),
+                dict(type="JsonLines", ann_file="regions/flickr_entities/*.jsonl", image_root=".", kind="object"),
+            ],
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickRegions", max_regions=5, max_words=40),

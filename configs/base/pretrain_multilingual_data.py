@@ -1,7 +1,7 @@
-"""The data of CCLM: images and regions as for X2-VLM, with captions in any language, and parallel text.
+"""The data of CCLM: images and regions as for X2-VLM, with captions in any language, and parallel text (WikiMatrix).
 
-Parallel sentences swap sides at random. The published regions are not mirrored where a text tells left from right;
-images are. Paths start from `data_root`.
+Regions are objects of COCO, and objects and regions of Visual Genome. Parallel sentences swap sides at random. The
+published regions are not mirrored where a text tells left from right; images are. Paths start from `data_root`.
 
 Raw files: `WebCaptions` (CC3M), `ParallelTable`, `ParallelText`.
 """
@@ -20,6 +20,10 @@ for stream in (streams.image, streams.region):
     stream.batch_size = 60  # image: records; region: pairs of max_images records
 streams.region.dataset.pipeline[2].careful = True
 streams.region.max_images = 26  # records (images); batch_size counts pairs
+streams.region.dataset.names = streams.region.dataset.names[:3]
+streams.region.dataset.images = streams.region.dataset.images[:3]
+streams.region.dataset.times = streams.region.dataset.times[:3]
+streams.region.dataset.datasets = streams.region.dataset.datasets[:3]
 
 streams.parallel = dict(
     dataset=dict(

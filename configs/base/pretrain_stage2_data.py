@@ -1,15 +1,17 @@
-"""The data of the second stage: the 4M data and videos, of which 35 % of the steps take the cleaner set.
+"""The data of the second stage: the 4M data, more regions, and videos, of which 35 % of the steps take the cleaner set.
 
-Published: every frame is cropped, mirrored and coloured on its own. Paths start from `data_root`.
+Published: HowTo100M (1,704,857 videos) and YT-Temporal (5,306,576), filtered; the cleaner ones are WebVid
+(2,492,317). A line has `video_frames` (one a second, base64 or paths; of clips a list for each) and `text` (one for
+each clip). Every frame is cropped, mirrored and coloured on its own. Paths start from `data_root`.
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .pretrain_4m_data import *
+    from .pretrain_more_regions_data import *
 
 video_pipeline = [
-    dict(type="SampleFrames", num_frames=3),
+    dict(type="SampleFrames", num_frames=3, join_until=8),
     dict(type="PickCaption", max_words=40),
     dict(type="RandomResizedCrop", size=224, scale=(0.2, 1.0), per_frame=True),
     dict(type="Flip", careful=False, per_frame=True),
@@ -17,14 +19,31 @@ video_pipeline = [
     dict(type="PackSample"),
 ]
 streams.video = dict(
-    dataset=dict(type="JsonLines", ann_file="videos/*.jsonl", image_root=".", pipeline=video_pipeline),
+    dataset=dict(
+        type="Concat",
+        names=("howto100m", "yttemporal"),
+        images=(1_704_857, 5_306_576),
+        times=(1, 1),
+        datasets=[
+            dict(type="JsonLines", ann_file="videos/howto100m/*.jsonl", image_root="."),
+            dict(type="JsonLines", ann_file="videos/yttemporal/*.jsonl", image_root="."),
+        ],
+        pipeline=video_pipeline,
+    ),
     collate=dict(type="PairCollate", max_tokens=40, masking=masking),
     batch_size=40,
     objectives=("itc", "itm", "mlm"),
     num_workers=4,
 )
 streams.video_clean = dict(
-    dataset=dict(type="JsonLines", ann_file="videos_clean/*.jsonl", image_root=".", pipeline=video_pipeline),
+    dataset=dict(
+        type="Concat",
+        names=("webvid",),
+        images=(2_492_317,),
+        times=(1,),
+        datasets=[dict(type="JsonLines", ann_file="videos/webvid/*.jsonl", image_root=".")],
+        pipeline=video_pipeline,
+    ),
     collate=dict(type="PairCollate", max_tokens=40, masking=masking),
     batch_size=40,
     objectives=("itc", "itm", "mlm"),

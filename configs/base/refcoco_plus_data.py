@@ -1,6 +1,7 @@
 """RefCOCO+: phrases with a box, as JSON arrays of `image`, `text`, `bbox` and `ref_id`. Paths start from `data_root`.
 
-The overlap is the published one (pixels counted from first to last).
+Published: phrases of 30 words at most; the overlap counts pixels from first to last. The release's own JSON files name
+boxes by `ref_id` only: `bbox` comes from the annotations of the refer toolkit.
 
 Raw files (docs/public_data.md):
 `RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json", image_root="train2014")`.
@@ -12,7 +13,7 @@ objectives = dict(bbox=dict(type="BBox"))
 keys = dict(caption="text", bb="bbox", extras=("ref_id",))
 test_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickPhrases", max_words=40),
+    dict(type="PickPhrases", max_words=30),
     dict(type="Resize", size=384),
     dict(type="PackSample"),
 ]
@@ -25,7 +26,7 @@ streams = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickRegions", max_regions=1, max_words=40),
+                dict(type="PickRegions", max_regions=1, max_words=30),
                 dict(type="Flip"),
                 dict(type="Resize", size=384),
                 dict(type="RandAugment", ops="colour"),
@@ -52,6 +53,7 @@ evaluations = dict(
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
     test_b=dict(
         dataset=dict(type="JsonLines", ann_file="testB.json", image_root="images", keys=keys, pipeline=test_pipeline),
@@ -59,5 +61,7 @@ evaluations = dict(
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/accuracy_at_0.5"

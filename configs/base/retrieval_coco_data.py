@@ -1,7 +1,7 @@
 """COCO retrieval, Karpathy's split, as JSON arrays of `image`, `caption` and `image_id`. Paths start from `data_root`.
 
 Published: training captions are not cut to the number of tokens (they have 30 words at most), test captions are; left
-and right are not minded.
+and right are not minded. The best epoch is chosen by the validation set; the test set is read once, at the end.
 
 Raw files (docs/public_data.md):
 `KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=("train", "restval"), captions_apart=True)`.
@@ -41,11 +41,20 @@ test_pipeline = [
     dict(type="PackSample"),
 ]
 evaluations = dict(
+    val=dict(
+        dataset=dict(type="JsonLines", ann_file="coco_val.json", image_root="images", pipeline=test_pipeline),
+        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        metric=dict(type="RetrievalMetric", k=80),
+        batch_size=64,
+        num_workers=4,
+    ),
     retrieval=dict(
         dataset=dict(type="JsonLines", ann_file="coco_test.json", image_root="images", pipeline=test_pipeline),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="RetrievalMetric", k=80),
         batch_size=64,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/r_mean"

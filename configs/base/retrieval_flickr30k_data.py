@@ -10,5 +10,6 @@ with read_base():
 
 data_root = "data/flickr30k"
 streams.image.dataset.ann_file = "flickr30k_train.json"
+evaluations.val.dataset.ann_file = "flickr30k_val.json"
 evaluations.retrieval.dataset.ann_file = "flickr30k_test.json"
-evaluations.retrieval.metric.k = 32
+evaluations.val.metric.k = evaluations.retrieval.metric.k = 32

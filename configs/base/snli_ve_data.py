@@ -1,5 +1,7 @@
 """SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`.
 
+Published, for XVNLI: images are mirrored whatever a sentence says of left and right.
+
 Raw files: `SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")`.
 """
 
@@ -28,7 +30,7 @@ streams = dict(
                 dict(type="PickCaption", max_words=40),
                 dict(type="PickLabel", classes=classes),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
-                dict(type="Flip"),
+                dict(type="Flip", careful=False),
                 dict(type="RandAugment"),
                 dict(type="PackSample"),
             ],
@@ -53,5 +55,7 @@ evaluations = dict(
         metric=dict(type="ClassificationMetric", at=(1,)),
         batch_size=32,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "dev/accuracy"

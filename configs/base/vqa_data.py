@@ -1,8 +1,12 @@
 """VQA v2 as JSON arrays of `image`, `question`, `answer` (ten), `question_id`. Paths start from `data_root`.
 
-Published: training on train, val and Visual Genome, whose answers weigh 0.5; test answers go to the server as
+Published: training on train, val and Visual Genome, whose answers weigh 0.5, with 30 words of a question at most;
+questions of the test have 50 words at most and are not cut into fewer tokens; test answers go to the server as
 `vqa_test.json` in the work folder. `answer_list.json` holds the 3,128 candidates (arXiv v1: 3,129), in whose scores the
 first token counts twice.
+
+The best epoch is chosen by the first 5,000 questions of `vqa_val.json`, which are not trained on; the published runs
+train on these too, and choose none: --cfg-options streams.image.dataset.datasets.1.subset.start=0.
 
 Raw files (docs/public_data.md):
 `VqaQuestions(questions_file=..., annotations_file=..., image_root="train2014")`, `VisualGenomeQuestions(...)`.
@@ -16,7 +20,7 @@ objectives = dict(answer=dict(type="AnswerGeneration", decoder=dict(depth=6)))
 keys = dict(extras=("question_id",))
 train_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=40, clean="published"),
+    dict(type="PickQuestion", max_words=30, clean="published"),
     dict(type="PickAnswers"),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -25,7 +29,7 @@ train_pipeline = [
 ]
 genome_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=40, clean="published"),
+    dict(type="PickQuestion", max_words=30, clean="published"),
     dict(type="PickAnswers", weight=0.5),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -38,11 +42,15 @@ streams = dict(
             type="Concat",
             datasets=[
                 dict(
+                    type="JsonLines", ann_file="vqa_train.json", image_root="images", keys=keys, pipeline=train_pipeline
+                ),
+                dict(
                     type="JsonLines",
-                    ann_file=["vqa_train.json", "vqa_val.json"],
+                    ann_file="vqa_val.json",
                     image_root="images",
                     keys=keys,
                     pipeline=train_pipeline,
+                    subset=dict(start=5000),
                 ),
                 dict(type="JsonLines", ann_file="vg_qa.json", image_root="images", keys=keys, pipeline=genome_pipeline),
             ],
@@ -54,6 +62,26 @@ streams = dict(
     ),
 )
 evaluations = dict(
+    val=dict(
+        dataset=dict(
+            type="JsonLines",
+            ann_file="vqa_val.json",
+            image_root="images",
+            keys=keys,
+            pipeline=[
+                dict(type="LoadImage"),
+                dict(type="PickQuestion", max_words=50, clean="published"),
+                dict(type="PickAnswers"),
+                dict(type="Resize", size=768),
+                dict(type="PackSample"),
+            ],
+            subset=dict(stop=5000),
+        ),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
+        metric=dict(type="VQAMetric", answer_list="answer_list.json", k=128, first_token="twice"),
+        batch_size=16,
+        num_workers=4,
+    ),
     test=dict(
         dataset=dict(
             type="JsonLines",
@@ -62,16 +90,18 @@ evaluations = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=40, clean="published"),
+                dict(type="PickQuestion", max_words=50, clean="published"),
                 dict(type="Resize", size=768),
                 dict(type="PackSample"),
             ],
         ),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(
             type="VQAMetric", answer_list="answer_list.json", k=128, first_token="twice", save_to="vqa_test.json"
         ),
         batch_size=16,
         num_workers=4,
+        at_end=True,
     ),
 )
+keep_best = "val/vqa_accuracy"

@@ -12,7 +12,7 @@ evaluations = dict(
             keys=dict(
                 images=dict(first="image_0", second="image_1"),
                 caption=dict(first="caption_0", second="caption_1"),
-                extras=("tag",),
+                extras=("collapsed_tag", "tag"),
             ),
             pipeline=[
                 dict(type="LoadImage"),

@@ -1,6 +1,6 @@
-"""CCLM base: questions in eight languages (xGQA), learned in English.
+"""CCLM base with BEiT-2: questions in eight languages (xGQA), learned in English.
 
-The sources give neither learning rate, epochs, warm-up nor batch.
+The numbers are those of the published CCLM with Swin: learning rate 3e-5, 5 epochs, batches of 32 a process.
 """
 
 from mmengine.config import read_base
@@ -13,3 +13,4 @@ with read_base():
 model.vision_encoder.image_size = 384
 model.embed_dim = None
 model.objectives = objectives
+train_cfg.max_epochs = 5

@@ -1,6 +1,6 @@
-"""X2-VLM base: questions about videos (NExT-QA), 8 frames of 224 pixels.
+"""X2-VLM base: multiple choice about videos (NExT-QA), 8 frames of 224 pixels.
 
-The sources give neither learning rate, epochs, warm-up nor batch.
+The sources give neither learning rate, epochs, warm-up nor batch, nor how an answer is scored.
 """
 
 from mmengine.config import read_base

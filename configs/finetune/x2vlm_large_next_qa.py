@@ -1,4 +1,4 @@
-"""X2-VLM large: questions about videos (NExT-QA), 8 frames of 224 pixels."""
+"""X2-VLM large: multiple choice about videos (NExT-QA), 8 frames of 224 pixels."""
 
 from mmengine.config import read_base
 

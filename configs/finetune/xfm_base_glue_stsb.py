@@ -1,4 +1,4 @@
-"""X-FM base: STS-B, by the language encoder alone."""
+"""X-FM base: STS-B, by the language encoder alone. Published: learning rate 5e-5, 20 epochs, batches of 32."""
 
 from mmengine.config import read_base
 
@@ -17,3 +17,7 @@ table = dict(
 )
 streams.text.dataset = dict(**table, ann_file="STS-B/train.tsv")
 evaluations.dev.dataset = dict(**table, ann_file="STS-B/dev.tsv")
+evaluations.pop("mismatched")
+train_cfg.max_epochs = 20
+optim_wrapper.optimizer.lr = 5e-5
+keep_best = "dev/pearson"

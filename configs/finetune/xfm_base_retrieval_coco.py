@@ -1,6 +1,6 @@
-"""X-FM base: retrieval on COCO at 384 pixels.
+"""X-FM base: retrieval on COCO at 384 pixels, the 256 nearest ranked again.
 
-The sources give neither learning rate, epochs, warm-up nor batch. The size of images is that of X2-VLM.
+Published: learning rate 3e-5, 20 epochs, batches of 32 a process.
 """
 
 from mmengine.config import read_base
@@ -12,4 +12,7 @@ with read_base():
 
 model.vision_encoder.image_size = 384
 model.objectives = objectives
-train_cfg.global_batch = dict(image=1024)
+streams.image.batch_size = 32
+evaluations.val.metric.k = evaluations.retrieval.metric.k = 256
+train_cfg.max_epochs = 20
+optim_wrapper.optimizer.lr = 3e-5

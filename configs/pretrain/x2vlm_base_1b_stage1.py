@@ -8,6 +8,11 @@ with read_base():
     from ..base.runtime import *
     from ..base.x2vlm_base_model import *
 
+require_pretrained = dict(
+    vision_encoder="beitv2_base_patch16_224_pt1k_ft21k.pth of the BEiT-2 release",
+    text_encoder="bert-base-uncased of the BERT release",
+    fusion_encoder="bert-base-uncased of the BERT release",
+)
 model.objectives.itc.world = 24
 streams.region.batch_size = 64
 streams.region.max_images = 26  # records (images); batch_size counts pairs

@@ -9,6 +9,11 @@ with read_base():
     from .x2vlm_base_1b_stage1 import *
     from ..base.x2vlm_large_model import model
 
+require_pretrained = dict(
+    vision_encoder="beitv2_large_patch16_224_pt1k_ft21k.pth of the BEiT-2 release",
+    text_encoder="bert-large-uncased-12l, a BERT of 12 layers and width 1024 that the authors made and did not publish",
+    fusion_encoder="bert-large-uncased-12l, a BERT of 12 layers and width 1024 that the authors did not publish",
+)
 model.objectives.itc.world = 48
 streams.image.batch_size = streams.image_clean.batch_size = 64
 streams.region.batch_size = 32

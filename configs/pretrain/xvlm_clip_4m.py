@@ -1,9 +1,14 @@
-"""X-VLM with CLIP ViT-B/16, trained as X2-VLM base is: the sources at hand do not give its own numbers."""
+"""X-VLM with CLIP ViT-B/16 on the 4M data; otherwise as with Swin, whose numbers are the published ones."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .x2vlm_base_4m import *
+    from .xvlm_swin_4m import *
     from ..base.xvlm_clip_model import model
 
+require_pretrained = dict(
+    vision_encoder="clip-vit-base-patch16 of the CLIP release",
+    text_encoder="bert-base-uncased of the BERT release",
+    fusion_encoder="bert-base-uncased of the BERT release",
+)
 model.objectives.itc.world = 8

@@ -11,6 +11,7 @@ from tests.data import hostile
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.concat import Concat
+from x2vlm.data.datasets.hard_negatives import HardNegatives
 from x2vlm.data.datasets.image_folder import ImageFolder
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
@@ -23,8 +24,10 @@ from x2vlm.data.tools.shard_record import EncodeRecord
 from x2vlm.data.tools.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
+from x2vlm.data.transforms.choices import PickHardNegatives
 from x2vlm.data.transforms.frames import SampleFrames
 from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.image_recipe import CropToBox
 from x2vlm.data.transforms.labels import PickAnswers, PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
@@ -135,9 +138,13 @@ def videos(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callab
     for i in range(3):
         (folder / "images" / f"{i}.mp4").write_bytes(rng.choice(stock.clips))
     shown = [{"video": f"{i}.mp4"} for i in range(3)] + [{"frames": rng.choices(names, k=3)} for _ in range(3)]
+    shown += [{"video_frames": rng.choices(names, k=3)} for _ in range(2)]
     trees = [{**rng.choice(shown), "caption": "a cat"} for _ in range(count)]
     for tree in trees[::3]:
         tree["clips"] = [{**rng.choice(shown), "caption": "a cat"} for _ in range(3)]
+    for tree in trees[1::3]:
+        clips = [rng.choices(names, k=2) for _ in range(3)]
+        tree |= {"video_frames": clips, "caption": ["a cat"] * 3, "is_continuous": rng.random() < 0.5}
     file = lines(folder / "a.jsonl", rng, trees)
     return lambda: JsonLines(file, folder / "images", pipeline=frames(PickCaption()))
 
@@ -325,6 +332,32 @@ def parallel(folder: Path, rng: random.Random, count: int, stock: Stock) -> Call
     return lambda: ParallelText(dict(en=folder / "a.en", de=folder / "a.de"), pipeline=pipeline)
 
 
+def hard_negatives(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
+    """HardNegatives: a file of any of the three layouts, each entry harmed or not."""
+    names = folder_of_images(folder, rng, 4, stock, good=1)
+    said = {"POS": ["a red cat"], "NEG": ["a red dog"]}
+    box = {f"bbox_{side}": 8 for side in "xywh"}
+    layout, entry = rng.choice(
+        (
+            ("sugarcrepe", lambda name: {"filename": name, "caption": "a cat", "negative_caption": "a dog"}),
+            ("aro", lambda name: {"image_path": name, "true_caption": "a cat", "false_caption": "a dog", **box}),
+            ("aro", lambda name: {"image": name, "caption_options": ["a cat", "a dog"]}),
+            ("vl_checklist", lambda name: [name, said]),
+        )
+    )
+    trees = [entry(rng.choice(names)) for _ in range(count)]
+    trees = [hostile.mutated(tree, rng) if rng.random() < 0.8 else tree for tree in trees]
+    inner = [hostile.as_line(tree) for tree in trees]
+    if layout == "sugarcrepe":
+        made = b"{" + b",".join(b'"%d":' % i + line for i, line in enumerate(inner)) + b"}"
+    else:
+        made = b"[" + b",".join(inner) + b"]"
+    (folder / "a.json").write_bytes(hostile.damaged(made, rng) if rng.random() < 0.2 else made)
+    cut = [CropToBox()] if layout == "aro" else []
+    pipeline = [LoadImage(max_pixels=2**22), *cut, PickHardNegatives(), Resize(16), PackSample()]
+    return lambda: HardNegatives(folder / "a.json", layout, folder / "images", pipeline=pipeline)
+
+
 def concat(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
     """Concat: two of the others as one."""
     opened = []
@@ -376,6 +409,7 @@ CASES: dict[str, Case] = {
     "VideoFolder": video_folder,
     "PlainText": plain,
     "ParallelText": parallel,
+    "HardNegatives": hard_negatives,
     "Concat": concat,
     "ToyWorld": toy_world,
     "ToyQuestions": toy_questions,

@@ -206,3 +206,14 @@ def test_missing_and_misfitting_labels_are_reported():
         objective.loss(torch.zeros(1, 2), label_weights=torch.zeros(1, 3))
     with pytest.raises(ValueError, match="num_classes must be 1, not 2"):
         objective.loss(torch.zeros(1, 2), torch.zeros(1))
+
+
+def test_label_smoothing_spreads_a_share_evenly_over_all_classes():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 4), torch.tensor([0, -100, 2])
+    objective = Classification(num_classes=4, width=2, smoothing=0.1)
+    target = torch.full((3, 4), 0.1 / 4)
+    target[0, 0] += 0.9
+    target[2, 2] += 0.9
+    wanted = -(target * logits.log_softmax(dim=1)).sum(dim=1)[[0, 2]].mean()
+    torch.testing.assert_close(objective.loss(logits, labels), wanted)

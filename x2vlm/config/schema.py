@@ -92,6 +92,7 @@ PART_SCHEMAS = {
     "model.fusion_encoder": PartSchema(
         (families.FUSION_ENCODERS,), derived=("width", "context_width", "attention"), optional=True
     ),
+    "model.temporal_encoder": PartSchema((families.TEMPORAL_ENCODERS,), derived=("width",), optional=True),
     "model.objectives.*": PartSchema((families.OBJECTIVES,), derived=OBJECTIVE_ARGUMENTS),
     "tokenizer": PartSchema((families.TOKENIZERS,), optional=True),
     "streams.*.dataset": PartSchema((families.DATASETS,)),
@@ -129,7 +130,12 @@ PART_SCHEMAS = {
     "**.reader": PartSchema((families.VIDEO_READERS,), elsewhere=True),
 }
 
-OURS = frozenset({"tokenizer", "model", "loading", "data_root", "streams", "evaluations", "gallery", "bad_records"})
+OURS = frozenset(
+    {
+        *("tokenizer", "model", "loading", "data_root", "streams", "evaluations", "gallery", "bad_records"),
+        *("keep_best", "require_pretrained"),
+    }
+)
 # What MMEngine's runner reads, as far as ours lets it.
 MMENGINE = frozenset(
     {

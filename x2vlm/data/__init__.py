@@ -2,6 +2,7 @@
 
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.caption_collate import CaptionCollate
+from x2vlm.data.collate.mix_collate import MixCollate
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.coco import Coco
@@ -9,6 +10,7 @@ from x2vlm.data.datasets.concat import Concat
 from x2vlm.data.datasets.generic.hf_dataset import HFDataset
 from x2vlm.data.datasets.generic.image_table import ImageTable
 from x2vlm.data.datasets.generic.parallel_table import ParallelTable
+from x2vlm.data.datasets.hard_negatives import HardNegatives
 from x2vlm.data.datasets.image_folder import ImageFolder
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
@@ -39,8 +41,10 @@ from x2vlm.data.tokenizer import bert_vocab, hf_tokenizer
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.toy_tokenizer import toy_tokenizer
 from x2vlm.data.toy.world import ToyWorld
+from x2vlm.data.transforms.choices import PickChoices, PickHardNegatives
 from x2vlm.data.transforms.frames import SampleFrames
 from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.image_recipe import CenterCrop, CropToBox, RandomErasing, TimmAugment
 from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
 from x2vlm.data.transforms.mask_patches import MaskPatches
 from x2vlm.data.transforms.pack_sample import PackSample

@@ -116,6 +116,8 @@ class EvaluationLoader:
         seed: Seed of what a pipeline may draw at random; the same in every evaluation, so that results compare.
         persistent_workers: Keep the processes from one evaluation to the next, which then begins at once; they take
             memory meanwhile.
+        at_end: A test set: in training it is read once, at the end, with the best checkpoint. Other evaluations are
+            made at every ``val_interval``.
     """
 
     def __init__(
@@ -128,10 +130,12 @@ class EvaluationLoader:
         bad_record_log: BadRecordLog | None = None,
         seed: int = 0,
         persistent_workers: bool = False,
+        at_end: bool = False,
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
-        self.name, self.dataset, self.collate, self.batch_size = name, dataset, collate, batch_size
+        self.name, self.dataset, self.collate = name, dataset, collate
+        self.batch_size, self.at_end = batch_size, at_end
         self.bad_record_log = BadRecordLog() if bad_record_log is None else bad_record_log
         self._indices_and_draws = [(index, index) for index in range(rank(), len(dataset), world_size())]
         self._loader = make_loader(

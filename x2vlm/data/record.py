@@ -6,7 +6,8 @@
 - ``image``: a path, the bytes of an image, or an ``[H, W, 3]`` uint8 RGB array.
 - ``images``: several of these, to all of which every text of the record attends (two in NLVR2).
 - ``video``: the path or bytes of a video file, or a list of frames, each as ``image`` is.
-- ``clips``: neighbouring clips in order, each with ``video`` and ``caption``.
+- ``clips``: neighbouring clips in order, each with ``video`` and ``caption``; ``is_continuous`` is False where they do
+  not continue each other.
 - ``caption``: a string, a list of strings, or a dict from language to either.
 - ``elems``: objects and regions of the image: ``bb`` (x, y, width, height in pixels), ``caption``, and perhaps
   ``attributes`` (a string or a list) and ``kind``. Names of categories are of kind ``object``, descriptions in words
@@ -17,6 +18,9 @@
 - ``text``: a sentence of plain text; ``text_pair``: a second one, encoded with it as a pair (GLUE).
 - ``parallel``: a dict from language to the same sentence.
 - ``question``: as ``caption``; ``answers``: a list of strings, one for each annotator, or of (string, weight).
+- ``choices``: answers one of which is right, in order; ``label`` is then its number.
+- ``negatives``: captions that are not true of the image although they nearly are.
+- ``crop_px``: x, y, width, height in pixels of the part of the image that is meant.
 - ``label``: the class: its number or its name, or a number to predict.
 - ``extras``: further fields for metrics; passed on unchanged.
 """

@@ -62,6 +62,9 @@ def fill_defaults(cfg: Config | Mapping[str, Any]) -> Config:
     hooks = copy.deepcopy(NEEDED_HOOKS) | dict(cfg.get("default_hooks") or {})
     # None removes a hook; MMEngine accepts that for its own default hooks only.
     cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS}
+    if cfg.get("keep_best") and cfg.default_hooks.get("checkpoint"):
+        cfg.default_hooks.checkpoint.setdefault("save_best", cfg.keep_best)
+        cfg.default_hooks.checkpoint.setdefault("rule", "greater")
     _count_iterations(cfg)
     cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel"} | dict(cfg.get("model_wrapper_cfg") or {})
     if _is(cfg.model_wrapper_cfg, MMDistributedDataParallel):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class EvaluationLoop(BaseLoop):
         dataloader: The loaders, built, by name of the evaluation.
         evaluator: The metrics, built, by the same names: ``metric.evaluate(model, loader) -> {name: number}``.
         precision: ``fp32``, ``bf16`` or ``fp16`` autocast.
+        means: Plain means of numbers of several evaluations: from the name of the mean (``"val/r_mean"``) to the names
+            it is of (``["val_en/r_mean", "val_de/r_mean"]``). A mean with a missing number is left out.
         mode: ``val`` during training, ``test`` alone.
     """
 
@@ -43,6 +45,7 @@ class EvaluationLoop(BaseLoop):
         dataloader: Mapping[str, EvaluationLoader],
         evaluator: Mapping[str, Any],
         precision: str = "fp32",
+        means: Mapping[str, Sequence[str]] | None = None,
         mode: str = "val",
     ) -> None:
         autocast(precision, torch.device("cpu"))
@@ -50,33 +53,56 @@ class EvaluationLoop(BaseLoop):
         length = sum(map(len, self.loaders.values()))
         super().__init__(runner, LoaderFacade(length, sum(loader.batch_size for loader in self.loaders.values())))
         self.precision, self.mode = precision, mode
+        self.means = {name: list(of) for name, of in (means or {}).items()}
+        self.at_end = [name for name, loader in self.loaders.items() if getattr(loader, "at_end", False)]
 
     def run(self) -> dict[str, float]:
-        """Evaluate; ``{"<evaluation>/<metric>": number}``."""
-        self.runner.call_hook(f"before_{self.mode}")
-        self.runner.call_hook(f"before_{self.mode}_epoch")
+        """Evaluate; ``{"<evaluation>/<metric>": number}``. During training without the test sets (``at_end``)."""
+        names = [name for name in self.evaluator if self.mode == "test" or name not in self.at_end]
+        if not names:
+            return {}
+        return self._run(names, self.mode, self.runner.loaded_from)
+
+    def run_at_end(self, checkpoint: str | None, iteration: int) -> dict[str, float]:
+        """Evaluate the test sets with the current weights; results as of :meth:`run`.
+
+        Args:
+            checkpoint: Where the weights are from; None: the last step.
+            iteration: Iterations that they were trained for.
+        """
+        return self._run(self.at_end, "test", checkpoint, iteration)
+
+    def _run(
+        self, names: Sequence[str], mode: str, checkpoint: str | None, iteration: int | None = None
+    ) -> dict[str, float]:
+        self.runner.call_hook(f"before_{mode}")
+        self.runner.call_hook(f"before_{mode}_epoch")
         model = unwrap_model(self.runner.model)
         model.eval()
         device = next(model.parameters()).device
         results: dict[str, float] = {}
-        for name, metric in self.evaluator.items():
+        for name in names:
+            metric = self.evaluator[name]
             where, modes = f"evaluation '{name}'", (unsharded(self.runner.model), autocast(self.precision, device))
             with torch.no_grad(), modes[0], modes[1], naming_the_part(metric, where):
                 metrics = metric.evaluate(model, self.loaders[name])
             if problem := result_problem(metrics):
                 raise PartError(f"{where}: {type(metric).__name__}.evaluate returned {problem}")
             results |= {f"{name}/{key}": float(value) for key, value in metrics.items()}
+        for name, of in self.means.items():
+            if all(one in results for one in of):
+                results[name] = sum(results[one] for one in of) / len(of)
         results = all_gather_objects(results)[0]  # the same in all processes, which save a best checkpoint together
-        self._write(results)
-        self.runner.call_hook(f"after_{self.mode}_epoch", metrics=results)
-        self.runner.call_hook(f"after_{self.mode}")
+        self._write(results, mode, checkpoint, self.runner.trained_iters if iteration is None else iteration)
+        self.runner.call_hook(f"after_{mode}_epoch", metrics=results)
+        self.runner.call_hook(f"after_{mode}")
         return results
 
-    def _write(self, results: dict[str, float]) -> None:
+    def _write(self, results: dict[str, float], mode: str, checkpoint: str | None, iteration: int) -> None:
         if not is_main_process():
             return
-        line = {"mode": self.mode, "iter": self.runner.trained_iters, "run": self.runner.timestamp}
-        line |= {"checkpoint": self.runner.loaded_from} if self.mode == "test" else {}
+        line = {"mode": mode, "iter": iteration, "run": self.runner.timestamp}
+        line |= {"checkpoint": checkpoint} if mode == "test" else {}
         line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "metrics": results}
         append_line(Path(self.runner.work_dir) / METRICS_FILE, json.dumps(line))
 

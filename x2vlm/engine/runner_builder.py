@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from x2vlm.building import ConfigError
 from x2vlm.engine.allocator import keep_freed_memory
+from x2vlm.engine.checkpoint.required_weights import check_required
 from x2vlm.engine.checkpoint.resume import choose_start
 from x2vlm.engine.defaults import fill_defaults
 from x2vlm.engine.distributed.launch import init_processes
@@ -41,6 +42,7 @@ def build_runner(cfg: Config | Mapping[str, Any], mode: str = "train") -> MixedR
     warnings: list[str] = []
     if mode == "train":
         warnings = choose_start(cfg)
+        check_required(cfg)
         arguments = _training_arguments(cfg) | _evaluation_arguments(cfg, "val")
     elif mode == "test":
         cfg.resume = False

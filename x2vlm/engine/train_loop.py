@@ -12,6 +12,7 @@ from torch import nn
 from x2vlm.data.batch import Batch
 from x2vlm.data.streams import Stream
 from x2vlm.distributed import all_gather_objects, world_size
+from x2vlm.engine.checkpoint.final_test import test_best
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.distributed.stall import RankProgress, explaining_stalls
 from x2vlm.engine.epoch_length import check_global_batch, epoch_length
@@ -127,6 +128,8 @@ class MixedTrainLoop(BaseLoop):
             self.read_deferred_check()
             self.runner.call_hook("after_train_epoch")
             report_bad_records(self.runner)
+            if not self.stop_training:
+                self._test_at_end()
         finally:  # after an error, too: the progress bar is closed, and signal handlers are restored
             self._workers.stop()
             for stream in self.streams.values():
@@ -190,6 +193,10 @@ class MixedTrainLoop(BaseLoop):
         with self._explaining_stalls(work), self._saving_on_data_failure():
             self.runner.val_loop.run()
         self.runner.model.train()
+
+    def _test_at_end(self) -> None:
+        with self._explaining_stalls("the test at the end"):
+            test_best(self.runner)
 
     def _is_time_to_evaluate(self) -> bool:
         if self.runner.val_loop is None or self.stop_training or self._iter < self.val_begin:

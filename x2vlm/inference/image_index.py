@@ -50,7 +50,7 @@ class ImageIndex:
     def of(
         cls, inferencer: Any, images: Sequence[ImageInput], progress: Callable[[int], Any] | None = None
     ) -> "ImageIndex":
-        """Encode images with an Inferencer; files that cannot be read are left out, and named in ``broken`` and the log.
+        """Encode images with an Inferencer; files that cannot be read are left out and named in ``broken`` and the log.
 
         Raises:
             ValueError: If none can be read.

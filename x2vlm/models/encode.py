@@ -189,7 +189,7 @@ def encode_pixels(model: Any, pixels: Tensor, masked_patches: Tensor | None = No
     """Images ``[U, 3, H, W]`` or clips ``[U, F, 3, H, W]`` -> tokens ``[U, N, D]`` and summaries ``[U, D]``.
 
     A clip is the mean over its frames of patches plus frame position (arXiv:2211.12402v1, Sec. 3.2, "Video
-    Representation"), so it has the shape of one image.
+    Representation"), so it has the shape of one image; or what the model's ``temporal_encoder`` makes of them.
 
     Args:
         model: The model.
@@ -206,15 +206,16 @@ def encode_pixels(model: Any, pixels: Tensor, masked_patches: Tensor | None = No
         tokens, summary = model.vision_encoder(pixels)
         return tokens, tokens.mean(dim=1) if summary is None else summary
     clips, frames = pixels.shape[:2]
-    if model.frame_positions is None or frames > model.frame_positions.shape[1]:
-        allowed = 0 if model.frame_positions is None else model.frame_positions.shape[1]
-        raise ValueError(f"a clip has {frames} frames but model.num_frames is {allowed}. Raise model.num_frames.")
-    positions = model.frame_positions[:, :frames]
+    if frames > model.num_frames:
+        given = model.num_frames
+        raise ValueError(f"a clip has {frames} frames but model.num_frames is {given}. Raise model.num_frames.")
     tokens, summary = model.vision_encoder(pixels.flatten(0, 1))
-    tokens = (tokens.unflatten(0, (clips, frames)) + positions).mean(dim=1)
-    if summary is None:
-        return tokens, tokens.mean(dim=1)
-    return tokens, (summary.unflatten(0, (clips, frames)) + positions[:, :, 0]).mean(dim=1)
+    tokens = tokens.unflatten(0, (clips, frames))
+    summary = tokens.mean(dim=2) if summary is None else summary.unflatten(0, (clips, frames))
+    if model.frame_positions is not None:
+        positions = model.frame_positions[:, :frames]
+        tokens, summary = tokens + positions, summary + positions[:, :, 0]
+    return model.temporal_encoder(tokens, summary)
 
 
 def _encode_masked(encoder: nn.Module, pixels: Tensor, masked_patches: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -14,6 +14,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.models import encode
 from x2vlm.models.build_towers import build_towers, objective_arguments
 from x2vlm.models.contracts import loss_problem
+from x2vlm.models.frozen import freeze
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
@@ -22,7 +23,7 @@ from x2vlm.models.layers.shape_rounding import check_shapes
 from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import PretrainedModel
-from x2vlm.registry import MODELS, OBJECTIVES
+from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module
 Objectives = Iterable[str] | Mapping[str, float] | None
@@ -44,12 +45,17 @@ class X2VLM(PretrainedModel):
             no projections, no features and no temperature, as in the published grounding and answering models.
         temperature: Start value of the softness of similarities; kept in [0.001, 0.5].
         num_frames: Frames a clip may have; 0 leaves out the frame positions (no videos then).
+        temporal_encoder: What makes one image of a clip's frames, built or a config: ``(tokens [U, F, N, D], summaries
+            [U, F, D]) -> (tokens [U, N', D], summaries [U, D])``, with ``positions``, whether frames get positions
+            before. None: their mean, with positions, as published.
         attention: Attention backend of every tower whose config names none.
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
         shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
             shape costs), ``exact`` or ``rounded``. The numbers are the same; see
             ``x2vlm.models.layers.shape_rounding``.
+        frozen: Names of parts that are not trained and stay in evaluation mode, e.g. ``("vision_encoder",)`` for a
+            linear probe.
     """
 
     temperature_range = (0.001, 0.5)
@@ -67,6 +73,8 @@ class X2VLM(PretrainedModel):
         activation_checkpointing: bool = False,
         tokenizer: Any = None,
         shapes: str = "auto",
+        frozen: Sequence[str] = (),
+        temporal_encoder: Part | None = None,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -80,6 +88,8 @@ class X2VLM(PretrainedModel):
             "attention": attention,
             "activation_checkpointing": activation_checkpointing,
             "shapes": shapes,
+            "frozen": tuple(frozen),
+            "temporal_encoder": temporal_encoder,
         }
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
@@ -90,8 +100,11 @@ class X2VLM(PretrainedModel):
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
-        self.frame_positions = None
+        self.num_frames, self.frame_positions = num_frames, None
+        temporal = {"type": "MeanOfFrames"} if temporal_encoder is None else temporal_encoder
         if num_frames:
+            self.temporal_encoder = build(TEMPORAL_ENCODERS, temporal, "model.temporal_encoder", width=vision_width)
+        if num_frames and self.temporal_encoder.positions:
             positions = torch.empty(1, num_frames, 1, vision_width)
             self.frame_positions = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
         derived = objective_arguments(*towers, tokenizer, attention)
@@ -103,6 +116,14 @@ class X2VLM(PretrainedModel):
         if activation_checkpointing:
             for tower in self.towers.values():
                 tower.set_activation_checkpointing(True)
+        self._frozen = freeze(self, frozen)
+
+    def train(self, mode: bool = True) -> "X2VLM":
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -47,6 +47,7 @@ class Classification(Objective):
         reads: ``fused``, ``text`` or ``context``.
         contexts: Contexts that one text reads together: 2 in NLVR2.
         head: ``two_layer`` (the published head, as wide as twice its input) or ``linear`` (for linear probes).
+        smoothing: Share of a label that is spread evenly over all classes (arXiv:1512.00567v3, Sec. 7).
         weight: Factor of the objective's losses.
     """
 
@@ -59,12 +60,15 @@ class Classification(Objective):
         reads: str = "fused",
         contexts: int = 1,
         head: str = "two_layer",
+        smoothing: float = 0.0,
         weight: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value, accepted in (("reads", reads, READS), ("head", head, HEADS)):
             if value not in accepted:
                 raise ValueError(f"{name} is {value!r}.{suggestion(value, accepted)} Accepted: {', '.join(accepted)}.")
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is {smoothing}; expected a share from 0 to below 1.")
         if min(num_classes, contexts) < 1:
             raise ValueError(f"num_classes and contexts are counts from 1; given {num_classes} and {contexts}.")
         if reads == "text" and contexts > 1:
@@ -76,6 +80,7 @@ class Classification(Objective):
         self.head = two_layer_head(inputs, num_classes) if head == "two_layer" else nn.Linear(inputs, num_classes)
         self.needs = READS[reads]
         self.num_classes, self.reads, self.contexts, self.weight = num_classes, reads, contexts, weight
+        self.smoothing = smoothing
 
     def requests(self, encoded: EncodedBatch) -> list[FusionRequest]:
         """Texts with their contexts, for ``reads="fused"``."""
@@ -129,12 +134,13 @@ class Classification(Objective):
             return mean_squared_error(logits[:, 0], labels.to(logits.dtype))
         if labels.is_floating_point():
             raise ValueError(f"float labels are regressed: num_classes must be 1, not {logits.shape[1]}.")
-        return mean_cross_entropy(logits, labels)
+        return mean_cross_entropy(logits, labels, self.smoothing)
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def mean_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean over the ``[B]`` labels that are not -100; 0, not NaN, where all are."""
-    total = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    options = {"ignore_index": IGNORE_INDEX, "reduction": "sum", "label_smoothing": smoothing}
+    total = nn.functional.cross_entropy(logits, labels, **options)
     return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 

@@ -71,3 +71,27 @@ def test_equal_identities_of_different_data_sets_are_kept_apart_unless_they_are_
 def test_identities_of_a_shared_pipeline_are_kept_apart_too(part):
     shared = Concat([part("a", 1), part("b", 1)], pipeline=[dict(type="PickQuestion"), dict(type="PackSample")])
     assert [shared[n].ids for n in range(2)] == [["0/0.png"], ["1/0.png"]]
+
+
+def test_a_data_set_that_lost_much_of_the_published_one_is_told(caplog):
+    caplog.set_level("INFO", logger="mmengine")
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_instance("concat", log_level="INFO")
+    logger.addHandler(caplog.handler)
+    from x2vlm.data.datasets.concat import Concat
+    from x2vlm.data.toy.world import ToyWorld
+
+    worlds = [ToyWorld(kind="image", num_scenes=size) for size in (9, 3)]
+    Concat(worlds, names=("coco", "sbu"), images=(10, 10))
+    told = [record.getMessage() for record in caplog.records]
+    assert "coco: 9 records, 1 times an epoch; published: 10 images." in told
+    assert "sbu: 3 records, 1 times an epoch; published: 10 images. It is much smaller than that." in told
+
+
+def test_names_must_be_as_many_as_data_sets():
+    from x2vlm.data.datasets.concat import Concat
+    from x2vlm.data.toy.world import ToyWorld
+
+    with pytest.raises(ValueError, match="names has 1 entries for 2 data sets"):
+        Concat([ToyWorld(kind="image", num_scenes=2)] * 2, names=("coco",))

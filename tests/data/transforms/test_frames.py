@@ -1,3 +1,5 @@
+import base64
+import json
 import random
 from collections import Counter
 
@@ -8,7 +10,14 @@ from hypothesis import strategies as st
 
 from x2vlm.building import ConfigError
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import FrameList, SampleFrames, gather_frames, join_captions, sample_indices
+from x2vlm.data.transforms.frames import (
+    EverySoOften,
+    FrameList,
+    SampleFrames,
+    gather_frames,
+    join_captions,
+    sample_indices,
+)
 from x2vlm.data.transforms.image import Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.text import PickCaption
@@ -208,7 +217,7 @@ def test_a_number_without_meaning_is_named(option):
         SampleFrames(**option)
 
 
-class Paced:
+class TenFrames:
     """A clip of 10 frames, 5 a second, whose frame ``i`` is of level ``i``."""
 
     fps = 5.0
@@ -227,16 +236,57 @@ class Paced:
     ("segment", "expected"), [((0.4, 1.0), [2, 3, 4]), ((1.0, float("inf")), [5, 7, 9]), ((0, 9), [0, 4, 7])]
 )
 def test_a_segment_gives_frames_of_its_own_seconds_alone(segment, expected):
-    sample = SampleFrames(training=False, reader=Paced())
+    sample = SampleFrames(training=False, reader=TenFrames())
     assert values(sample(record(video="a.mp4", segment=segment))) == expected
 
 
 def test_a_segment_behind_the_end_is_a_bad_record():
     with pytest.raises(RecordError, match=r"begins at 3 seconds, but the video has 2\.0"):
-        SampleFrames(reader=Paced())(record(video="a.mp4", segment=(3.0, 4.0)))
+        SampleFrames(reader=TenFrames())(record(video="a.mp4", segment=(3.0, 4.0)))
 
 
 def test_segments_of_one_video_are_joined_with_their_words():
     clips = [{"video": "a.mp4", "segment": (n * 0.4, n * 0.4 + 0.4), "caption": f"w{n}"} for n in range(4)]
-    found = SampleFrames(2, training=False, reader=Paced(), join_until=4)(record(clips=clips))
+    found = SampleFrames(2, training=False, reader=TenFrames(), join_until=4)(record(clips=clips))
     assert (values(found), found["caption"]) == ([0, 2], "w0 w1")
+
+
+def test_so_many_frames_a_second_are_looked_at():
+    every = EverySoOften(Paced(75, 29.97), 1, "a:1")
+    assert every.indices == [0, 29, 59]
+    assert every.get([2, 0]) == [59, 0]
+    assert EverySoOften(Paced(3, 0.5), 1, "a:1").indices == [0, 1, 2]
+
+
+def test_a_file_that_does_not_tell_its_pace_is_refused():
+    with pytest.raises(RecordError, match="does not say how many frames a second"):
+        EverySoOften(Paced(3, 0.0), 1, "a:1")
+
+
+def test_clips_that_do_not_continue_each_other_are_not_joined():
+    apart = SampleFrames(num_frames=9, training=False).transform(record(clips=clips(4, 4), is_continuous=False))
+    assert apart["caption"] == "words 0"
+    assert max(values(apart)) == 3
+
+
+def test_frames_in_a_json_file_are_in_base64(tmp_path, png):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([base64.b64encode(png(size=(10, 8))).decode()] * 2))
+    made = SampleFrames(num_frames=2, training=False).transform(dict(where="a:1", video=file))
+    assert len(made["frames"]) == 2
+    file.write_text("{}")
+    with pytest.raises(RecordError, match="expected a list of frames in base64"):
+        SampleFrames(num_frames=2).transform(dict(where="a:1", video=file))
+
+
+class Paced:
+    """A clip whose frames are their numbers."""
+
+    def __init__(self, count, fps):
+        self.count, self.fps = count, fps
+
+    def __len__(self):
+        return self.count
+
+    def get(self, indices):
+        return list(indices)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from x2vlm.engine.optim.optim_wrapper import MixedOptimWrapper
-from x2vlm.engine.optim.schedules import WarmupLinear, published_floor, warmup_linear
+from x2vlm.engine.optim.schedules import WarmupLinear, published_floor, warmup_cosine, warmup_linear
 
 
 def wrapper(*rates: float, **options) -> MixedOptimWrapper:
@@ -51,6 +51,14 @@ def test_the_published_floor_is_its_formula_and_exceeds_1_after_the_warm_up():
     assert walk(optimizer, schedule, total) == pytest.approx([2 * factor for factor in factors[:-1]])
 
 
+def test_half_a_cosine_falls_from_1_to_the_floor_and_is_halfway_in_the_middle():
+    factors = [warmup_cosine(step, warmup=2, total=10, min_factor=0.2) for step in range(11)]
+    assert factors[:3] == [0, 0.5, 1]
+    assert factors[6] == pytest.approx(0.6)
+    assert factors[10] == pytest.approx(0.2)
+    assert factors[2:] == sorted(factors[2:], reverse=True)
+
+
 def test_without_a_floor_both_lines_are_one():
     for step in range(11):
         assert published_floor(step, 2, 10) == pytest.approx(warmup_linear(step, 2, 10))
@@ -86,7 +94,7 @@ def test_a_longer_run_goes_on_along_its_own_line(done):
     [
         (dict(warmup=10, end=10), "a warm-up of 10 updates does not fit into a run of 10"),
         (dict(warmup=1.5, end=10), "a float is a share of all updates"),
-        (dict(warmup=1, end=10, decay="cosine"), "decay='cosine' is not known. Accepted: straight, published"),
+        (dict(warmup=1, end=10, decay="steps"), "decay='steps' is not known. Accepted: straight, published, cosine"),
         (dict(warmup=1, end=10, by_epoch=True), "by_epoch must be False"),
     ],
 )

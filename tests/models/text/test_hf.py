@@ -112,3 +112,27 @@ def test_nothing_is_computed_at_padding(kind):
     out = encoder(ids, mask)
     assert rows == [int(mask.sum())]
     assert not out[~mask].any()
+
+
+def test_another_vocabulary_takes_the_place_of_the_words_alone(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    AutoModel.from_config(AutoConfig.for_model("bert", **TINY)).save_pretrained(own)
+    words = AutoModel.from_config(AutoConfig.for_model("xlm-roberta", **(TINY | dict(vocab_size=33))))
+    words.save_pretrained(other)
+    before = HFTextEncoder(path=str(own)).state_dict()
+    encoder = HFTextEncoder(path=str(own), word_embeddings=str(other), vocab_size=33, pad_token_id=1)
+    assert (encoder.vocab_size, encoder.pad_token_id) == (33, 1)
+    torch.testing.assert_close(encoder.word_embeddings, words.get_input_embeddings().weight)
+    after = {name: value for name, value in encoder.state_dict().items() if "word_embeddings" not in name}
+    assert all(value.equal(before[name]) for name, value in after.items())
+    ids, mask = texts(1)
+    assert encoder(ids, mask).shape == (2, 5, 8)
+    kept = encoder.portable_config(dict(type="HFTextEncoder", path=str(own), word_embeddings=str(other)))
+    assert "word_embeddings" not in kept
+    assert kept["config"]["vocab_size"] == 33
+
+
+def test_words_of_another_width_are_refused(tmp_path):
+    AutoModel.from_config(AutoConfig.for_model("bert", **(TINY | dict(hidden_size=4)))).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="expected word embeddings of width 8; it has some of width 4"):
+        HFTextEncoder(config=dict(model_type="bert", **TINY), word_embeddings=str(tmp_path))

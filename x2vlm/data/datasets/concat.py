@@ -1,10 +1,12 @@
 """The concatenation of several data sets."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
@@ -12,6 +14,8 @@ from x2vlm.data.batch import Sample
 from x2vlm.data.datasets.base import Adapter, apply_pipeline
 from x2vlm.data.record import Record, identity
 from x2vlm.registry import DATASETS
+
+ENOUGH = 0.9  # of the published images: links of collections from the web die
 
 
 @DATASETS.register_module()
@@ -24,6 +28,9 @@ class Concat(Adapter):
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
         times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
+        names: What to call each data set in the log.
+        images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
+            known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
         join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same pictures).
 
@@ -35,6 +42,8 @@ class Concat(Adapter):
         self,
         datasets: Sequence[dict | Dataset],
         times: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        images: Sequence[int | None] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         join_ids: bool = False,
     ) -> None:
@@ -48,12 +57,30 @@ class Concat(Adapter):
             raise ValueError(
                 f"times is {times}; expected a whole number of 1 or more for each of the {len(self.datasets)} data sets"
             )
+        for option, given in (("names", names), ("images", images)):
+            if given is not None and len(given) != len(self.datasets):
+                raise ValueError(f"{option} has {len(given)} entries for {len(self.datasets)} data sets: {given}")
+        self.names = [f"datasets[{i}]" for i in range(len(self.datasets))] if names is None else list(names)
+        self._compare(images)
         self._ends = [
             *accumulate(len(dataset) * count for dataset, count in zip(self.datasets, self.times, strict=True))
         ]
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def _compare(self, images: Sequence[int | None] | None) -> None:
+        """Tell the sizes of data sets of which a published one is known."""
+        for name, dataset, often, published in zip(self.names, self.datasets, self.times, images or (), strict=False):
+            if published is None:
+                continue
+            short = len(dataset) < ENOUGH * published
+            print_log(
+                f"{name}: {len(dataset):,} records, {often} times an epoch; published: {published:,} images."
+                + (" It is much smaller than that." if short else ""),
+                logger="current",
+                level=logging.WARNING if short else logging.INFO,
+            )
 
     def locate(self, index: int) -> tuple[int, int]:
         """Which data set holds the record at ``index``, and the index of the record there."""

@@ -1,7 +1,5 @@
 """JSON-lines annotations (the published format): images or videos with captions, elements, questions, labels."""
 
-import base64
-import binascii
 import logging
 import math
 import re
@@ -10,11 +8,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements, read_size
+from x2vlm.data.io.image_decoding import from_base64
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
@@ -25,13 +25,15 @@ from x2vlm.registry import DATASETS
 KEYS: dict[str, Any] = {
     "image": ("binary", "image"),
     "images": "images",
-    "video": ("video", "frames"),
+    "video": ("video", "frames", "video_frames"),
     "clips": "clips",
-    "caption": ("caption", "desc"),
+    "caption": ("caption", "desc", "text"),
     "elems": "elems",
     "bb": None,
     "question": "question",
     "answers": ("answers", "answer"),
+    "choices": "choices",
+    "negatives": "negatives",
     "label": "label",
     "id": ("image_id", "id"),
     "width": "width",
@@ -53,10 +55,13 @@ _LOOKED_AT = 1000  # records whose identities are compared when the adapter is m
 class JsonLines(Adapter):
     """JSON objects, one a line or in one array: an image, several images, a video or its frames, with their texts.
 
-    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: the value of ``binary`` is
-    base64, that of any other key a path, unless it begins as an image in base64 or is too long for a path. A list of
-    images is a list of frames, whatever its key, but for ``images``: every text attends to all of these. A string under
-    the video key is the path of a video file.
+    Images and frames are paths or base64. ``image_format="auto"`` goes by the key: what stands under ``binary`` is
+    base64, what stands under any other key is a path, unless it begins as an image in base64 or is too long for a
+    path; under ``video_frames``, as in the published lines of videos, what
+    has a dot is a path, and the rest base64, which has none. A list of images is a list of frames, whatever its key,
+    but for ``images``: every text attends to all of these. A string under the video key is the path of a video
+    file. A list of lists under the video key are clips, whose captions are a list as long; ``is_continuous`` says
+    whether they continue each other (then they may be joined) or are cut out of a video here and there.
 
     Args:
         ann_file: A file, a pattern such as ``"train-*.jsonl"``, or several of either.
@@ -77,6 +82,8 @@ class JsonLines(Adapter):
         file_pattern: Makes a path of the name of an image or video, e.g. ``"{}.mp4"`` or ``"{:012d}.jpg"``.
         file_map: A JSON file with an object from the name of an image or video to its path.
         num_images: A record with more or fewer ``images`` that are read together is a bad one; None takes any number.
+        require: Names of :data:`KEYS`; lines where one of them is missing or empty are left out, and are no bad records
+            (WIT's lines without a description). All lines are read once for it.
     """
 
     paths = ("ann_file", "image_root", "file_map")
@@ -94,6 +101,7 @@ class JsonLines(Adapter):
         file_map: str | PathLike | None = None,
         limits: dict | RecordLimits | None = None,
         num_images: int | None = None,
+        require: Sequence[str] = (),
     ) -> None:
         super().__init__(pipeline, limits)
         if num_images is not None and num_images < 1:
@@ -110,6 +118,12 @@ class JsonLines(Adapter):
         self.kind = kind
         self.names = FileNames(file_pattern, file_map)
         self.indices = Subset.of(subset).indices(len(self.lines), self._identity)
+        if require:
+            check_names(require, KEYS, "require has no")
+            rows = [row for row in self.indices if self._has(int(row), require)]
+            self.indices = np.array(rows, dtype=np.int64)
+            if not len(self.indices):
+                raise ValueError(f"no line of {ann_file} has {', '.join(require)}")
         self._warn_of_split_identities()
 
     def __len__(self) -> int:
@@ -128,6 +142,14 @@ class JsonLines(Adapter):
         media, texts = self._media(line, root, where), self._texts(line, where)
         extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
         return {"where": where, "id": self._identity(number, line), **media, **texts, "extras": extras}
+
+    def _has(self, row: int, names: Sequence[str]) -> bool:
+        """Whether a line has all of these; one that is broken stays, and is told when it is read."""
+        try:
+            line = self.lines.json(row)
+        except RecordError:
+            return True
+        return all(first_value(line, self.keys[name]) not in (None, "", []) for name in names)
 
     def _identity(self, number: int, line: dict | None = None) -> str:
         """The annotated identity, else the path of the image or video, else ``where``."""
@@ -194,6 +216,8 @@ class JsonLines(Adapter):
         key, value = image or first_item(line, self.keys["video"]) or ("", None)
         if value is None:
             return {}
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            return self._nested_clips(key, value, line, root, where)
         if isinstance(value, list):
             return {"video": [self._source(key, one, root, where) for one in value]}
         if image:
@@ -212,6 +236,21 @@ class JsonLines(Adapter):
             )
         return {"segment": part}
 
+    def _nested_clips(self, key: str, value: list, line: dict, root: Path, where: str) -> Record:
+        """Clips as the release writes them: a list of frames for each, and a list with the caption of each."""
+        captions = first_value(line, self.keys["caption"])
+        if not isinstance(captions, list) or len(captions) != len(value):
+            raise RecordError(where, f"{key} has {len(value)} clips; expected a list of as many captions, one for each")
+        continuous = line.get("is_continuous")
+        if not isinstance(continuous, bool):
+            raise RecordError(where, f"is_continuous is {continuous!r}; clips need true or false there")
+        clips = []
+        for frames, caption in zip(value, captions, strict=True):
+            if not isinstance(frames, list) or not isinstance(caption, str):
+                raise RecordError(where, f"{key}: expected lists of frames with a caption each, got {caption!r:.60}")
+            clips.append({"video": [self._source(key, one, root, where) for one in frames], "caption": caption.strip()})
+        return {"clips": clips, "is_continuous": continuous}
+
     def _clip(self, clip: Any, root: Path, where: str) -> Record:
         media = self._image_or_video(clip, root, where) if isinstance(clip, dict) else {}
         if "video" not in media:
@@ -219,19 +258,23 @@ class JsonLines(Adapter):
         return {**media, "caption": read_captions(clip, self.keys["caption"], where)}
 
     def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
-        if (file or self._holds_paths(key)) and not (self.image_format == "auto" and is_base64_file(value)):
+        holds_paths = file or self._holds_paths(key, value)
+        if holds_paths and not (self.image_format == "auto" and is_base64_file(value)):
             return path_inside(root, self.names(value, where), where)
         return from_base64(value, where)
 
-    def _holds_paths(self, key: str) -> bool:
+    def _holds_paths(self, key: str, value: Any = None) -> bool:
+        name = key.rpartition(".")[2]
         if self.image_format == "auto":
-            return key.rpartition(".")[2] != "binary"
+            return "." in str(value) if name == "video_frames" else name != "binary"
         return self.image_format == "path"
 
     def _texts(self, line: dict, where: str) -> Record:
         """Captions, elements, question, answers and label of the record, those that are there."""
         texts = {name: read_captions(line, self.keys[name], where) for name in ("caption", "question")}
-        texts |= {name: first_value(line, self.keys[name]) for name in ("elems", "answers", "label")}
+        texts |= {
+            name: first_value(line, self.keys[name]) for name in ("elems", "answers", "choices", "negatives", "label")
+        }
         texts = {name: value for name, value in texts.items() if value is not None}
         box = first_value(line, self.keys["bb"])
         if box is not None:
@@ -257,18 +300,6 @@ def is_base64_file(value: Any) -> bool:
     if not isinstance(value, str) or len(value) < _SHORTEST_BASE64:
         return False
     return (value.startswith(_BEGINNINGS) or len(value) > _LONGEST_NAME) and _BASE64.fullmatch(value) is not None
-
-
-def from_base64(value: Any, where: str) -> bytes:
-    """Decode a base64 string; white-space in it is ignored.
-
-    Raises:
-        RecordError: If it is not base64, e.g. because it is a path.
-    """
-    try:
-        return base64.b64decode("".join(value.split()), validate=True)
-    except (AttributeError, ValueError, binascii.Error) as error:
-        raise RecordError(where, f"expected base64, got {value!r:.60} ({error})") from error
 
 
 def _with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ Column = str | int
 
 TEXTS = ("text", "text_pair", "caption", "question", "label")
 FILES = ("image", "video")
-FIELDS = (*TEXTS, *FILES, "answers", "id", "extras")
+FIELDS = (*TEXTS, *FILES, "answers", "choices", "id", "extras")
+CHOICES = ("a0", "a1", "a2", "a3", "a4")
 DELIMITERS = {".tsv": "\t", ".csv": ","}
 
 
@@ -31,7 +32,8 @@ class Table(Adapter):
         ann_file: A file, a pattern, or several of either.
         columns: From a field of the record (``text``, ``text_pair``, ``caption``, ``question``, ``label``, ``image``,
             ``video``, ``id``) to the column: its name in the header, or its index from 0. ``answers`` may be
-            several columns, of which empty ones are left out. ``extras`` is a list of columns for metrics.
+            several columns, of which empty ones are left out. ``choices`` are the columns of the
+            answers to choose from, by the number in ``label``. ``extras`` is a list of columns for metrics.
         header: The first line of every file has the names of the columns.
         delimiter: What separates columns; None goes by the file extension: a tab in ``.tsv``, a comma in ``.csv``.
         quoted: Columns may be in double quotes, and then contain line ends; None: in ``.csv`` only. GLUE has no quotes.
@@ -94,6 +96,8 @@ class Table(Adapter):
             record[name] = path_inside(self.image_root or folder, self.names(cells[name], where), where)
         if "answers" in cells:
             record["answers"] = [answer for answer in cells["answers"] if answer]
+        if "choices" in cells:
+            record["choices"] = list(cells["choices"])
         return {**record, "extras": cells.get("extras", {})}
 
     def _identity(self, row: tuple[str, Path, dict[str, Any]]) -> str:
@@ -124,11 +128,17 @@ class Table(Adapter):
 
     def _column_indices(self, header: list[str] | None, file: Path) -> dict[str, Any]:
         """The indices of the columns of each field."""
+        if header and set(CHOICES) <= set(header) and self.columns.get("answers") == ["answer"]:
+            raise ValueError(
+                f"ann_file: {file} is of questions with five answers to choose from: its column 'answer' holds the "
+                "number of the right one, which is no answer in words. Read label='answer' and choices="
+                f"{list(CHOICES)} (transform PickChoices), or give the file of open answers."
+            )
         indices: dict[str, Any] = {}
         for name, column in self.columns.items():
             if name == "extras":
                 indices[name] = {str(each): _column_index(each, header, file) for each in column}
-            elif name == "answers":
+            elif name in ("answers", "choices"):
                 indices[name] = [_column_index(each, header, file) for each in column]
             else:
                 indices[name] = _column_index(column, header, file)
@@ -175,7 +185,7 @@ def _checked_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     check_names(columns, FIELDS, "columns has no")
     if not columns:
         raise ValueError(f"columns is empty; map fields to columns, e.g. dict(text='sentence'). Accepted: {FIELDS}")
-    listed = {name: columns[name] for name in ("answers", "extras") if name in columns}
+    listed = {name: columns[name] for name in ("answers", "choices", "extras") if name in columns}
     return {**columns} | {
         name: [columns] if isinstance(columns, str | int) else list(columns) for name, columns in listed.items()
     }

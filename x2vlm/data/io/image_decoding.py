@@ -1,10 +1,13 @@
 """Decode images from paths, bytes or arrays to RGB, with limits; an image that cannot be decoded is a bad record."""
 
+import base64
+import binascii
 import io
 import struct
 import zlib
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -115,3 +118,15 @@ def _checked_array(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise RecordError(where, f"expected an [H, W, 3] uint8 image, got {list(array.shape)} {array.dtype}")
     return array
+
+
+def from_base64(value: Any, where: str) -> bytes:
+    """The bytes that a base64 string stands for; white-space in it is ignored.
+
+    Raises:
+        RecordError: If it is not base64, e.g. because it is a path.
+    """
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (AttributeError, ValueError, binascii.Error) as error:
+        raise RecordError(where, f"expected base64, got {value!r:.60} ({error})") from error

@@ -1,21 +1,29 @@
 """Frame sampling of videos, and joining of short clips to a longer one."""
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
+from math import ceil
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.building import build
-from x2vlm.data.io.image_decoding import decode_image
+from x2vlm.data.io.image_decoding import decode_image, from_base64
+from x2vlm.data.io.paths import read_bytes
 from x2vlm.data.io.video_decoding import Clip
 from x2vlm.data.record import Record, RecordError, with_record_errors
 from x2vlm.data.transforms.geometry import with_size
 from x2vlm.data.transforms.text_choice import choose_text
 from x2vlm.registry import TRANSFORMS, VIDEO_READERS
+
+MAX_FRAMES_BYTES = 2**30
+"""Largest file with the frames of a video in base64 that is read."""
 
 NO_SPEECH = "[Music]"
 """Caption of speech recognition for a clip without speech."""
@@ -26,15 +34,18 @@ class SampleFrames(BaseTransform):
     """Read ``num_frames`` frames of ``video``, spread over all of it, into ``frames``.
 
     ``video`` is a file, which the reader opens, or a list of images (paths, bytes, arrays), which needs no reader. Of
-    a record with consecutive ``clips`` (in order, each with ``video`` and ``caption``), a random one is joined with its
-    neighbours until there are ``join_until`` frames; the captions are joined too. Clips and videos without speech
-    (captioned "[Music]") are skipped.
+    a record with ``clips`` that continue each other (in order, each with ``video`` and ``caption``), a random one is
+    joined with its neighbours until there are ``join_until`` frames; the captions are joined too. Of clips that do not
+    continue each other (``is_continuous`` is False) one is taken. Clips and videos without speech (captioned "[Music]")
+    are skipped. A ``.json`` file in the place of a video holds a list of frames in base64, as the release has them.
 
     Args:
         num_frames: How many.
         training: Draw a random frame of each segment. False takes the first, and joins clips from the first on.
         reader: A video reader, as ``dict(type=...)`` or built; it is made when the first file is to be read.
         join_until: Join clips until they have so many frames.
+        fps: Look at so many frames a second of a file only, before ``num_frames`` of these are chosen (published: 1;
+            arXiv:2211.12402v1, Sec. 3.2, "Video Representation"). None looks at all. Lists of frames are as they are.
     """
 
     def __init__(
@@ -43,13 +54,16 @@ class SampleFrames(BaseTransform):
         training: bool = True,
         reader: dict | Any = dict(type="DecordReader"),  # noqa: B006  (never changed)
         join_until: int = 8,
+        fps: float | None = None,
     ) -> None:
+        if fps is not None and fps <= 0:
+            raise ValueError(f"fps is {fps}; expected frames a second above 0, or None for all")
         if num_frames < 1:
             raise ValueError(f"num_frames is {num_frames}; expected 1 or more")
         if join_until < 1:
             raise ValueError(f"join_until is {join_until}; expected 1 or more frames")
         self.num_frames, self.training, self.join_until = num_frames, training, join_until
-        self.reader_cfg = reader
+        self.reader_cfg, self.fps = reader, fps
 
     @cached_property
     def reader(self) -> Any:
@@ -81,11 +95,17 @@ class SampleFrames(BaseTransform):
             raise RecordError(where, f"its frames have several sizes: {', '.join(f'{w}x{h}' for h, w in sizes)}")
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
-    def _open(self, shown: Mapping[str, Any], where: str) -> "Clip | FrameList | Segment":
+    def _open(self, shown: Mapping[str, Any], where: str) -> "Clip | FrameList":
         """The video of a record or of one of its clips; of its ``segment`` alone, where it has one."""
         video = shown["video"]
-        clip = FrameList(video, where) if isinstance(video, list | tuple) else self.reader.open(video)
-        return clip if shown.get("segment") is None else Segment(clip, *shown["segment"], where)
+        if isinstance(video, list | tuple):
+            return FrameList(video, where)
+        if isinstance(video, PathLike | str) and Path(video).suffix.lower() == ".json":
+            return FrameList(stored_frames(Path(video), where), where)
+        clip = self.reader.open(video)
+        if shown.get("segment") is not None:
+            clip = Segment(clip, *shown["segment"], where)
+        return clip if self.fps is None else EverySoOften(clip, self.fps, where)
 
     def _joined(self, results: Record) -> tuple[list["Clip | FrameList | Segment"], Any]:
         """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
@@ -94,6 +114,8 @@ class SampleFrames(BaseTransform):
             raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has speech")
         first = last = random.randrange(len(captioned)) if self.training else 0
         opened = [self._open(captioned[first], results["where"])]
+        if not results.get("is_continuous", True):
+            return opened, captioned[first]["caption"]
         while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(captioned) - 1):
             forwards = first == 0 or (last < len(captioned) - 1 and random.random() < 0.5)
             first, last = (first, last + 1) if forwards else (first - 1, last)
@@ -143,7 +165,7 @@ class Segment:
         fps = getattr(clip, "fps", 0.0)
         if not fps > 0:
             raise RecordError(where, f"a segment of {start:g} to {end:g} seconds of a video that tells no frame rate")
-        self.clip, self.first = clip, max(0, round(start * fps))
+        self.clip, self.fps, self.first = clip, fps, max(0, round(start * fps))
         self.length = min(len(clip), max(round(min(end, 1e9) * fps), self.first + 1)) - self.first
         if self.length < 1:
             raise RecordError(
@@ -156,6 +178,49 @@ class Segment:
     def get(self, indices: Sequence[int]) -> list[np.ndarray]:
         """The frames at ``indices``, counted from the start of the segment, each ``[H, W, 3]`` uint8 RGB."""
         return self.clip.get([self.first + index for index in indices])
+
+
+class EverySoOften:
+    """A clip of which only so many frames a second are there.
+
+    Args:
+        clip: A video file, opened.
+        fps: Frames a second.
+        where: The record's place, for messages.
+
+    Raises:
+        RecordError: If the file does not tell its own pace.
+    """
+
+    def __init__(self, clip: Clip, fps: float, where: str) -> None:
+        if not clip.fps > 0:
+            raise RecordError(where, f"its video does not say how many frames a second it has, and fps={fps} needs it")
+        step = max(1.0, clip.fps / fps)
+        self.clip, self.fps = clip, clip.fps / step
+        self.indices = [int(number * step) for number in range(max(1, ceil(len(clip) / step)))]
+        self.indices = [index for index in self.indices if index < len(clip)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, counted among those that are looked at."""
+        return self.clip.get([self.indices[index] for index in indices])
+
+
+def stored_frames(file: Path, where: str) -> list[bytes]:
+    """The frames of a file with a JSON list of images in base64.
+
+    Raises:
+        RecordError: If it is missing, or no such list.
+    """
+    try:
+        frames = json.loads(read_bytes(file, where, MAX_FRAMES_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(where, f"{file} is broken JSON: {error}") from error
+    if not isinstance(frames, list) or not frames:
+        raise RecordError(where, f"{file}: expected a list of frames in base64, got {str(frames)[:60]!r}")
+    return [from_base64(frame, where) for frame in frames]
 
 
 def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:

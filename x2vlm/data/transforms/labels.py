@@ -194,8 +194,8 @@ def _checked_class(number: int) -> int:
 def weighted_answers(results: Record) -> list[tuple[str, float]]:
     """The answers of a record, each once, in the order in which they first occur.
 
-    Several strings are weighted by their share; pairs of a string and a weight have theirs. Empty answers are
-    left out, and count among the annotators.
+    Several strings are weighted by their share; pairs of a string and a weight, or an object from one to the other,
+    say it themselves. Empty answers are left out, and count among the annotators.
 
     Raises:
         RecordError: If there is none, or one is neither a text nor a text with a weight.
@@ -227,6 +227,8 @@ def raw_answers(results: Record) -> list[str]:
 def _answer_list(results: Record) -> list:
     answers = results.get("answers")
     answers = [answers] if isinstance(answers, str) else answers
+    if isinstance(answers, dict):  # GQA and xGQA as IGLUE has them: from answer to weight
+        answers = list(answers.items())
     if not isinstance(answers, list) or not answers:
         raise RecordError(results["where"], f"there are no answers, but {answers!r:.60}")
     # VQA as published: objects with a number and a confidence beside the answer

@@ -1,6 +1,6 @@
 """Learning rate schedules: linear warm-up and linear decay, by updates."""
 
-from math import ceil
+from math import ceil, cos, pi
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -31,12 +31,20 @@ def published_floor(step: int, warmup: int, total: int, min_factor: float = 0.0)
     return max(min_factor, (total - (1 - min_factor) * step) / max(1, total - warmup))
 
 
-DECAYS = {"straight": warmup_linear, "published": published_floor}
+def warmup_cosine(step: int, warmup: int, total: int, min_factor: float = 0.0) -> float:
+    """As :func:`warmup_linear`, but down to ``min_factor`` along half a cosine (arXiv:1608.03983v5, Eq. (5))."""
+    if step < warmup:
+        return step / warmup
+    share = min(1.0, (step - warmup) / max(1, total - warmup))
+    return min_factor + (1 - min_factor) * (1 + cos(pi * share)) / 2
+
+
+DECAYS = {"straight": warmup_linear, "published": published_floor, "cosine": warmup_cosine}
 
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupLinear(_ParamScheduler):
-    """Linear warm-up from 0, then linear decay, by updates of the weights (the published schedule).
+    """Linear warm-up from 0, then linear decay (or half a cosine), by updates of the weights (the published schedule).
 
     All iterations of one gradient accumulation are one update and have one rate. The runner fills in ``end`` from
     ``max_iters``. Checkpoints hold only the number of iterations, so a run that is resumed with another length, warm-up
@@ -47,7 +55,7 @@ class WarmupLinear(_ParamScheduler):
         warmup: Updates (an int), or the fraction of all updates (a float below 1).
         min_factor: Final factor of each learning rate.
         decay: ``straight``: from 1 to ``min_factor``. ``published``: with a floor, the published formula, which starts
-            above 1; see docs/differences.md#min-lr.
+            above 1; see docs/differences.md#min-lr. ``cosine``: half a cosine.
         end: Number of iterations of the run.
         by_epoch: Must be False; part of MMEngine's interface.
         param_name: Key of the parameter groups that is scheduled.

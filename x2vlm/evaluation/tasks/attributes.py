@@ -97,7 +97,12 @@ class AttributeMetric:
                 or a score is not a number.
         """
         with eval_mode(model):
-            batches = [self._encode_boxes(model, batch) for batch in loader if len(batch)]
+            sizes: set[tuple[int, int]] = set()
+            batches = []
+            for batch in loader:
+                if len(batch):
+                    sizes.add(tuple(batch.pixels.shape[-2:]))
+                    batches.append(self._encode_boxes(model, batch))
             scores = self._scores(model, batches)
         labels = torch.cat([boxes.labels for boxes in batches] or [torch.zeros(0, len(self.attributes))])
         gathered = all_gather_objects((scores, labels))
@@ -108,7 +113,7 @@ class AttributeMetric:
                 "extras['attributes'], a list of labels for every box; Coco reads them from att_vec."
             )
         results = self._means(*precisions(scores, labels))
-        self._log(results, labels)
+        self._log(results, labels, sizes)
         return results
 
     def _encode_boxes(self, model: Any, batch: Batch) -> "_EncodedBoxes":
@@ -170,12 +175,13 @@ class AttributeMetric:
                 results[f"chance_map{suffix}"] = 100 * share[selected].mean().item()
         return results
 
-    def _log(self, results: dict[str, float], labels: Tensor) -> None:
+    def _log(self, results: dict[str, float], labels: Tensor, sizes: set[tuple[int, int]]) -> None:
+        pixels = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
         positive = int((labels == 1).any(dim=0).sum())
         print_log(
-            f"attributes of {len(labels)} given boxes, scored by {self.scorer_name}: mean average precision over the "
-            f"{positive} of {len(self.attributes)} attributes with a positive box; unknown labels left out. Random "
-            f"scores would get {results['chance_map']:.2f} %.",
+            f"attributes of {len(labels)} given boxes at {pixels} pixels, scored by {self.scorer_name}: mean average "
+            f"precision over the {positive} of {len(self.attributes)} attributes with a positive box; "
+            f"unknown labels left out. Random scores would get {results['chance_map']:.2f} %.",
             logger="current",
         )
 

@@ -37,21 +37,26 @@ class WinogroundMetric:
 
     Args:
         scorer: Names of scorers, one or several: ``itc``, ``itm``, ``itc+itm``; see ``x2vlm.evaluation.scorers``.
-        by: A key of ``extras``; each of its values gets scores of its own.
+        by: Keys of ``extras``; each value of one gets scores of its own. ``collapsed_tag`` is Object, Relation or Both,
+            ``tag`` the benchmark's finer kinds.
         chunk: Pairs scored at once.
     """
 
     def __init__(
-        self, scorer: str | Sequence[str] = ("itc", "itm", "itc+itm"), by: str | None = "tag", chunk: int = 256
+        self,
+        scorer: str | Sequence[str] = ("itc", "itm", "itc+itm"),
+        by: str | Sequence[str] | None = ("collapsed_tag", "tag"),
+        chunk: int = 256,
     ) -> None:
-        self.scorers, self.by, self.chunk = scorers(scorer), by, chunk
+        self.scorers, self.chunk = scorers(scorer), chunk
+        self.by = (by,) if isinstance(by, str) else tuple(by or ())
 
     def evaluate(self, model: Any, loader: Iterable[Batch]) -> dict[str, float]:
         """Score the four pairs of every example that the loaders of all processes yield, each its own share.
 
         Returns:
             Percentages: ``itm_text``, ``itm_image``, ``itm_group`` (prefixed by the scorer's name); the same for
-            each value of ``extras[by]``, e.g. ``itm_text_object``; ``chance_text`` and so on.
+            each value of ``extras[by]``, e.g. ``itm_text_relation``; ``chance_text`` and so on.
 
         Raises:
             ValueError: If records do not have two images with two texts, there are none, a score is not a number, or
@@ -62,22 +67,24 @@ class WinogroundMetric:
         batches = all_gather_lists(local)
         if not batches:
             raise ValueError("there is nothing to score: the loader yielded no examples.")
-        tags = [tag for _, batch_tags in batches for tag in batch_tags]
+        tags = [tag for _, batch_tags, _ in batches for tag in batch_tags]
         results: dict[str, float] = {}
         for name in self.scorers:
-            correct = winoground_scores(torch.cat([scores[name] for scores, _ in batches]))
+            correct = winoground_scores(torch.cat([scores[name] for scores, _, _ in batches]))
             for kind, values in correct.items():
                 results[f"{name}_{kind}"] = percent(values.tolist())
-                by_tag = percent_by_group(values.tolist(), tags)
-                results |= {f"{name}_{kind}_{str(tag).lower()}": value for tag, value in by_tag.items()}
+                for key in range(len(self.by)):
+                    by_tag = percent_by_group(values.tolist(), [tag[key] for tag in tags])
+                    results |= {f"{name}_{kind}_{_as_name(tag)}": value for tag, value in by_tag.items()}
         results |= {f"chance_{kind}": value for kind, value in CHANCE.items()}
-        self._log(results, len(tags))
+        self._log(results, len(tags), sorted({size for *_, size in batches}))
         return results
 
-    def _score(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], list[Any]]:
-        """``[E, 2, 2]`` scores (caption, image) by each scorer, and the examples' tags."""
+    def _score(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], list[tuple[Any, ...]], tuple[int, int]]:
+        """``[E, 2, 2]`` scores (caption, image) by each scorer, tags by ``by``, and the size of the images."""
         check_examples(batch)
-        tags = [None] * len(batch) if self.by is None else extras_of_texts(batch, self.by)
+        columns = [extras_of_texts(batch, key) for key in self.by]
+        tags = list(zip(*columns, strict=True)) if columns else [()] * len(batch)
         whole = replace(batch, boxes_xyxy=None, has_box=None, patch_mask=None).to(model.device)
         contexts = to_cpu(model.encode_context(whole))
         texts = to_cpu(model.encode_text(whole.text_ids, whole.text_mask))
@@ -86,17 +93,22 @@ class WinogroundMetric:
             name: score(model, contexts, pairs, texts, batch.text_owner.cpu(), self.chunk).view(-1, 2, 2)
             for name, score in self.scorers.items()
         }
-        return scores, tags[::2]
+        return scores, tags[::2], tuple(batch.pixels.shape[-2:])
 
-    def _log(self, results: dict[str, float], examples: int) -> None:
+    def _log(self, results: dict[str, float], examples: int, sizes: Sequence[tuple[int, int]]) -> None:
+        pixels = ", ".join(f"{height}x{width}" for height, width in sizes)
         for name in self.scorers:
             scores = ", ".join(f"{kind} {results[f'{name}_{kind}']:.2f}" for kind in CHANCE)
             chance = ", ".join(f"{kind} {value:.2f}" for kind, value in CHANCE.items())
             print_log(
-                f"Winoground, {examples} examples, scored by {name}: {scores} %. Correct means a score that is "
-                f"higher, not equal. Random scores would get {chance} %.",
+                f"Winoground, {examples} examples at {pixels} pixels, scored by {name}: {scores} %. Correct means a "
+                f"score that is higher, not equal. Random scores would get {chance} %.",
                 logger="current",
             )
+
+
+def _as_name(tag: Any) -> str:
+    return str(tag).lower().replace(" ", "_")
 
 
 def winoground_scores(scores: Tensor) -> dict[str, Tensor]:

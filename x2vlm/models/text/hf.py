@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.packing import layout_of_mask
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
+from x2vlm.models.text.exchange_words import exchange_words
 from x2vlm.models.text.hf_attention import cast_once_before, register_attention
 from x2vlm.models.text.hf_settings import (
     OWN_ATTENTION,
@@ -29,6 +30,9 @@ from x2vlm.models.text.hf_settings import (
 from x2vlm.models.text.reading_probe import SUMMARIES, at_rest, probe, reading_problems
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
+
+# Arguments that a portable config does without: what they name need not exist where it is used.
+_SOURCES = ("path", "config", "depth", "layers", "word_embeddings")
 
 
 @TEXT_ENCODERS.register_module()
@@ -54,6 +58,8 @@ class HFTextEncoder(nn.Module):
         pad_token_id: The tokenizer's padding id; fills ``config`` where it is not given.
         attention: Attention backend of the types that docs/models.md lists for it; the others, and all with ``native``,
             keep transformers' own attention.
+        word_embeddings: Folder or hub name of another network, of the tokenizer's vocabulary, whose word embeddings
+            take the place of this one's; all else stays (see :mod:`x2vlm.models.text.exchange_words`).
         shapes: Whether numbers of tokens and texts are rounded up to a few sizes; see
             :func:`~x2vlm.models.layers.shape_rounding.ladder_of`.
         summary: Which token stands for a whole text: ``first``, or ``last`` (the last real one) for networks that read
@@ -76,6 +82,7 @@ class HFTextEncoder(nn.Module):
         vocab_size: int | None = None,
         pad_token_id: int | None = None,
         attention: str = "auto",
+        word_embeddings: str | None = None,
         shapes: str = "auto",
         summary: str = "first",
     ) -> None:
@@ -87,7 +94,7 @@ class HFTextEncoder(nn.Module):
             raise ValueError(
                 "HFTextEncoder takes either path (a folder or hub name) or config (fresh weights), not both."
             )
-        settings = read_settings(path, config, vocab_size, pad_token_id)
+        settings = read_settings(path, config, None if word_embeddings else vocab_size, pad_token_id)
         if layers is not None:
             settings.num_hidden_layers = min(len(layers), settings.num_hidden_layers)
         if depth is not None:
@@ -104,6 +111,14 @@ class HFTextEncoder(nn.Module):
                     "layers names layers of weights, but there is no path. Set num_hidden_layers in config."
                 )
             fill(self.net, choose_layers(read_bert(path), layers[: settings.num_hidden_layers]), path)
+        if word_embeddings is not None:
+            exchange_words(self.net, word_embeddings, pad_token_id)
+            settings = self.net.config
+            if vocab_size is not None and vocab_size > settings.vocab_size:
+                raise ValueError(
+                    f"the tokenizer has {vocab_size} words but word_embeddings={word_embeddings!r} has "
+                    f"{settings.vocab_size}. Use the tokenizer that belongs to it."
+                )
         if drop_path:
             set_drop_path(self.net, drop_path, drop_path_unit)
         self.width: int = settings.hidden_size
@@ -159,7 +174,7 @@ class HFTextEncoder(nn.Module):
         not_sizes = ("architectures", "transformers_version", "dtype", "torch_dtype")
         sizes = {key: value for key, value in settings.items() if not key.startswith("_") and key not in not_sizes}
         sizes |= {"vocab_size": self.vocab_size, "pad_token_id": self.pad_token_id}
-        rest = {key: value for key, value in config.items() if key not in ("path", "config", "depth", "layers")}
+        rest = {key: value for key, value in config.items() if key not in _SOURCES}
         return rest | {"config": sizes}
 
     def set_activation_checkpointing(self, on: bool) -> None:

@@ -1,0 +1,15 @@
+"""X-VLM with Swin base: sentences about two images (NLVR2) at 384 pixels.
+
+Published: learning rate 3e-5, 10 epochs, batches of 10 a process.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..base.finetune import *
+    from ..base.nlvr2_data import *
+    from ..base.xvlm_swin_finetune_model import *
+
+model.objectives = objectives
+model.embed_dim = None
+streams.image.batch_size = 10
