@@ -32,6 +32,7 @@ COMMANDS = {
     "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
+    "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
     "benchmark": (
         "x2vlm.commands.benchmark",

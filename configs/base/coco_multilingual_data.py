@@ -3,6 +3,8 @@ language.
 
 An epoch takes every caption in every language; each language has test images of its own. Published: 40 tokens, the 256
 nearest ranked again. Paths start from `data_root`.
+
+Raw files: `KarpathySplit` (English), `Coco(captions_file="stair_captions_v1.2_train.json")` (Japanese).
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,8 @@
 """MaRVL, learned from NLVR2: JSON lines of `left_img`, `right_img`, `caption`, `label`, a file a language.
 
 Paths start from `data_root`.
+
+Raw files: `Marvl(ann_file="marvl-id.jsonl", image_root="id/images")`.
 """
 
 from mmengine.config import read_base

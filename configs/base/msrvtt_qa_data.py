@@ -2,6 +2,8 @@
 
 `answers.json` is the list of answers, 1500 as published. Frames are those at one a second; training questions have 40
 words at most, the others 50.
+
+Raw files: `VideoQuestions(ann_file="train_qa.json", video_root="videos")`.
 """
 
 data_root = "data/msrvtt_qa"
@@ -11,7 +13,7 @@ objectives = dict(classification=dict(type="Classification", num_classes=1500))
 keys = dict(image=None, id=("question_id", "id"))
 test_pipeline = [
     dict(type="SampleFrames", fps=1, num_frames=5, training=False),
-    dict(type="PickQuestion", max_words=50),
+    dict(type="PickQuestion", max_words=50, clean="published"),
     dict(type="AnswerLabel", classes="answers.json", soft=False),
     dict(type="Resize", size=320),
     dict(type="PackSample"),
@@ -25,7 +27,7 @@ streams = dict(
             keys=keys,
             pipeline=[
                 dict(type="SampleFrames", fps=1, num_frames=5),
-                dict(type="PickQuestion", max_words=40),
+                dict(type="PickQuestion", max_words=40, clean="published"),
                 dict(type="AnswerLabel", classes="answers.json", soft=False),
                 dict(type="RandomResizedCrop", size=320, scale=(0.5, 1.0), per_frame=True),
                 dict(type="Flip", per_frame=True),

@@ -1,6 +1,8 @@
 """NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`.
 
 Published: sentences of 30 words at most; images are mirrored whatever a sentence says of left and right.
+
+Raw files: `Nlvr2(ann_file="train.json", image_root="images")`.
 """
 
 data_root = "data/nlvr2"
@@ -21,6 +23,7 @@ streams = dict(
             type="JsonLines",
             ann_file="nlvr2_train.json",
             image_root="images",
+            num_images=2,
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
@@ -41,7 +44,12 @@ streams = dict(
 evaluations = dict(
     dev=dict(
         dataset=dict(
-            type="JsonLines", ann_file="nlvr2_dev.json", image_root="images", keys=keys, pipeline=test_pipeline
+            type="JsonLines",
+            ann_file="nlvr2_dev.json",
+            image_root="images",
+            num_images=2,
+            keys=keys,
+            pipeline=test_pipeline,
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
@@ -50,7 +58,12 @@ evaluations = dict(
     ),
     test=dict(
         dataset=dict(
-            type="JsonLines", ann_file="nlvr2_test.json", image_root="images", keys=keys, pipeline=test_pipeline
+            type="JsonLines",
+            ann_file="nlvr2_test.json",
+            image_root="images",
+            num_images=2,
+            keys=keys,
+            pipeline=test_pipeline,
         ),
         collate=dict(type="PairCollate", max_tokens=40, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),

@@ -2,6 +2,9 @@
 
 In 15 % of the steps the images are clean and matching is trained; in the others they are noisy, and matching is off for
 images and regions. Regions come from OpenImages and Objects365 too. Paths start from `data_root`.
+
+Raw files (docs/public_data.md):
+`Img2Dataset` (LAION), `WebCaptions`, `WebVid`, `HowTo100M`, `YtTemporal`, `OpenImages`, `Coco` (Objects365).
 """
 
 from mmengine.config import read_base

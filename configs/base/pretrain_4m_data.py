@@ -7,6 +7,8 @@ Entities describe images of these once more.
 
 The augmentation, the masking and the numbers are the published ones; so is what they do to captions that tell left from
 right (`careful=False`) and to batches with too few regions (`fill="copy"`).
+
+Raw files: `KarpathySplit`, `VisualGenome`, `WebCaptions` (SBU, CC3M).
 """
 
 data_root = "data/pretrain"

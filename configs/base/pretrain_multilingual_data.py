@@ -2,6 +2,8 @@
 
 Regions are objects of COCO, and objects and regions of Visual Genome. Parallel sentences swap sides at random. The
 published regions are not mirrored where a text tells left from right; images are. Paths start from `data_root`.
+
+Raw files: `WebCaptions` (CC3M), `ParallelTable`, `ParallelText`.
 """
 
 from mmengine.config import read_base

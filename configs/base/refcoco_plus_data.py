@@ -2,6 +2,9 @@
 
 Published: phrases of 30 words at most; the overlap counts pixels from first to last. The release's own JSON files name
 boxes by `ref_id` only: `bbox` comes from the annotations of the refer toolkit.
+
+Raw files (docs/public_data.md):
+`RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json", image_root="train2014")`.
 """
 
 data_root = "data/refcoco_plus"

@@ -1,4 +1,7 @@
-"""Flickr30K retrieval, Karpathy's split: as COCO, with the 32 nearest ranked again. Paths start from `data_root`."""
+"""Flickr30K retrieval, Karpathy's split: as COCO, with the 32 nearest ranked again. Paths start from `data_root`.
+
+Raw files: `KarpathySplit(ann_file="dataset_flickr30k.json", image_root="images", captions_apart=True)`.
+"""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,8 @@
 """SNLI-VE, images that entail sentences: JSON lines of `image`, `sentence`, `label`. Paths start from `data_root`.
 
 Published, for XVNLI: images are mirrored whatever a sentence says of left and right.
+
+Raw files: `SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")`.
 """
 
 data_root = "data/snli_ve"

@@ -7,6 +7,9 @@ first token counts twice.
 
 The best epoch is chosen by the first 5,000 questions of `vqa_val.json`, which are not trained on; the published runs
 train on these too, and choose none: --cfg-options streams.image.dataset.datasets.1.subset.start=0.
+
+Raw files (docs/public_data.md):
+`VqaQuestions(questions_file=..., annotations_file=..., image_root="train2014")`, `VisualGenomeQuestions(...)`.
 """
 
 data_root = "data/vqa"
@@ -17,7 +20,7 @@ objectives = dict(answer=dict(type="AnswerGeneration", decoder=dict(depth=6)))
 keys = dict(extras=("question_id",))
 train_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=30),
+    dict(type="PickQuestion", max_words=30, clean="published"),
     dict(type="PickAnswers"),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -26,7 +29,7 @@ train_pipeline = [
 ]
 genome_pipeline = [
     dict(type="LoadImage"),
-    dict(type="PickQuestion", max_words=30),
+    dict(type="PickQuestion", max_words=30, clean="published"),
     dict(type="PickAnswers", weight=0.5),
     dict(type="RandomResizedCrop", size=768, scale=(0.5, 1.0)),
     dict(type="Flip"),
@@ -67,7 +70,7 @@ evaluations = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=50),
+                dict(type="PickQuestion", max_words=50, clean="published"),
                 dict(type="PickAnswers"),
                 dict(type="Resize", size=768),
                 dict(type="PackSample"),
@@ -87,7 +90,7 @@ evaluations = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=50),
+                dict(type="PickQuestion", max_words=50, clean="published"),
                 dict(type="Resize", size=768),
                 dict(type="PackSample"),
             ],

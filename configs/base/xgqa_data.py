@@ -3,6 +3,8 @@
 Arrays of `img_id`, `sent`, `question_id` and `label` (an object from answer to weight); the answers to choose from
 are those of `trainval_ans2label.json`. Published: 40 tokens; training questions have 30 words at most, the others 50
 and are not cut into fewer tokens. Paths start from `data_root`.
+
+Raw files: `GqaQuestions(questions_file="train_balanced_questions.json", image_root="images")`.
 """
 
 data_root = "data/xgqa"
@@ -23,7 +25,7 @@ streams = dict(
             keys=keys,
             pipeline=[
                 dict(type="LoadImage"),
-                dict(type="PickQuestion", max_words=30),
+                dict(type="PickQuestion", max_words=30, clean="published"),
                 dict(type="PickAnswers"),
                 dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
                 dict(type="Flip"),
@@ -44,7 +46,7 @@ files = dict(
     keys=keys,
     pipeline=[
         dict(type="LoadImage"),
-        dict(type="PickQuestion", max_words=50),
+        dict(type="PickQuestion", max_words=50, clean="published"),
         dict(type="PickAnswers"),
         dict(type="Resize", size=384),
         dict(type="PackSample"),

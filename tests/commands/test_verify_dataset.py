@@ -93,3 +93,48 @@ def test_data_can_be_a_folder_or_an_adapter_written_out(folder, capsys):
     spec = f"JsonLines(ann_file={str(folder / 'train.jsonl')!r}, subset=dict(stop=1))"
     assert main([spec.replace("dict(stop=1)", "{'stop': 1}"), "--json"]) == 0
     assert next(iter(json.loads(capsys.readouterr().out).values()))["records"] == 1
+
+
+def verified(capsys, *argv):
+    status = main([*argv, "--json"])
+    (report,) = json.loads(capsys.readouterr().out).values()
+    return status, report
+
+
+def lines_of(folder, *lines):
+    (folder / "a.png").write_bytes(image((64, 48)))
+    (folder / "own.jsonl").write_text("".join(json.dumps({"image": "a.png", **line}) + "\n" for line in lines))
+    return str(folder / "own.jsonl")
+
+
+def test_corners_in_the_place_of_sizes_are_told_and_are_not_in_order(tmp_path, capsys):
+    elems = [{"bb": [40, 20, 60, 40], "caption": "a"}, {"bb": [1, 1, 20, 20], "caption": "b"}]
+    status, report = verified(capsys, lines_of(tmp_path, *[{"elems": elems, "image_id": n} for n in range(4)]))
+    assert status == 1 and report["bad"] == 0
+    assert "4 of 8 boxes are none. 4 of the 4 boxes would fit as x0, y0, x1, y1" in report["convention"]
+
+
+def test_a_stated_size_that_is_not_the_files_is_not_in_order(tmp_path, capsys):
+    elems = [{"bb": [1, 1, 20, 20], "caption": "b"}]
+    status, report = verified(capsys, lines_of(tmp_path, {"elems": elems, "width": 32, "height": 24}))
+    assert (status, report["bad"]) == (1, 1)
+    assert "32x24 are stated, but the image has 64x48" in report["bad_records"][0]["reason"]
+
+
+def test_a_file_under_several_identities_is_told(tmp_path, capsys):
+    status, report = verified(capsys, lines_of(tmp_path, *[{"caption": "a dog", "id": n} for n in range(3)]))
+    assert status == 0
+    assert [one["where"] for one in report["split_files"]] == ["own.jsonl:2", "own.jsonl:3"]
+
+
+def test_the_published_count_of_a_split_is_known(tmp_path, capsys):
+    from tests.data.datasets.published_layouts import karpathy_coco
+
+    karpathy_coco(tmp_path)
+    spec = f"KarpathySplit(ann_file='{tmp_path}/dataset_coco.json', image_root='{tmp_path}/images', split='test')"
+    assert main([spec]) == 1
+    assert "coco test: 5,000 records were published, 3 are here: 4,997 are missing" in capsys.readouterr().out
+    _, report = verified(
+        capsys, spec.replace("'test')", "'test', subset=dict(stop=1))").replace("dict(stop=1)", "{'stop': 1}")
+    )
+    assert report["published"] == ""

@@ -17,6 +17,7 @@ from tests.data.fuzzed import CASES, Stock
 from x2vlm.data.bad_records import BadRecordLog
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.numbered import NumberedAdapter
 from x2vlm.data.loader import SeededCollate, SeededDataset
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import DATASETS
@@ -106,7 +107,9 @@ def test_whatever_is_in_the_files_a_record_is_a_sample_or_counted(name, tmp_path
 
 
 def test_every_adapter_is_among_them():
-    adapters = {kind.__name__ for kind in DATASETS.module_dict.values() if kind.__module__.startswith("x2vlm.")}
+    kinds = [kind for kind in DATASETS.module_dict.values() if kind.__module__.startswith("x2vlm.")]
+    # Adapters of public files have layouts of their own, which tests/data/datasets/test_published_files.py damages.
+    adapters = {kind.__name__ for kind in kinds if not issubclass(kind, NumberedAdapter)}
     assert adapters == {name.split()[0] for name in CASES}
 
 

@@ -49,3 +49,20 @@ def test_what_has_no_rule_does_not_fit():
     assert fit("x.relative_position_bias_table", torch.zeros(52, 4), torch.zeros(124, 8)) is None  # other heads
     assert fit("x.relative_position_bias_table", torch.zeros(50, 4), torch.zeros(124, 4)) is None  # of no grid
     assert fit("vision_encoder.net.pos_embed", torch.zeros(1, 17, 8), torch.zeros(1, 17, 16)) is None  # another width
+
+
+def test_positions_of_a_file_that_are_no_square_are_resized_if_their_grid_is_given():
+    table = torch.randn(1 + 4 * 9, 3)
+    wanted = torch.zeros(1 + 5 * 5, 3)
+    square = fit("vision_encoder.net.pos_embed", table, wanted)  # 36 places look like 6 x 6
+    given = fit("vision_encoder.net.pos_embed", table, wanted, source_grid=(4, 9))
+    torch.testing.assert_close(given.value, resize_absolute_table(table, (4, 9), (5, 5)))
+    assert not torch.equal(given.value, square.value)
+
+
+def test_relative_tables_of_a_file_that_are_no_square_need_their_grid():
+    table, wanted = torch.randn(7 * 5 + 3, 2), torch.zeros(9 * 9 + 3, 2)
+    name = "vision_encoder.net.blocks.0.attn.relative_position_bias_table"
+    assert fit(name, table, wanted) is None
+    found = fit(name, table, wanted, source_grid=(4, 3)).value
+    torch.testing.assert_close(found, resize_relative_table(table, (4, 3), (5, 5), 3))

@@ -140,3 +140,31 @@ def test_a_single_tensor_is_no_state_dict(tmp_path):
     torch.save(torch.zeros(2), tmp_path / "x.th")
     with pytest.raises(CheckpointError, match=r"holds a Tensor, not a dict of named tensors"):
         read_tensors(tmp_path / "x.th")
+
+
+WEIGHTS = {"text_proj.weight": torch.ones(2), "vision_encoder.net.bias": torch.zeros(1)}
+
+
+def prefixed(prefix):
+    return {prefix + name: value for name, value in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        prefixed("_orig_mod."),
+        {"vision_encoder._orig_mod.net.bias": torch.zeros(1), "text_proj._orig_mod.weight": torch.ones(2)},
+        {"state_dict": prefixed("model.")},
+        {"state_dict": prefixed("module._orig_mod.")},
+        {"ema_state_dict": {"steps": torch.tensor(7), **prefixed("module.")}},
+        {"epoch": 3, "model_ema": WEIGHTS},
+    ],
+)
+def test_what_wrappers_put_around_weights_is_taken_off(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == WEIGHTS.keys()
+
+
+def test_averaged_weights_are_not_taken_where_there_are_others(tmp_path):
+    torch.save({"ema_state_dict": {"a": torch.zeros(1)}, "state_dict": {"a": torch.ones(1)}}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth")["a"].item() == 1

@@ -1,6 +1,7 @@
 """``verify-dataset``: read and decode a whole data set, and print statistics and every record that cannot be used.
 
-Exit status: 0 if all is well; 1 if more than --max-bad of the records cannot be used; 2 if nothing could be read.
+Exit status: 0 if all is well; 1 if more than --max-bad of the records cannot be used, or boxes follow another
+convention; 2 if nothing could be read. Of public data sets it says where the copy differs from the published counts.
 """
 
 import argparse
@@ -12,6 +13,8 @@ from typing import Any
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.numbered import NumberedAdapter
 
 _MARKS = ("p0", "p5", "p50", "p95", "p100")
 
@@ -57,8 +60,12 @@ def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dic
     for result in map_records(source.adapter, ExtractFacts(), workers):
         statistics.add(result, source.adapter)
     repeated, examples = statistics.duplicates(source.adapter)
+    convention = statistics.convention()
     return {
-        "ok": len(statistics.bad) <= max_bad * statistics.records,
+        "ok": len(statistics.bad) <= max_bad * statistics.records and not convention,
+        "convention": convention,
+        "published": published_difference(source.adapter),
+        "split_files": [{"where": one.where, "reason": one.reason} for one in statistics.split_files],
         "records": statistics.records,
         "bad": len(statistics.bad),
         "unusable_elements": len(statistics.unusable),
@@ -72,9 +79,23 @@ def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dic
     }
 
 
+def published_difference(adapter: Adapter) -> str:
+    """In a sentence, by how many records a copy differs from what was published; empty where that is not known."""
+    expected = adapter.published_count() if isinstance(adapter, NumberedAdapter) else None
+    if expected is None:
+        return ""
+    here, split = len(adapter), adapter.split_name
+    if here == expected:
+        return f"{split}: all {expected:,} published records are here"
+    return f"{split}: {expected:,} records were published, {here:,} are here: {abs(expected - here):,} " + (
+        "are missing" if here < expected else "too many"
+    )
+
+
 def format_report(name: str, report: Mapping[str, Any], max_listed: int) -> str:
     """A report as text; of long lists of elements the first ``max_listed``."""
     lines = [f"{name}: {report['records']:,} records, {report['bad']:,} of them cannot be used"]
+    lines += [f"  {report[key]}" for key in ("published", "convention") if report[key]]
     for title in ("kinds", "languages"):
         if report[title]:
             lines.append(f"  {title}: " + ", ".join(f"{key} {count:,}" for key, count in report[title].items()))
@@ -86,6 +107,10 @@ def format_report(name: str, report: Mapping[str, Any], max_listed: int) -> str:
     lines.append(f"  identities of several records: {report['repeated_ids']:,}")
     for repeated in report["repeated"]:
         lines.append(f"    {repeated['id']}: {repeated['records']} records ({', '.join(repeated['where'])})")
+    if report["split_files"]:
+        count = len(report["split_files"])
+        lines.append(f"  files shown under several identities, which are each other's negatives: {count:,}")
+        lines += _listed(report["split_files"], max_listed)
     if report["unusable"]:
         lines.append(f"  elements that cannot be used, in records that can: {report['unusable_elements']:,}")
         lines += _listed(report["unusable"], max_listed)

@@ -94,7 +94,7 @@ class SeededCollate:
         else:
             empty = torch.zeros(0, 0, dtype=torch.long)
             batch = Batch(text_ids=empty, text_mask=empty.bool())
-        return replace(batch, bad=bad, drawn=len(samples) + len(bad))
+        return replace(batch, bad=[*bad, *batch.bad], drawn=len(samples) + len(bad))
 
 
 def _places(samples: Sequence[Sample]) -> list[str]:
@@ -134,7 +134,8 @@ class EvaluationLoader:
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the data set of evaluation '{name}' has no records.")
-        self.name, self.dataset, self.batch_size, self.at_end = name, dataset, batch_size, at_end
+        self.name, self.dataset, self.collate = name, dataset, collate
+        self.batch_size, self.at_end = batch_size, at_end
         self.bad_record_log = BadRecordLog() if bad_record_log is None else bad_record_log
         self._indices_and_draws = [(index, index) for index in range(rank(), len(dataset), world_size())]
         self._loader = make_loader(

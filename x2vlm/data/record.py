@@ -2,6 +2,7 @@
 
 - ``where``: its location, e.g. ``train.jsonl:17``; always there.
 - ``id``: identity of what it shows; two records with one identity show the same thing.
+- ``own_id``: in joined data sets, the identity within its own data set.
 - ``image``: a path, the bytes of an image, or an ``[H, W, 3]`` uint8 RGB array.
 - ``images``: several of these, to all of which every text of the record attends (two in NLVR2).
 - ``video``: the path or bytes of a video file, or a list of frames, each as ``image`` is.
@@ -11,6 +12,9 @@
 - ``elems``: objects and regions of the image: ``bb`` (x, y, width, height in pixels), ``caption``, and perhaps
   ``attributes`` (a string or a list) and ``kind``. Names of categories are of kind ``object``, descriptions in words
   are of kind ``region``. ``extras`` of an element are for metrics.
+- ``stated_size``: (width, height) of the image on which the boxes were annotated, where the annotation says it.
+- ``boxes_are_shares``: boxes are shares of the image, from 0 to 1, until it is read.
+- ``segment``: (start, end) of the part of ``video`` that is meant, in seconds; also of each clip.
 - ``text``: a sentence of plain text; ``text_pair``: a second one, encoded with it as a pair (GLUE).
 - ``parallel``: a dict from language to the same sentence.
 - ``question``: as ``caption``; ``answers``: a list of strings, one for each annotator, or of (string, weight).
@@ -26,6 +30,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
+_LONGEST_REASON = 600  # characters
+
 
 class RecordError(Exception):
     """One record that cannot be used; the others still can.
@@ -36,10 +42,11 @@ class RecordError(Exception):
 
     Args:
         where: The location of the record, e.g. ``train.jsonl:17``.
-        reason: What is wrong with it.
+        reason: What is wrong with it; cut where it quotes more of the data than anybody reads.
     """
 
     def __init__(self, where: str, reason: str) -> None:
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 4]} ..."
         super().__init__(where, reason)  # both in args: the error can be pickled by a worker process
         self.where = where
         self.reason = reason

@@ -30,6 +30,7 @@ from x2vlm.engine.checkpoint.restore import (
 from x2vlm.engine.distributed.fsdp import FullySharded, is_fsdp_config
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.eval_loop import build_metric
+from x2vlm.engine.failures.data_fit import check_data_fit
 from x2vlm.engine.hooks.terminal_log import filter_terminal_log
 from x2vlm.engine.metric_contract import check_calls
 from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
@@ -86,6 +87,8 @@ class MixedRunner(Runner):
         if isinstance(loop, BaseLoop):
             return loop
         streams = build_streams(self._train_dataloader, self.tokenizer, self.cfg.get("data_root"))
+        for name, stream in streams.items():
+            check_data_fit(self.model, f"streams.{name}", stream.dataset, stream.collate, stream.objectives)
         return build(LOOPS, loop, "train_cfg", runner=self, dataloader=streams)
 
     def build_val_loop(self, loop: BaseLoop | Mapping) -> BaseLoop:
@@ -104,6 +107,8 @@ class MixedRunner(Runner):
             name: build_evaluation_loader(name, cfg, self.tokenizer, self.bad_record_log, data_root)
             for name, cfg in data.items()
         }
+        for name, loader in loaders.items():
+            check_data_fit(self.model, f"evaluations.{name}", loader.dataset, loader.collate)
         metrics = {
             name: build_metric(name, cfg, self.tokenizer, self.work_dir, data_root) for name, cfg in metrics.items()
         }

@@ -12,7 +12,6 @@ from torch import nn
 from x2vlm.data.batch import Batch
 from x2vlm.data.streams import Stream
 from x2vlm.distributed import all_gather_objects, world_size
-from x2vlm.engine.checkpoint.final_test import test_best
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.distributed.stall import RankProgress, explaining_stalls
 from x2vlm.engine.epoch_length import check_global_batch, epoch_length
@@ -22,6 +21,7 @@ from x2vlm.engine.failures.data_workers import WorkerWatch, saving_on_data_failu
 from x2vlm.engine.failures.last_step import describe_last_checkpoint, save_last_step
 from x2vlm.engine.failures.update_guard import UpdateGuard
 from x2vlm.engine.hooks.data_waits import DataWaits
+from x2vlm.engine.hooks.final_test import test_best
 from x2vlm.engine.loader_facade import LoaderFacade
 from x2vlm.engine.metrics_log import METRICS_FILE, evaluated_iterations
 from x2vlm.engine.optim.optim_wrapper import accumulative_counts

@@ -82,9 +82,8 @@ class Preprocessing:
         carried = getattr(model, "preprocessing", None)
         if carried:
             return cls.from_dict(carried)
-        frames = getattr(model, "frame_positions", None)
         size = getattr(model.vision_encoder, "image_size", None)
-        return cls(tuple(size) if size else None, num_frames=0 if frames is None else frames.shape[1])
+        return cls(tuple(size) if size else None, num_frames=model.num_frames)
 
 
 def preprocessing_of_config(cfg: Mapping[str, Any], model: Any, evaluation: str | None = None) -> Preprocessing:
@@ -112,7 +111,7 @@ def preprocessing_of_config(cfg: Mapping[str, Any], model: Any, evaluation: str 
             settings = replace(settings, max_tokens=part["collate"]["max_tokens"])
     for step in (step for part in parts for step in _steps(part.get("dataset"))):
         settings = replace(settings, **_settings_of(*step))
-    return settings if getattr(model, "frame_positions", None) is not None else replace(settings, num_frames=0)
+    return settings if model.num_frames else replace(settings, num_frames=0)
 
 
 def _steps(dataset: Any) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """What objectives need of an encoded batch, declared as data: the towers compute that and nothing else."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -73,8 +74,44 @@ class Needs:
         return [f"batch.{name}" for name in self.batch] + [path for path, needed in encoded.items() if needed]
 
 
+Objectives = Iterable[str] | Mapping[str, float] | None
+"""Names of objectives, or a factor for each; None: all."""
+
 EVERYTHING = Needs(text=True, optional_context=True, features=True)
 """The default of evaluation: texts, contexts and their features."""
+
+
+def needs_of(objectives: Mapping[str, Any], names: Iterable[str]) -> Needs:
+    """What several objectives need together."""
+    needs = Needs()
+    for name in names:
+        needs |= objectives[name].needs
+    return needs
+
+
+def objective_factors(
+    objectives: Mapping[str, Any], batches: Mapping[str, Batch], wanted: Mapping[str, Objectives]
+) -> dict[str, dict[str, float]]:
+    """The objectives of each stream, with the factor of their losses.
+
+    Args:
+        objectives: Those of the model.
+        batches: By stream.
+        wanted: For each stream names, or a factor for each name; all objectives where nothing is said.
+
+    Raises:
+        ValueError: If one is unknown, or a batch lacks a field that it needs.
+    """
+    factors = {}
+    for stream, batch in batches.items():
+        chosen = wanted.get(stream)
+        names = list(objectives if chosen is None else chosen)
+        for name in names:
+            if name not in objectives:
+                raise ValueError(f"'{name}' is not one of this model's objectives: {', '.join(objectives)}.")
+            check_needs(name, Needs(batch=objectives[name].needs.batch), EncodedBatch(batch))
+        factors[stream] = {name: chosen[name] if isinstance(chosen, Mapping) else 1.0 for name in names}
+    return factors
 
 
 def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:

@@ -3,7 +3,7 @@
 Shape letters: B pairs, U distinct contexts, F frames, N patches, L tokens, D width, E embed_dim.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,13 +20,20 @@ from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.blocks import layers_of
 from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shape_rounding import check_shapes
-from x2vlm.models.needs import EVERYTHING, Needs, check_needs, check_protocol
+from x2vlm.models.needs import (
+    EVERYTHING,
+    Needs,
+    Objectives,
+    check_needs,
+    check_protocol,
+    needs_of,
+    objective_factors,
+)
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained import PretrainedModel
 from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module
-Objectives = Iterable[str] | Mapping[str, float] | None
 
 
 @MODELS.register_module()
@@ -172,7 +179,7 @@ class X2VLM(PretrainedModel):
             return self.forward({"": batch}, mode, {"": objectives})[""]  # hooks, as of FSDP, run once
         if mode == "encode":
             return encode.encode_batches(self, batch, dict.fromkeys(batch, EVERYTHING))
-        factors = self._factors(batch, objectives or {})
+        factors = objective_factors(self.objectives, batch, objectives or {})
         with cast_linears(self.blocks() if self.training and not self.activation_checkpointing else ()):
             return self._losses(batch, factors)
 
@@ -180,7 +187,7 @@ class X2VLM(PretrainedModel):
         self, batches: Mapping[str, Batch], factors: Mapping[str, Mapping[str, float]]
     ) -> dict[str, dict[str, Tensor]]:
         # 1. The towers encode what the objectives need, once each.
-        needs = {stream: self._needs(names) for stream, names in factors.items()}
+        needs = {stream: needs_of(self.objectives, names) for stream, names in factors.items()}
         encoded = encode.encode_batches(self, batches, needs)
         # 2. Objectives request which texts are fused with which contexts; one pass serves all requests.
         requests = {}
@@ -202,31 +209,6 @@ class X2VLM(PretrainedModel):
             for key, value in found.items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
         return losses
-
-    def _factors(
-        self, batches: Mapping[str, Batch], objectives: Mapping[str, Objectives]
-    ) -> dict[str, dict[str, float]]:
-        """The objectives of each stream, with the factor of their losses.
-
-        Raises:
-            ValueError: If one is unknown, or a batch lacks a field that it needs.
-        """
-        factors = {}
-        for stream, batch in batches.items():
-            chosen = objectives.get(stream)
-            names = list(self.objectives if chosen is None else chosen)
-            for name in names:
-                if name not in self.objectives:
-                    raise ValueError(f"'{name}' is not one of this model's objectives: {', '.join(self.objectives)}.")
-                check_needs(name, Needs(batch=self.objectives[name].needs.batch), EncodedBatch(batch))
-            factors[stream] = {name: chosen[name] if isinstance(chosen, Mapping) else 1.0 for name in names}
-        return factors
-
-    def _needs(self, names: Iterable[str]) -> Needs:
-        needs = Needs()
-        for name in names:
-            needs |= self.objectives[name].needs
-        return needs
 
     def encode(self, batch: Batch, needs: Needs = EVERYTHING) -> EncodedBatch:
         """The first phase for one batch: encode it with the towers.

@@ -44,6 +44,8 @@ class Loading:
             that the config names. What they would have filled may be missing.
         fresh: Parameters that count as new for the learning rate although the file fills them.
         kind: Published class of the file; detected from its names where not given.
+        source_grid: Rows and columns of patches that the file's positions are for, where these are no square: a table
+            does not tell 24 x 12 from 18 x 16.
     """
 
     allow_missing: Sequence[str] = ()
@@ -51,6 +53,7 @@ class Loading:
     skip: Sequence[str] = ()
     fresh: Sequence[str] = ()
     kind: str | None = None
+    source_grid: tuple[int, int] | None = None
 
 
 @dataclass
@@ -135,7 +138,7 @@ def prepare(
             is_left_out = name in used or name in _OPTIONAL or (is_model_part and part_of(name) not in parts)
             (report.left_out if is_left_out else report.unexpected).append(name)
             continue
-        result = fit(name, value, state[name], grids.get(name.partition(".")[0]))
+        result = fit(name, value, state[name], grids.get(name.partition(".")[0]), loading.source_grid)
         if result is None or (complete and not result.whole):
             report.misfits[name] = (tuple(value.shape), tuple(state[name].shape))
             continue

@@ -30,7 +30,9 @@ class Fitted:
     fresh: bool = False
 
 
-def fit(name: str, value: Tensor, wanted: Tensor, grid: Grid | None = None) -> Fitted | None:
+def fit(
+    name: str, value: Tensor, wanted: Tensor, grid: Grid | None = None, source_grid: Grid | None = None
+) -> Fitted | None:
     """Resize a tensor to the shape of another one by the published rules; None where no rule applies.
 
     Relative tables: cubic spline over growing distances (see ``relative_positions``). Absolute tables: bicubic. Frame
@@ -41,13 +43,14 @@ def fit(name: str, value: Tensor, wanted: Tensor, grid: Grid | None = None) -> F
         value: What the file has.
         wanted: What the model has now.
         grid: Rows and columns of the model's patches; square where not given.
+        source_grid: Rows and columns of the file's patches; square where not given.
     """
     if value.shape == wanted.shape:
         return Fitted(value)
     if name.endswith(_TABLE):
-        return _relative(value, wanted, grid)
+        return _relative(value, wanted, grid, source_grid)
     if name.endswith(("positions.weight", "position_embedding.weight", "pos_embed")):
-        return _absolute(value, wanted, grid)
+        return _absolute(value, wanted, grid, source_grid)
     if name.rpartition(".")[2] == FRAMES:
         return _frames(value, wanted)
     return None
@@ -70,21 +73,23 @@ def resize_absolute_table(table: Tensor, source: Grid, target: Grid) -> Tensor:
     return torch.cat([table[:extra], resized.permute(0, 2, 3, 1).reshape(target[0] * target[1], -1).to(table)])
 
 
-def _relative(value: Tensor, wanted: Tensor, grid: Grid | None) -> Fitted | None:
+def _relative(value: Tensor, wanted: Tensor, grid: Grid | None, source_grid: Grid | None) -> Fitted | None:
     if value.dim() != 2 or value.shape[1:] != wanted.shape[1:]:
         return None
     for extra in (EXTRA_ROWS, 0):  # BEiT's, Swin's
         source, target = _square_of_distances(len(value) - extra), _square_of_distances(len(wanted) - extra)
-        if extra and grid is not None and (2 * grid[0] - 1) * (2 * grid[1] - 1) + extra == len(wanted):
+        if extra and grid is not None and _distances(grid) + extra == len(wanted):
             target = grid
+        if source_grid is not None and _distances(source_grid) + extra == len(value):
+            source = source_grid
         if source and target:
             return Fitted(resize_relative_table(value, source, target, extra))
     return None
 
 
-def _absolute(value: Tensor, wanted: Tensor, grid: Grid | None) -> Fitted | None:
+def _absolute(value: Tensor, wanted: Tensor, grid: Grid | None, source_grid: Grid | None) -> Fitted | None:
     if value.dim() == wanted.dim() == 3 and len(value) == len(wanted) == 1:
-        fitted = _absolute(value[0], wanted[0], grid)
+        fitted = _absolute(value[0], wanted[0], grid, source_grid)
         return fitted and Fitted(fitted.value[None])
     if value.dim() != 2 or value.shape[1:] != wanted.shape[1:]:
         return None
@@ -92,6 +97,8 @@ def _absolute(value: Tensor, wanted: Tensor, grid: Grid | None) -> Fitted | None
         source, target = _square(len(value) - extra), _square(len(wanted) - extra)
         if grid is not None and grid[0] * grid[1] + extra == len(wanted):
             target = grid
+        if source_grid is not None and source_grid[0] * source_grid[1] + extra == len(value):
+            source = source_grid
         if source and target:
             return Fitted(resize_absolute_table(value, source, target))
     return None
@@ -104,6 +111,10 @@ def _frames(value: Tensor, wanted: Tensor) -> Fitted | None:
     filled = full_tensor(wanted.detach()).clone()
     filled[:, :common] = value[:, :common]
     return Fitted(filled, whole=common == wanted.shape[1], fresh=True)
+
+
+def _distances(grid: Grid) -> int:
+    return (2 * grid[0] - 1) * (2 * grid[1] - 1)
 
 
 def _square(count: int) -> Grid | None:

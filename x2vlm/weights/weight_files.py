@@ -12,7 +12,12 @@ from x2vlm.weights.checkpoint_file import CheckpointError, read_file, read_mappe
 from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint, read_sharded_checkpoint
 
 # Where checkpoints keep their state dict: MMEngine and timm, the published releases and BEiT, DDP wrappers.
-WRAPPERS = ("state_dict", "model", "module")
+# The averaged ones (EMA) are taken where there are no others.
+WRAPPERS = ("state_dict", "model", "module", "ema_state_dict", "state_dict_ema", "model_ema", "params_ema", "ema")
+# What stands in front of every name, and before the name of a compiled part.
+PREFIXES = ("module.", "model.")
+COMPILED = "_orig_mod."
+AVERAGING_COUNTERS = ("steps", "n_averaged")
 # What a folder of weights holds, best first.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
@@ -57,7 +62,10 @@ def read_entry(path: str | Path, key: str) -> Any:
 
 
 def state_of(content: Mapping[str, Any], source: str | Path = "the checkpoint") -> dict[str, Tensor]:
-    """The state dict inside a checkpoint's content, without ``module.`` in front of every name.
+    """The state dict inside a checkpoint's content, without what wrappers put in front of every name.
+
+    These are ``module.`` (DDP), ``model.`` (Lightning) and ``_orig_mod.`` (compiled models, at any depth). Of a
+    checkpoint that holds averaged weights alone (EMA), those are taken.
 
     Raises:
         CheckpointError: If there are no named tensors.
@@ -75,8 +83,15 @@ def state_of(content: Mapping[str, Any], source: str | Path = "the checkpoint") 
             f"{source} holds no named tensors, only: {keys}. Expected a state dict, alone or under one of: "
             f"{', '.join(WRAPPERS)}."
         )
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return _without_wrappers(tensors)
+
+
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    counters = [name for name in AVERAGING_COUNTERS if name in tensors and len(tensors) > 1]
+    tensors = {name.replace(COMPILED, ""): value for name, value in tensors.items() if name not in counters}
+    for prefix in PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 

@@ -120,9 +120,11 @@ def test_images_with_and_without_texts_do_not_share_a_batch():
         collate(image(1, "a dog"), image(2))
 
 
-def test_different_numbers_of_images_do_not_share_a_batch():
-    with pytest.raises(ValueError, match=r"different numbers of images in a batch: \[1, 2\]"):
-        collate(image(1, "a dog"), image(2, "a dog", count=2))
+def test_a_text_with_one_image_of_two_is_a_bad_record_of_its_batch():
+    batch = collate(image(1, "a dog", count=2), image(2, "a dog"), image(3, "cats", count=2))
+    assert batch.where == ["a:1", "a:3"] and batch.pixels.shape[0] == 4
+    assert [(bad.where, bad.reason[:20]) for bad in batch.bad] == [("a:2", "its text has 1 image")]
+    assert batch.drawn == 3
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from x2vlm.data.datasets.coco import Coco, clip_to_image
+from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.regions import PickPhrases
 
@@ -56,12 +56,13 @@ def test_captions_and_boxes_of_an_image_come_together(files, tmp_path):
         "image": tmp_path / "ten.png",
         "caption": ["A cat.", "A small cat."],
         "elems": [{"bb": (1, 2, 3, 4), "caption": "cat", "kind": "object"}],
+        "stated_size": (8, 8),
         "extras": {},
     }
 
 
 def test_crowds_and_boxes_without_area_are_dropped_and_counted(files, tmp_path):
-    assert Coco(tmp_path, **files()).dropped == {"iscrowd": 1, "no area": 1}
+    assert Coco(tmp_path, **files()).dropped == {"iscrowd": 1, "outside its image": 1}
 
 
 def test_an_image_without_annotated_boxes_is_not_taken_for_an_empty_one(files, tmp_path):
@@ -74,19 +75,6 @@ def test_an_image_without_annotated_boxes_is_not_taken_for_an_empty_one(files, t
 def test_a_box_that_reaches_out_is_cut_to_its_image(files, tmp_path):
     elem = Coco(tmp_path, instances_file=files()["instances_file"]).record(1)["elems"][0]
     assert (elem["bb"], elem["caption"]) == ((4, 0, 4, 2), "dog")
-
-
-@pytest.mark.parametrize(
-    ("box", "clipped"),
-    [((1, 2, 3, 4), (1, 2, 3, 4)), ((-1, -2, 4, 4), (0, 0, 3, 2)), ((6, 6, 9, 9), (6, 6, 2, 2))],
-)
-def test_cutting_keeps_the_part_inside(box, clipped):
-    assert clip_to_image(box, 8, 8) == clipped
-
-
-@pytest.mark.parametrize("box", [(9, 0, 2, 2), (0, -3, 2, 2), (3, 3, 0, 4)])
-def test_a_box_outside_or_without_area_has_no_area_left(box):
-    assert min(clip_to_image(box, 8, 8)[2:]) <= 0
 
 
 @pytest.mark.parametrize(
@@ -187,3 +175,39 @@ def test_boxes_with_attributes_keep_them_and_phrases_hand_them_to_metrics(files,
     record = data.record(0) | {"frames": [np.zeros((8, 8, 3), np.uint8)]}
     picked = PickPhrases()(record)
     assert picked["texts"] == ["cat", "cat"] and picked["extras"]["attributes"] == [[1, 0, -1], None]
+
+
+def test_one_image_id_twice_is_an_error_that_names_it(tmp_path):
+    images = [{"id": 7, "file_name": "a.png"}, {"id": 7, "file_name": "b.png"}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": CAPTIONS[:1]}))
+    with pytest.raises(ValueError, match=r"c\.json: the id 7 is there 2 times under images"):
+        Coco(tmp_path, captions_file=tmp_path / "c.json")
+
+
+def test_ids_as_text_in_one_file_and_numbers_in_another_do_not_meet(files, tmp_path):
+    captions = {"images": [{"id": "10", "file_name": "a.png"}], "annotations": [{"image_id": "10", "caption": "cat"}]}
+    (tmp_path / "c.json").write_text(json.dumps(captions))
+    with pytest.raises(ValueError, match=r"do not meet: image ids are '10' in the first and 10 in the second"):
+        Coco(tmp_path, tmp_path / "c.json", files()["instances_file"])
+
+
+def test_ids_as_text_and_numbers_in_one_file_do_not_meet(tmp_path):
+    captions = {"images": [{"id": "10", "file_name": "a.png"}], "annotations": [{"image_id": 10, "caption": "cat"}]}
+    (tmp_path / "c.json").write_text(json.dumps(captions))
+    with pytest.raises(ValueError, match=r"annotations do not meet its images: ids are '10' under images and 10"):
+        Coco(tmp_path, tmp_path / "c.json")
+
+
+def test_annotations_without_id_float_ids_and_shapes_without_box_are_read(files, tmp_path):
+    mask = {"size": [8, 8], "counts": [8, 2, 54]}
+    boxes = [
+        {"image_id": 10.0, "category_id": 17.0, "bbox": [1, 2, 3, 4]},
+        {"image_id": 10, "category_id": 17, "segmentation": [[0, 0, 4, 0, 4, 6]]},
+        {"image_id": 12, "category_id": 18, "segmentation": mask},
+    ]
+    instances = {"images": IMAGES, "annotations": boxes, "categories": CATEGORIES}
+    (tmp_path / "i.json").write_text(json.dumps(instances))
+    data = Coco(tmp_path, instances_file=tmp_path / "i.json")
+    assert [elem["bb"] for elem in data.record(0)["elems"]] == [(1, 2, 3, 4), (0, 0, 4, 6)]
+    assert [elem["bb"] for elem in data.record(1)["elems"]] == [(1, 0, 1, 2)]
+    assert not data.dropped

@@ -58,6 +58,21 @@ def test_no_data_set_is_reported():
         Concat([])
 
 
+def test_equal_identities_of_different_data_sets_are_kept_apart_unless_they_are_joined(part):
+    steps = [dict(type="PickQuestion"), dict(type="PackSample")]
+    parts = [part("a", 1, pipeline=steps), part("b", 1, pipeline=steps)]
+    apart, joined = Concat(parts), Concat(parts, join_ids=True)
+    assert [apart.record(n)["id"] for n in range(2)] == ["0/0.png", "1/0.png"]
+    assert [apart.record(n)["own_id"] for n in range(2)] == ["0.png", "0.png"]
+    assert [apart[n].ids for n in range(2)] == [["0/0.png"], ["1/0.png"]]
+    assert [joined[n].ids for n in range(2)] == [["0.png"], ["0.png"]]
+
+
+def test_identities_of_a_shared_pipeline_are_kept_apart_too(part):
+    shared = Concat([part("a", 1), part("b", 1)], pipeline=[dict(type="PickQuestion"), dict(type="PackSample")])
+    assert [shared[n].ids for n in range(2)] == [["0/0.png"], ["1/0.png"]]
+
+
 def test_a_data_set_that_lost_much_of_the_published_one_is_told(caplog):
     caplog.set_level("INFO", logger="mmengine")
     from mmengine.logging import MMLogger

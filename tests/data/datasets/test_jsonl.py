@@ -271,3 +271,60 @@ def test_real_captions_are_read_with_other_keys(shared):
     data = JsonLines(file, keys=dict(image="member", caption=dict(en="captions", zh="captions_zh"), id="key"))
     assert len(data) == 557
     assert all(len(data.record(i)["caption"]["zh"]) == 5 for i in range(557))
+
+
+def test_captions_of_one_picture_are_one_identity_though_each_has_an_id(write_lines):
+    lines = [{"id": 100 + n, "image_id": n // 5, "image": f"{n // 5}.png", "caption": "a dog"} for n in range(20)]
+    data = JsonLines(write_lines(*lines))
+    assert len({data.record(n)["id"] for n in range(20)}) == 4
+
+
+def test_one_file_under_several_identities_is_told(write_lines, monkeypatch):
+    said = []
+    monkeypatch.setattr("x2vlm.data.datasets.jsonl.print_log", lambda text, **_: said.append(text))
+    file = write_lines(*({"id": n, "image": f"{n // 5}.png", "caption": "a dog"} for n in range(20)))
+    JsonLines(file, keys=dict(id=None))
+    assert said == []
+    JsonLines(file)
+    assert [text[:80] for text in said] == [
+        "train.jsonl:2: 0.png is shown under the identities '0' and '1'. Records that sho"
+    ]
+
+
+def test_a_line_of_blanks_is_no_record(write_lines):
+    line = {"image": "a.png", "caption": "a dog"}
+    data = JsonLines(write_lines(line, "   ", "\t \r", " " + json.dumps(line)))
+    assert [data.record(n)["where"] for n in range(len(data))] == ["train.jsonl:1", "train.jsonl:4"]
+
+
+def test_frames_in_base64_are_read_under_any_key_and_a_reason_is_cut_to_a_line(write_lines, png):
+    frames = [text64(png()), text64(png())]
+    data = JsonLines(write_lines({"video": frames, "caption": "a dog"}, {"video": ["A?" * 5000], "caption": "x"}))
+    assert data.record(0)["video"] == [png(), png()]
+    outside = JsonLines(write_lines({"image": "../" + "a?" * 5000, "caption": "x"}))
+    with pytest.raises(RecordError) as told:
+        outside.record(0)
+    assert len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize("indent", [1, 4])
+def test_one_object_over_several_lines_is_told_for_what_it_is(tmp_path, indent):
+    tree = {"images": [{"image": "a.png", "caption": "a dog"}]}
+    (tmp_path / "a.json").write_text(json.dumps(tree, indent=indent))
+    with pytest.raises(ValueError, match=r"a\.json is one JSON object over several lines"):
+        JsonLines(tmp_path / "a.json")
+
+
+def test_a_record_with_one_picture_of_two_is_a_bad_one(write_lines):
+    data = JsonLines(write_lines({"images": ["a.png"], "caption": "both"}), num_images=2)
+    with pytest.raises(RecordError, match=r"shows 1 images together; expected 2 \(num_images\)"):
+        data.record(0)
+
+
+def test_the_seconds_of_a_video_that_are_meant_go_with_it(write_lines):
+    lines = [{"video": "a.mp4", "caption": "x", "start": 1.5, "end": 4}, {"video": "a.mp4", "caption": "x", "start": 2}]
+    data = JsonLines(write_lines(*lines, {"video": "a.mp4", "caption": "x", "start": 5, "end": 4}))
+    assert data.record(0)["segment"] == (1.5, 4)
+    assert data.record(1)["segment"] == (2, float("inf"))
+    with pytest.raises(RecordError, match=r"train\.jsonl:3: start and end: expected seconds, the first smaller"):
+        data.record(2)

@@ -319,3 +319,21 @@ def test_the_real_captions_of_three_languages_are_words_of_one_vocabulary(shared
         pieces = tokenize(tokenizer, [text for texts in captions_of_all for text in texts], 40)
         assert len(captions_of_all) > 50 and not any(tokenizer.unk_token_id in row for row in pieces)
     assert tokenizer.tokenize("一个男孩") == ["一", "个", "男", "孩"]
+
+
+@pytest.mark.parametrize("cut", [200, 512 + 30])
+def test_a_tar_that_ends_early_has_a_bad_record_for_what_is_lost(write_tar, png, tmp_path, cut):
+    from x2vlm.data.datasets.webdataset import WebDataset
+
+    members = [(f"{key}.{end}", data) for key in "ab" for end, data in (("png", png()), ("txt", b"a dog"))]
+    whole = write_tar(*members)
+    assert len(WebDataset(whole)) == 2
+    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[: 2 * 1024 + cut])  # two members of two blocks each
+    data = WebDataset(tmp_path / "cut.tar")
+    assert data.record(0)["id"] == "a"
+    with pytest.raises(RecordError, match=r"cut\.tar"):
+        [data.record(n) for n in range(1, len(data))]
+    if cut < 512:
+        assert len(data) == 2
+        with pytest.raises(RecordError, match=r"^cut\.tar:member 2: .*ends early.*lost"):
+            data.record(1)

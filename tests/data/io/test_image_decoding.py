@@ -199,3 +199,28 @@ def test_damage_gives_an_image_or_a_record_error_and_nothing_else(format, damage
         assert decode_image(bytes(data), "w").ndim == 3
     except RecordError as error:
         assert error.where == "w"
+
+
+def test_an_orientation_is_applied_only_if_asked_for(tmp_path):
+    picture, exif = Image.new("RGB", (8, 4)), Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    assert decode_image(tmp_path / "a.jpg", "w").shape == (4, 8, 3)
+    assert decode_image(tmp_path / "a.jpg", "w", exif=True).shape == (8, 4, 3)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.uint16, 2**16 - 1), (np.int32, 2**31 - 1), (np.float32, 1.0)])
+def test_deep_greys_are_scaled(tmp_path, dtype, most):
+    levels = np.array([[0, most]] * 2, dtype=dtype)
+    Image.fromarray(levels).save(tmp_path / "a.tif")
+    got = decode_image(tmp_path / "a.tif", "w")[0, :, 0].tolist()
+    assert got[0] == 0 and got[1] in (255, 127)  # 32 bits are signed: the greatest is half of all
+
+
+def test_avif_is_read(tmp_path):
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    Image.new("RGB", (16, 8), (200, 30, 30)).save(tmp_path / "a.avif")
+    assert abs(int(decode_image(tmp_path / "a.avif", "w")[0, 0, 0]) - 200) < 10

@@ -233,3 +233,16 @@ def test_the_readers_agree_on_the_real_clips(shared):
         chosen = [len(clips[0]) - 1, 0, len(clips[0]) // 2]
         for ours, theirs in zip(*(clip.get(chosen) for clip in clips), strict=True):
             assert np.abs(ours.astype(int) - theirs).max() <= 2, record["id"]
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_clips_that_decord_does_not_know_are_read_with_pyav(tmp_path, as_bytes):
+    pytest.importorskip("decord")
+    pytest.importorskip("av")
+    from PIL import Image
+
+    frames = [Image.new("RGB", (32, 16), (60 * n,) * 3) for n in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    source = (tmp_path / "a.gif").read_bytes() if as_bytes else tmp_path / "a.gif"
+    clip = DecordReader().open(source)
+    assert [int(frame.mean()) for frame in clip.get(range(len(clip)))] == [0, 60, 120, 180]

@@ -34,7 +34,7 @@ def test_facts_count_texts_in_every_shape_and_boxes_that_fit():
         "caption": {"en": ["a dog", "two big dogs"], "de": "Hund"},
         "elems": [
             {"bb": [0, 0, 4, 3], "caption": "a", "kind": "object"},
-            {"bb": [7, 0, 4, 3], "caption": "outside"},
+            {"bb": [7, 0, 5, 3], "caption": "outside"},
             {"caption": "no box"},
         ],
     }

@@ -62,8 +62,7 @@ class Reader:
 def test_frames_are_in_range_and_as_many_as_requested(total, num_frames, training):
     indices = sample_indices(total, num_frames, training)
     assert len(indices) == num_frames and all(0 <= index < total for index in indices)
-    if training or total >= num_frames:
-        assert indices == sorted(indices)
+    assert indices == sorted(indices)
     if total >= num_frames:
         assert len(set(indices)) == num_frames
     else:
@@ -72,7 +71,15 @@ def test_frames_are_in_range_and_as_many_as_requested(total, num_frames, trainin
 
 @pytest.mark.parametrize(
     ("total", "num_frames", "expected"),
-    [(9, 3, [0, 3, 6]), (10, 3, [0, 4, 7]), (11, 3, [0, 4, 8]), (3, 3, [0, 1, 2]), (2, 5, [0, 1, 0, 1, 0])],
+    [
+        (9, 3, [0, 3, 6]),
+        (10, 3, [0, 4, 7]),
+        (11, 3, [0, 4, 8]),
+        (3, 3, [0, 1, 2]),
+        (2, 5, [0, 0, 0, 1, 1]),
+        (2, 3, [0, 0, 1]),
+        (3, 5, [0, 0, 1, 1, 2]),
+    ],
 )
 def test_without_training_the_first_frame_of_each_segment_is_taken(total, num_frames, expected):
     assert sample_indices(total, num_frames, training=False) == expected
@@ -108,7 +115,7 @@ def test_a_file_is_opened_by_the_reader_and_only_the_sampled_frames_are_read():
 
 def test_a_frame_that_is_wanted_twice_is_read_once():
     reader = Reader()
-    assert values(SampleFrames(num_frames=5, training=False, reader=reader)(record(video="2"))) == [0, 1, 0, 1, 0]
+    assert values(SampleFrames(num_frames=5, training=False, reader=reader)(record(video="2"))) == [0, 0, 0, 1, 1]
     assert reader.requests == [("2", [0, 1])]
 
 
@@ -208,6 +215,40 @@ def test_joined_clips_become_a_sample_with_a_frame_axis():
 def test_a_number_without_meaning_is_named(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} is 0"):
         SampleFrames(**option)
+
+
+class TenFrames:
+    """A clip of 10 frames, 5 a second, whose frame ``i`` is of level ``i``."""
+
+    fps = 5.0
+
+    def __len__(self):
+        return 10
+
+    def get(self, indices):
+        return [np.full((4, 4, 3), index, np.uint8) for index in indices]
+
+    def open(self, source):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"), [((0.4, 1.0), [2, 3, 4]), ((1.0, float("inf")), [5, 7, 9]), ((0, 9), [0, 4, 7])]
+)
+def test_a_segment_gives_frames_of_its_own_seconds_alone(segment, expected):
+    sample = SampleFrames(training=False, reader=TenFrames())
+    assert values(sample(record(video="a.mp4", segment=segment))) == expected
+
+
+def test_a_segment_behind_the_end_is_a_bad_record():
+    with pytest.raises(RecordError, match=r"begins at 3 seconds, but the video has 2\.0"):
+        SampleFrames(reader=TenFrames())(record(video="a.mp4", segment=(3.0, 4.0)))
+
+
+def test_segments_of_one_video_are_joined_with_their_words():
+    clips = [{"video": "a.mp4", "segment": (n * 0.4, n * 0.4 + 0.4), "caption": f"w{n}"} for n in range(4)]
+    found = SampleFrames(2, training=False, reader=TenFrames(), join_until=4)(record(clips=clips))
+    assert (values(found), found["caption"]) == ([0, 2], "w0 w1")
 
 
 def test_so_many_frames_a_second_are_looked_at():

@@ -171,3 +171,34 @@ def test_a_record_without_image_is_named():
 def test_the_list_of_answers_is_written_and_read_alike(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(["ja", "weiß"], ensure_ascii=False), encoding="utf-8")
     assert AnswerLabel(tmp_path / "a.json")(record(answers="weiß"))["labels"] == [1]
+
+
+@pytest.mark.parametrize("pick", [AnswerLabel(["yes", "no"]), PickLabel(["yes", "no"], unknown="ignore")])
+def test_a_list_that_knows_hardly_any_label_is_an_error_after_the_first_records(pick):
+    for _ in range(99):
+        assert pick(record(answers="YES", label="YES"))["labels"] == [-100]
+    with pytest.raises(ValueError, match=r"100 of the first 100 records have no label.*'YES', which is spelt 'yes'"):
+        pick(record(answers="YES", label="YES"))
+
+
+def test_some_unknown_labels_are_in_order():
+    label = AnswerLabel(["yes", "no"])
+    for number in range(300):
+        label(record(answers="maybe" if number % 10 else "yes"))
+
+
+@pytest.mark.parametrize("content", ["\ufeffyes  \nno\t\n", '\ufeff["yes ", "no"]', '\ufeff{"yes ": 0, "no": 1}'])
+def test_marks_and_blanks_around_classes_of_a_file_do_not_count(tmp_path, content):
+    path = tmp_path / ("a.txt" if "[" not in content and "{" not in content else "a.json")
+    path.write_text(content, encoding="utf-8")
+    assert read_classes(path, "classes") == {"yes": 0, "no": 1}
+
+
+def test_one_empty_answer_costs_that_answer_alone():
+    picked = PickAnswers()(record(answers=["red", "", "red", " \u200b"]))
+    assert picked["text_answers"] == [[("red", 0.5)]] and picked["extras"]["answers"] == ["red", "red"]
+
+
+def test_answers_as_the_benchmark_publishes_them_are_read():
+    answers = [{"answer": "net", "answer_confidence": "maybe", "answer_id": 1}, {"answer": "pit", "answer_id": 2}]
+    assert PickAnswers()(record(answers=answers))["text_answers"] == [[("net", 0.5), ("pit", 0.5)]]

@@ -4,7 +4,7 @@ import pytest
 from x2vlm.building import build
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickText
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
 from x2vlm.registry import TRANSFORMS
 
 PARALLEL = {"en": "A dog!", "de": "Ein Hund.", "zh": ""}
@@ -81,6 +81,14 @@ def test_a_record_without_identity_is_its_own():
     assert PickText()({"where": "train.jsonl:17", "text": "dog"})["ids"] == ["train.jsonl:17"]
 
 
+def test_a_question_is_cleaned_up_as_published_if_asked_to():
+    record = {"where": "a:1", "question": "Is <person> here?"}
+    assert PickQuestion()(record)["texts"] == ["is person here"]
+    assert PickQuestion(clean="published")(record)["texts"] == ["is <person> here"]
+    with pytest.raises(ValueError, match="clean is 'yes'"):
+        PickQuestion(clean="yes")
+
+
 FRAME = np.zeros((4, 6, 3), np.uint8)
 
 
@@ -117,7 +125,15 @@ def test_words_of_all_captions_are_counted_with_and_without_clean_up():
     assert AllCaptions(max_words=None, clean=False)(captioned(" A dog, "))["texts"] == [" A dog, "]
 
 
-@pytest.mark.parametrize("caption", [None, [], ["a dog", " . "], {"en": "a dog"}])
+@pytest.mark.parametrize("caption", [None, [], [" . ", "", " \u200b"], {"en": "a dog"}])
 def test_a_record_without_usable_captions_is_bad(caption):
     with pytest.raises(RecordError, match=r"^a:1: "):
         build(TRANSFORMS, dict(type="AllCaptions", language="de"))(captioned(caption))
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_one_empty_caption_of_five_costs_that_caption_alone_and_is_counted(clean):
+    captions = ["a dog", "", "two dogs", "\u200b\u200b ", "a cat"]
+    found = AllCaptions(clean=clean).transform(record(caption=captions))
+    assert found["texts"] == ["a dog", "two dogs", "a cat"]
+    assert (len(found["ids"]), len(found["has_box"]), found["extras"]) == (3, 3, {"dropped_texts": 2})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text, is_blank
 
 
 def test_a_caption_is_cleaned_up_step_by_step():
@@ -66,3 +66,14 @@ def test_plain_text_with_too_few_words_is_an_error():
     assert clean_text("two words", minimum_words=2) == "two words"
     with pytest.raises(ValueError, match="fewer than 3 words"):
         clean_text("two words", minimum_words=3)
+
+
+def test_the_published_clean_up_of_questions_keeps_signs_of_people_and_line_ends():
+    raw = "Is <person>\nleft-handed? \n"
+    assert clean_question(raw) == "is person\nleft handed"
+    assert clean_question(raw, published=True) == "is <person>\nleft handed  \n"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff \u2060"])
+def test_what_shows_nothing_is_blank(text):
+    assert is_blank(text) and not is_blank(text + "a")

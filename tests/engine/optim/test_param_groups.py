@@ -84,9 +84,9 @@ def test_a_tower_with_its_own_rate_is_not_sped_up():
     groups = group_names(names, set(names), rates)
     assert groups == {
         "vision/decay": ["vision_encoder.a"],
-        "text/decay": ["text_encoder.a"],
+        "text/decay": ["text_encoder.a", "objectives.mlm.dense.weight"],
         "cross/decay": ["fusion_encoder.a"],
-        "fresh/decay": ["text_proj.weight", "objectives.mlm.dense.weight"],
+        "fresh/decay": ["text_proj.weight"],
     }
     assert rates == {"base": 4e-5, "fresh": 8e-5, "vision": 2e-5, "text": 8e-5, "cross": 8e-5}
 
@@ -159,3 +159,13 @@ def test_torchs_adam_is_fused_on_gpus_unless_the_config_says_how(kind):
 @pytest.mark.parametrize("kind", ["SGD", "PublishedAdamW"])
 def test_other_optimizers_are_left_as_they_are(kind):
     assert fused_option(dict(type=kind, lr=0.1), {"cuda"}, sharded=False) == {}
+
+
+def test_the_word_head_learns_at_the_rate_of_the_text_encoder():
+    rates = learning_rates(1e-5, vision_lr=2e-5, text_lr=8e-5)
+    names = ["objectives.mlm.dense.weight", "objectives.caption.bias", "objectives.itm.head.0.weight"]
+    assert group_names(names, set(), rates) == {
+        "text/decay": ["objectives.mlm.dense.weight"],
+        "text/no_decay": ["objectives.caption.bias"],
+        "base/decay": ["objectives.itm.head.0.weight"],
+    }

@@ -4,6 +4,7 @@ Shape letters: B texts, U distinct contexts, K contexts that a text attends to, 
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from torch.utils.data import default_collate
 
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.data.batch import Batch, Sample
+from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.padding import padded, padded_tokens
 from x2vlm.data.collate.target_tensors import answer_tensors, label_tensors, targets_of_pairs
 from x2vlm.data.collate.token_masking import Masking, TokenMasker
@@ -88,6 +89,8 @@ class PairCollate:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch; contexts of which no pair is kept are left out of it. No pair gives an empty batch.
 
+        A sample whose text reads another number of pictures than most is left out, and named in ``bad``.
+
         Raises:
             ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes), or
                 are something else.
@@ -97,6 +100,7 @@ class PairCollate:
                 f"the data set gave {type(strange).__name__}, and {type(self).__name__} takes Samples: derive it from "
                 "x2vlm.data.datasets.base.Adapter and end its pipeline with PackSample."
             )
+        drawn, (samples, bad) = len(samples), _of_one_number(samples)
         image_only = _are_image_only(samples)
         pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or image_only)])
         used = sorted({s for s, _ in pairs})
@@ -116,7 +120,8 @@ class PairCollate:
             where=[kept[s].where for s, _ in pairs],
             texts=[display_text(text) for text in texts],
             extras=[sample.extras for sample in kept],
-            drawn=len(samples),
+            bad=bad,
+            drawn=drawn,
         )
 
     def _kept(self, pairs: Pairs) -> Pairs:
@@ -165,6 +170,18 @@ class PairCollate:
         return {}
 
 
+def _of_one_number(samples: Sequence[Sample]) -> tuple[list[Sample], list[BadRecord]]:
+    """The samples whose texts attend to as many images as most do (the more of equals), and the others, bad."""
+    counts = Counter(sample.num_contexts for sample in samples if sample.pixels is not None)
+    if len(counts) < 2:
+        return list(samples), []
+    most = max(counts, key=lambda number: (counts[number], number))
+    kept = [sample for sample in samples if sample.pixels is None or sample.num_contexts == most]
+    reason = f"its text has {{}} images, and those of the others in its batch {most}"
+    odd = [sample for sample in samples if sample.pixels is not None and sample.num_contexts != most]
+    return kept, [BadRecord(sample.where, reason.format(sample.num_contexts)) for sample in odd]
+
+
 def _are_image_only(samples: Sequence[Sample]) -> bool:
     """Whether the samples are images without texts; records of regions are not, even where no region is left.
 
@@ -183,15 +200,12 @@ def _are_image_only(samples: Sequence[Sample]) -> bool:
 
 def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
     """``pixels`` of every image once, and ``owner`` of each pair; text ``b`` attends to all images of ``owner[b]``."""
-    counts = sorted({sample.num_contexts for sample in samples})
     shapes = sorted({tuple(sample.pixels.shape[sample.num_contexts > 1 :]) for sample in samples})
-    if len(counts) > 1:
-        raise ValueError(f"texts that attend to different numbers of images in a batch: {counts}")
     if len(shapes) > 1:
         raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
-    if counts == [1]:
+    count = samples[0].num_contexts
+    if count == 1:
         return {"pixels": default_collate([sample.pixels for sample in samples]), "owner": owner}
-    count = counts[0]
     return {
         "pixels": torch.cat([sample.pixels for sample in samples]),
         "owner": (owner[:, None] * count + torch.arange(count)).flatten(),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -9,8 +10,9 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from x2vlm.building import build
+from x2vlm.data.batch import Sample
 from x2vlm.data.datasets.base import Adapter, apply_pipeline
-from x2vlm.data.record import Record
+from x2vlm.data.record import Record, identity
 from x2vlm.registry import DATASETS
 
 ENOUGH = 0.9  # of the published images: links of collections from the web die
@@ -20,6 +22,9 @@ ENOUGH = 0.9  # of the published images: links of collections from the web die
 class Concat(Adapter):
     """The records of several data sets, of the first one first; each goes through the pipeline of its data set.
 
+    Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the
+    first data set is called here. The name it has there is the record's ``own_id``.
+
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
         times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
@@ -27,6 +32,7 @@ class Concat(Adapter):
         images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
             known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
+        join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same pictures).
 
     Raises:
         ValueError: If there is no data set, or ``times`` does not fit them.
@@ -39,8 +45,10 @@ class Concat(Adapter):
         names: Sequence[str] | None = None,
         images: Sequence[int | None] | None = None,
         pipeline: Sequence[dict | Callable] = (),
+        join_ids: bool = False,
     ) -> None:
         super().__init__(pipeline)
+        self.join_ids = join_ids
         self.datasets = [build(DATASETS, dataset, path=f"datasets[{i}]") for i, dataset in enumerate(datasets)]
         self.times = [1] * len(self.datasets) if times is None else list(times)
         if not self.datasets:
@@ -86,7 +94,7 @@ class Concat(Adapter):
             RecordError: If it cannot be used.
         """
         which, inner = self.locate(index)
-        return self.datasets[which].record(inner)
+        return self._set_apart(self.datasets[which].record(inner), which)
 
     def __getitem__(self, index: int) -> Any:
         """The record at ``index`` after the transforms of its data set, and then those of this one.
@@ -97,5 +105,14 @@ class Concat(Adapter):
         """
         self._check(index)
         which, inner = self.locate(index)
-        result = self.datasets[which][inner]
+        result = self._set_apart(self.datasets[which][inner], which)
         return apply_pipeline(self.pipeline, result, result["where"]) if self.pipeline else result
+
+    def _set_apart(self, result: Any, which: int) -> Any:
+        """A record or a sample, whose identities say which data set they belong to."""
+        if self.join_ids or len(self.datasets) == 1:
+            return result
+        if isinstance(result, Sample):
+            return replace(result, ids=[f"{which}/{one}" for one in result.ids])
+        named = {"id": f"{which}/{identity(result)}", "own_id": result.get("own_id", identity(result))}
+        return result | named | ({"ids": [f"{which}/{one}" for one in result["ids"]]} if "ids" in result else {})

@@ -12,7 +12,7 @@ from x2vlm.data.record import Record
 from x2vlm.data.transforms.labels import read_classes
 from x2vlm.registry import DATASETS
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
 
 
 @DATASETS.register_module()

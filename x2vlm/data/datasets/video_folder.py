@@ -18,7 +18,7 @@ from x2vlm.data.io.paths import existing_file, existing_folder, path_inside
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
-VIDEO_EXTENSIONS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg")
+VIDEO_EXTENSIONS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif")
 
 
 @DATASETS.register_module()

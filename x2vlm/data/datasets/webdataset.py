@@ -18,16 +18,17 @@ from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
-VIDEO_SUFFIXES = ("mp4", "webm", "mkv", "avi", "mov")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff")
+VIDEO_SUFFIXES = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "gif")
 
 
 @DATASETS.register_module()
 class WebDataset(Adapter):
     """Tar files in WebDataset layout: neighbouring members ``<key>.jpg``, ``<key>.txt``, ``<key>.json`` are one record.
 
-    The key ends at the first dot after the last slash. A member that ends in jpg, jpeg, png or webp is the image; one
-    that ends in mp4, webm, mkv, avi or mov is the video. The identity is the key.
+    The key ends at the first dot after the last slash. Members that end as images do are the image, those that end as
+    videos do the video (a gif is one). The identity is the key. A tar file that ends early has one record more, a bad
+    one, for what is lost.
 
     Args:
         shards: Tar files: a file, a pattern such as ``"train-*.tar"``, or several of either.
@@ -60,8 +61,10 @@ class WebDataset(Adapter):
             if tar.problem:  # one that ends early still has records; the last of them is reported when it is read
                 print_log(f"{tar.path}: {tar.problem}", logger="current", level=logging.WARNING)
         self._starts = [_group_starts(tar) for tar in self.tars]
-        self._ends = np.cumsum([len(starts) - 1 for starts in self._starts])
-        if not self._ends[-1]:
+        self._ends = np.cumsum(
+            [len(starts) - 1 + bool(tar.problem) for tar, starts in zip(self.tars, self._starts, strict=True)]
+        )
+        if not any(len(starts) > 1 for starts in self._starts):
             problems = "; ".join(f"{tar.path}: {tar.problem or 'no members'}" for tar in self.tars[:3])
             raise ValueError(f"shards hold no record: {problems}")
         self.indices = Subset.of(subset).indices(int(self._ends[-1]), lambda index: self._group(index)[1])
@@ -77,6 +80,8 @@ class WebDataset(Adapter):
         """
         tar, key, members = self._group(int(self.indices[index]))
         where = f"{tar.path.name}:{key}"
+        if not members:
+            raise RecordError(where, f"{tar.path}: {tar.problem}; what comes after is lost")
         content = {suffix: tar.read_at(position, where) for suffix, position in members.items()}
         parsed = {suffix: _parsed(suffix, data, where) for suffix, data in content.items()}
         record: Record = {"where": where, "id": key, **_media(content, where)}
@@ -88,10 +93,12 @@ class WebDataset(Adapter):
         return {**record, **texts, **({} if elems is None else {"elems": read_elements(elems, where)}), "extras": {}}
 
     def _group(self, index: int) -> tuple[TarIndex, str, dict[str, int]]:
-        """The tar file, the key, and the positions of the members by suffix."""
+        """The tar file, the key, and the positions of the members by suffix; none where the file ends early."""
         shard = int(np.searchsorted(self._ends, index, side="right"))
         tar, starts = self.tars[shard], self._starts[shard]
         group = index - (int(self._ends[shard - 1]) if shard else 0)
+        if group == len(starts) - 1:
+            return tar, f"member {len(tar)}", {}
         positions = range(int(starts[group]), int(starts[group + 1]))
         return tar, _split(tar.name(positions[0]))[0], {_split(tar.name(i))[1]: i for i in positions}
 

@@ -86,5 +86,19 @@ def read_elements(value: Any, where: str, kind: str | None = None) -> list[dict[
     return [{"kind": kind, **element} for element in value] if kind else value
 
 
+def read_size(data: Mapping[str, Any], width: Keys, height: Keys, where: str) -> dict[str, tuple[float, float]]:
+    """``stated_size``, the size in pixels of the image that boxes were annotated on; nothing where it is not stated.
+
+    Raises:
+        RecordError: If what is stated is no size.
+    """
+    sides = first_value(data, width), first_value(data, height)
+    if None in sides:
+        return {}
+    if not all(isinstance(side, int | float) and 0 < side < 2**31 for side in sides):
+        raise RecordError(where, f"width and height: expected numbers of pixels, got {sides!r:.80}")
+    return {"stated_size": sides}
+
+
 def _is_list_of(kind: type, value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, kind) for entry in value)

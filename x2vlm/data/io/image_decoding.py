@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.io.paths import read_bytes
 from x2vlm.data.record import RecordError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(("AVIF",) if "avif" in features.modules else ()))
 """Accepted formats. Others are refused: some are read by other programs (EPS), all enlarge the attack surface."""
+
+_ORIENTATION = 0x0112  # the EXIF tag
 
 MAX_PIXELS = 89_478_485
 """The size above which Pillow warns of decompression bombs."""
@@ -42,11 +44,12 @@ def decode_image(
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
     at_least: int = 0,
+    exif: bool = False,
 ) -> np.ndarray:
     """Decode one image.
 
-    Transparency is dropped, grey and palette images become RGB, 16-bit grey is scaled to 8 bits. The orientation
-    noted in EXIF data is not applied: boxes are annotated on the stored pixels.
+    Transparency is dropped, grey and palette images become RGB, grey of 16 and 32 bits is scaled to 8 bits. The
+    orientation noted in EXIF data is not applied unless asked for: boxes are annotated on the stored pixels.
 
     Args:
         source: A file, the bytes of one, or an ``[H, W, 3]`` uint8 array, which is returned as it is.
@@ -55,6 +58,7 @@ def decode_image(
         max_bytes: Largest file.
         at_least: A JPEG image is decoded at the smallest scale, half or less, at which both sides have so many pixels
             or more, within the inverse transform. 0, or an image too small for that: at full size.
+        exif: Turn and mirror the image as its EXIF orientation says.
 
     Returns:
         ``[H, W, 3]`` uint8, RGB.
@@ -73,7 +77,7 @@ def decode_image(
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height <= max_pixels:
-                return _pixels(image, data, at_least)
+                return _pixels(image, data, at_least, exif)
             size = f"{image.width}x{image.height}"
     except Image.UnidentifiedImageError as error:
         expected = f"one of {', '.join(FORMATS)}" if data else "an image, but it is empty"
@@ -83,7 +87,9 @@ def decode_image(
     raise RecordError(where, f"{name} has {size} pixels, over the limit of {max_pixels:,} (max_pixels)")
 
 
-def _pixels(image: Image.Image, data: bytes, at_least: int) -> np.ndarray:
+def _pixels(image: Image.Image, data: bytes, at_least: int, exif: bool) -> np.ndarray:
+    if exif and image.getexif().get(_ORIENTATION, 1) != 1:
+        return np.array(_rgb(ImageOps.exif_transpose(image)))
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
         try:  # the same library and steps as in Pillow, so the same pixels, without Pillow's copies
             scale = {"min_height": at_least, "min_width": at_least, "min_factor": 2} if at_least else {}
@@ -94,8 +100,15 @@ def _pixels(image: Image.Image, data: bytes, at_least: int) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion cuts off everything above 255
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # Pillow's own conversion cuts off everything above 255
+        levels = np.asarray(image).astype(np.int64)
+        step = 257 if levels.max(initial=0) < 2**16 else 2**24 + 2**16 + 2**8 + 1  # from 16 bits, from 32
+        image = Image.fromarray((levels // step).clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":  # TIFF of measured values: from 0 to 1, or as large as they are
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        most = levels.max(initial=0)
+        scale = 255 if most <= 1 else 1 if most <= 255 else 255 / 65535 if most <= 65535 else 255 / most
+        image = Image.fromarray((levels * scale).clip(0, 255).astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -12,6 +12,7 @@ from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.record import RecordError
 
 _CHUNK = 2**24
+_BLANKS = b" \t\r"
 _WHITE = re.compile(r"[ \t\r\n]*")
 
 
@@ -114,12 +115,27 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
     for file in files:
         if not _first_byte(file):
             raise ValueError(f"{option}: {file} is empty; expected JSON objects, one a line or in an array")
+        if _is_one_object(file):
+            raise ValueError(
+                f"{option}: {file} is one JSON object over several lines; expected objects, one a line or in an array. "
+                "If it is the file of a public data set, it has an adapter of its own (docs/data.md)."
+            )
     return LineIndex(files, arrays=True, max_bytes=max_bytes)
 
 
 def _first_byte(path: Path) -> bytes:
     with open(path, "rb") as handle:
         return handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+
+
+def _is_one_object(path: Path) -> bool:
+    """Whether the first line only begins an object, as in files written to be read by people."""
+    if _first_byte(path) != b"{":
+        return False
+    with open(path, "rb") as handle:
+        line = next((line for line in handle if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+        following = next((line for line in handle if line.strip()), b"").strip()
+    return line.startswith(b"{") and line.endswith((b"{", b"[", b",", b":")) and following[:1] not in (b"", b"{")
 
 
 def _starts_array(path: Path) -> bool:
@@ -151,10 +167,10 @@ def _entries(path: Path) -> np.ndarray:
             raise ValueError(f"{path} holds an empty JSON array") from error
         raise ValueError(f"{path} holds a JSON array that breaks after {len(spans)} entries: {error}") from error
     offsets = np.array(spans, dtype=np.int64)
-    return offsets if text.isascii() else _to_byte_offsets(text, offsets)
+    return offsets if text.isascii() else to_byte_offsets(text, offsets)
 
 
-def _to_byte_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
+def to_byte_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
     """Byte offsets in UTF-8 of ascending character offsets, in the same shape."""
     ends = offsets.ravel().tolist()
     sizes = [len(text[a:b].encode()) for a, b in zip([0, *ends], ends, strict=False)]
@@ -175,5 +191,11 @@ def _line_starts(path: Path, skip_blank: bool) -> tuple[np.ndarray, np.ndarray |
     if not skip_blank:
         return starts, None
     lengths = ends - starts
-    blank = (lengths == 0) | ((lengths == 1) & (data[np.minimum(starts, size - 1)] == ord("\r")))
+    blank = lengths == 0
+    # A line that begins with a blank may hold nothing else; few do.
+    doubtful = np.flatnonzero(
+        ~blank & (lengths < _CHUNK) & np.isin(data[np.minimum(starts, size - 1)], np.frombuffer(_BLANKS, np.uint8))
+    )
+    for row in doubtful.tolist():
+        blank[row] = not data[starts[row] : ends[row]].tobytes().strip(_BLANKS)
     return (starts[~blank], np.flatnonzero(~blank)) if blank.any() else (starts, None)

@@ -60,6 +60,19 @@ def existing_files(paths: PathLike | Sequence[PathLike], option: str) -> list[Pa
     return [file for name in names for file in _matching(Path(name).expanduser(), option)]
 
 
+def read_lines(path: Path, option: str) -> list[str]:
+    """The lines of a small text file, stripped, without blank ones.
+
+    Raises:
+        ValueError: If it is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{option}: {path} is not UTF-8: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 def _matching(path: Path, option: str) -> list[Path]:
     if path.is_file() or not any(character in str(path) for character in "*?["):
         return [existing_file(path, option)]
@@ -92,7 +105,7 @@ def path_inside(root: PathLike, name: str, where: str) -> Path:
     base = os.path.abspath(root)
     path = os.path.abspath(os.path.join(base, name))
     if os.path.commonpath([base, path]) != base:
-        raise RecordError(where, f"{name!r} lies outside the folder {base}")
+        raise RecordError(where, f"{name!r:.200} lies outside the folder {base}")
     return Path(path)
 
 

@@ -19,6 +19,7 @@ _MAX_NAME = 4096
 _MAX_SIZE = 2**60
 _MAX_HEADER = 2**20
 _READS_AT_END = 8
+_BLOCK = 512  # bytes of a header
 
 # What tarfile raises for broken headers, found by damaging them.
 _BROKEN = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, EOFError, struct.error)
@@ -57,6 +58,12 @@ class TarIndex:
     def name(self, position: int) -> str:
         """The name of the member at ``position``, in the order of the file."""
         return os.fsdecode(bytes(self.names[position]))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a member."""
+        key = np.bytes_(os.fsencode(name))
+        place = int(np.searchsorted(self.names, key, sorter=self._order)) if len(self) else 0
+        return place < len(self) and bool(self.names[self._order[place]] == key)
 
     def read(self, name: str, where: str) -> bytes:
         """The bytes of a member; of the last one where several have the name, as tar has it.
@@ -109,6 +116,11 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
                     raise tarfile.ReadError(f"a name of {len(name)} bytes, or a size of {member.size}, is none")
                 if member.isreg() and not member.issparse():
                     members.append((name, member.offset_data, member.size))
+            # Behind the last member, tarfile takes anything for the end: half a header, or one that is damaged.
+            file.seek(tar.offset)
+            rest = file.read(_BLOCK).rstrip(b"\0")
+            if rest:
+                problem = f"the tar ends early: it breaks inside a header at byte {tar.offset:,}"
     except OSError as error:
         problem = error.strerror or str(error)
     except _BROKEN as error:

@@ -1,5 +1,6 @@
 """Video readers with one interface: ``reader.open(source)`` is a clip with a length and frames by index."""
 
+import functools
 import importlib.util
 import io
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from mmengine.logging import print_log
 
 from x2vlm.data.record import RecordError
 from x2vlm.registry import VIDEO_READERS
@@ -36,6 +38,8 @@ class Clip(Protocol):
 class DecordReader:
     """Reads videos with decord: the fastest of the readers that need no system library.
 
+    What decord cannot decode (GIF, AV1) is given to PyAV, if that is installed; the log says so once.
+
     decord cannot return frames of a few very small widths (8, 12, 16, 24, 48 and 72 pixels), and reports that.
 
     Args:
@@ -52,7 +56,34 @@ class DecordReader:
         Raises:
             RecordError: If it is missing, or cannot be decoded.
         """
-        return _DecordClip(source, self.num_threads)
+        try:
+            return _DecordClip(source, self.num_threads)
+        except RecordError as error:
+            if importlib.util.find_spec("av") is None:
+                raise RecordError(error.where, f"{error.reason}; {_ADVICE}") from error
+            clip = _by_pyav(source, self.num_threads)
+            if clip is None:
+                raise
+            return clip
+
+
+_ADVICE = "decord knows neither GIF nor AV1: PyAVReader does (pip install av)"
+
+
+def _by_pyav(source: Source, num_threads: int) -> "Clip | None":
+    """A clip of PyAV whose first frame it can decode; None if it cannot either."""
+    try:
+        clip = _PyAVClip(source, num_threads)
+        clip.get([0])
+    except RecordError:
+        return None
+    _tell_once()
+    return clip
+
+
+@functools.cache
+def _tell_once() -> None:
+    print_log("clips that decord cannot decode are read with PyAV, which is slower", logger="current")
 
 
 class _DecordClip:

@@ -9,10 +9,12 @@ import numpy as np
 
 from x2vlm.data.batch import BadRecord
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.io.box_rules import proposed_convention
 from x2vlm.data.sampler import derive_seed
 from x2vlm.data.tools.map_records import RecordResult, where_of
 from x2vlm.data.tools.record_facts import RecordFacts
 
+_MANY_WRONG = 0.05  # share of boxes from which on all of them look wrong
 PERCENTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 
@@ -26,6 +28,7 @@ class DatasetReport:
         unusable: Elements that cannot be used, in records that can: ``where`` and reason.
         kinds: How many elements there are of each kind.
         languages: How many texts there are in each language.
+        split_files: Files that are shown under several identities: ``where`` and the identities.
     """
 
     records: int = 0
@@ -33,6 +36,9 @@ class DatasetReport:
     unusable: list[BadRecord] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
+    split_files: list[BadRecord] = field(default_factory=list)
+    _owners: dict[str, str] = field(default_factory=dict)
+    _wrong_boxes: list[set[str]] = field(default_factory=list)
     _ids: list[int] = field(default_factory=list)
     _indices: list[int] = field(default_factory=list)
     _values: dict[str, list[float]] = field(default_factory=dict)
@@ -56,6 +62,10 @@ class DatasetReport:
             self._append(elements=len(facts.kinds))
         for width, height, share in facts.boxes:
             self._append(box_width=width, box_height=height, box_share=share, box_aspect=width / height)
+        self._wrong_boxes += facts.conventions
+        if facts.file is not None and self._owners.setdefault(facts.file, facts.id) != facts.id:
+            both = f"{facts.file} is {self._owners[facts.file]!r:.60} and {facts.id!r:.60}"
+            self.split_files.append(BadRecord(where_of(adapter, result.index), both))
         if facts.unusable:
             where = where_of(adapter, result.index)
             self.unusable += [BadRecord(where, reason) for reason in facts.unusable]
@@ -69,6 +79,14 @@ class DatasetReport:
     def percentiles(self) -> dict[str, dict[str, float]]:
         """Of every quantity its count, mean and :data:`PERCENTILES`."""
         return {name: _distribution(values) for name, values in self._values.items()}
+
+    def convention(self) -> str:
+        """In a sentence, by what other convention the boxes would fit, if many do not by this one; else empty."""
+        boxes = len(self._values.get("box_share", ())) + len(self._wrong_boxes)
+        if len(self._wrong_boxes) <= _MANY_WRONG * boxes:
+            return ""
+        hint = proposed_convention(self._wrong_boxes)
+        return hint and f"{len(self._wrong_boxes):,} of {boxes:,} boxes are none{hint}"
 
     def duplicates(self, adapter: Adapter, max_listed: int = 20) -> tuple[int, list[dict[str, Any]]]:
         """How many identities several records have, and the ``where`` of the first of them."""

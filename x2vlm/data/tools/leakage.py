@@ -58,7 +58,8 @@ class FingerprintRecord:
         record = adapter.record(index)
         if self.decode is not None:
             record = self.decode(record)
-        return str(record["id"]), record["where"], [image_hashes(frame) for frame in record.get("frames", ())]
+        hashes = [image_hashes(frame) for frame in record.get("frames", ())]
+        return str(record.get("own_id", record["id"])), record["where"], hashes
 
 
 def fingerprint_dataset(name: str, adapter: Adapter, images: bool = True, workers: int = 0) -> DatasetFingerprint:

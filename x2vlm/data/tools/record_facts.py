@@ -1,11 +1,13 @@
 """Facts of one record: image size, words and languages of its texts, boxes and kinds of its elements."""
 
+from os import PathLike
 from typing import Any, NamedTuple
 
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.io.box_rules import conventions_that_fit
 from x2vlm.data.record import Record
 from x2vlm.data.tools.decode_media import DecodeMedia
-from x2vlm.data.transforms.elements import box_inside
+from x2vlm.data.transforms.elements import box_inside, on_real_size
 
 
 class RecordFacts(NamedTuple):
@@ -19,6 +21,8 @@ class RecordFacts(NamedTuple):
         boxes: For each usable element its width, height (both in pixels) and share of the image.
         unusable: What is wrong with each element that cannot be used.
         kinds: The kind of each element.
+        conventions: By which other conventions the box of each unusable element would lie in the image.
+        file: The file of its image or video, where it is one.
     """
 
     id: str
@@ -28,6 +32,8 @@ class RecordFacts(NamedTuple):
     boxes: list[tuple[float, float, float]]
     unusable: list[str]
     kinds: list[str]
+    conventions: list[set[str]]
+    file: str | None
 
 
 class ExtractFacts:
@@ -56,13 +62,17 @@ def facts_of(record: Record, size: tuple[int, int] | None) -> RecordFacts:
         pair for key in ("caption", "question", "text", "text_pair", "parallel") for pair in _texts(record.get(key))
     ]
     texts += [text for clip in record.get("clips") or () for text in _texts(clip.get("caption"))]
-    boxes, unusable = [], []
+    if size is not None and record.get("elems"):  # as what has been read; sizes that do not fit are told there
+        record = on_real_size(record, size[::-1], rescale=True)
+    boxes, unusable, conventions = [], [], []
     for number, elem in enumerate(record.get("elems") or ()):
         try:
             x0, y0, x1, y1 = box_inside(elem, *(size or (0, 0)))
             boxes.append((x1 - x0, y1 - y0, (x1 - x0) * (y1 - y0) / (size[0] * size[1])))
         except ValueError as error:
             unusable.append(f"elems[{number}] {str(elem.get('caption'))[:40]!r}: {error}")
+            conventions.append(conventions_that_fit(elem.get("bb"), *(size or (0, 0))))
+    shown = record.get("image", record.get("video"))
     return RecordFacts(
         id=str(record["id"]),
         size=size,
@@ -71,6 +81,8 @@ def facts_of(record: Record, size: tuple[int, int] | None) -> RecordFacts:
         boxes=boxes,
         unusable=unusable,
         kinds=[str(elem.get("kind") or "not said") for elem in record.get("elems") or ()],
+        conventions=conventions,
+        file=str(shown) if isinstance(shown, str | PathLike) else None,
     )
 
 

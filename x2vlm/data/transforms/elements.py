@@ -3,13 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from x2vlm.data.io.box_rules import Box, fitting_convention, read_box, xywh_inside
 from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.transforms.geometry import frame_size
-
-Box = tuple[float, float, float, float]
-
-SLACK_PX = 1e-3
-"""Tolerance for boxes that reach out of their image: annotations are rounded."""
 
 
 class Element(NamedTuple):
@@ -46,7 +42,8 @@ def usable_elements(results: Record, texts_of: Callable[[dict], list[str]]) -> t
             problems.append(f"elems[{number}] {str(elem.get('caption'))[:40]!r}: {error}")
     if problems and not elements:
         others = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise RecordError(results["where"], f"no element is usable. {'; '.join(problems[:3])}{others}")
+        hint = fitting_convention([elem.get("bb") for elem in results["elems"]], width, height)
+        raise RecordError(results["where"], f"no element is usable. {'; '.join(problems[:3])}{others}{hint}")
     return elements, len(problems)
 
 
@@ -66,19 +63,49 @@ def languages_of(elem: dict) -> list[str | None]:
 
 
 def box_inside(elem: dict, width: int, height: int) -> Box:
-    """The box of an element, xyxy in pixels.
+    """The box of an element, xyxy in pixels, small overhangs cut; see :mod:`x2vlm.data.io.box_rules`.
 
     Raises:
-        ValueError: If it is no box, has no area, or reaches out of the image.
+        ValueError: If it is no box, is smaller than a pixel, or reaches far out of the image.
     """
+    x, y, w, h = xywh_inside(read_box(elem.get("bb")), width, height)
+    return x, y, x + w, y + h
+
+
+def on_real_size(results: Record, size: tuple[int, int], rescale: bool) -> Record:
+    """The record with its boxes on the image that is there, whatever size its annotation states.
+
+    Args:
+        results: The record; ``stated_size`` is the (width, height) that its boxes were annotated on, if it says so.
+        size: Height and width of the image in pixels.
+        rescale: Whether boxes follow an image of another size and the same aspect.
+
+    Raises:
+        RecordError: If the sizes differ, and they may not or cannot.
+    """
+    stated, (height, width) = results.get("stated_size"), size
+    if results.get("boxes_are_shares"):
+        elems = [_rescaled(elem, width, height) for elem in results["elems"]]
+        return results | {"elems": elems, "boxes_are_shares": False}
+    if stated is None or tuple(stated) == (width, height):
+        return results
+    factors = width / stated[0], height / stated[1]
+    told = f"{stated[0]:g}x{stated[1]:g} are stated, but the image has {width}x{height} pixels"
+    # A side is rounded to whole pixels when an image is rescaled.
+    if abs(stated[0] * height - stated[1] * width) > max(width, height, *stated):
+        raise RecordError(results["where"], f"{told}, another aspect: its boxes do not belong to this image")
+    if not rescale:
+        advice = "LoadImage(rescale_boxes=True) lets the boxes follow"
+        raise RecordError(results["where"], f"{told}: its boxes were made for another copy; {advice}")
+    return results | {"elems": [_rescaled(elem, *factors) for elem in results["elems"]], "stated_size": (width, height)}
+
+
+def _rescaled(elem: dict, across: float, down: float) -> dict:
     try:
-        x, y, w, h = (float(number) for number in elem["bb"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"its box is {elem.get('bb')!r:.60}; expected four numbers x, y, w, h") from error
-    low, right, bottom = min(x, y), width + SLACK_PX, height + SLACK_PX
-    if not (low >= -SLACK_PX and x + w <= right and y + h <= bottom and min(w, h) > 0):  # false for NaN as well
-        raise ValueError(f"its box x={x:g} y={y:g} w={w:g} h={h:g} is not inside the {width}x{height} image")
-    return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+        x, y, w, h = read_box(elem.get("bb"))
+    except ValueError:
+        return elem  # is told when elements are picked
+    return {**elem, "bb": (x * across, y * down, w * across, h * down)}
 
 
 def parse_kinds(kinds: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from math import ceil
@@ -85,7 +85,7 @@ class SampleFrames(BaseTransform):
         elif results.get("video") is None:
             raise RecordError(where, "there is no video")
         else:
-            clips = [self._open(results["video"], where)]
+            clips = [self._open(results, where)]
         total = sum(map(len, clips))
         if not total:
             raise RecordError(where, "the video has no frames")
@@ -95,27 +95,31 @@ class SampleFrames(BaseTransform):
             raise RecordError(where, f"its frames have several sizes: {', '.join(f'{w}x{h}' for h, w in sizes)}")
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
-    def _open(self, video: Any, where: str) -> "Clip | FrameList":
+    def _open(self, shown: Mapping[str, Any], where: str) -> "Clip | FrameList":
+        """The video of a record or of one of its clips; of its ``segment`` alone, where it has one."""
+        video = shown["video"]
         if isinstance(video, list | tuple):
             return FrameList(video, where)
         if isinstance(video, PathLike | str) and Path(video).suffix.lower() == ".json":
             return FrameList(stored_frames(Path(video), where), where)
         clip = self.reader.open(video)
+        if shown.get("segment") is not None:
+            clip = Segment(clip, *shown["segment"], where)
         return clip if self.fps is None else EverySoOften(clip, self.fps, where)
 
-    def _joined(self, results: Record) -> tuple[list["Clip | FrameList"], Any]:
+    def _joined(self, results: Record) -> tuple[list["Clip | FrameList | Segment"], Any]:
         """Clips around one of the record's, at least ``join_until`` frames if there are so many, and their captions."""
         captioned = [clip for clip in results["clips"] if clip.get("caption") not in (None, NO_SPEECH)]
         if not captioned:
             raise RecordError(results["where"], f"none of its {len(results['clips'])} clips has speech")
         first = last = random.randrange(len(captioned)) if self.training else 0
-        opened = [self._open(captioned[first]["video"], results["where"])]
+        opened = [self._open(captioned[first], results["where"])]
         if not results.get("is_continuous", True):
             return opened, captioned[first]["caption"]
         while sum(map(len, opened)) < self.join_until and (first > 0 or last < len(captioned) - 1):
             forwards = first == 0 or (last < len(captioned) - 1 and random.random() < 0.5)
             first, last = (first, last + 1) if forwards else (first - 1, last)
-            clip = self._open(captioned[last if forwards else first]["video"], results["where"])
+            clip = self._open(captioned[last if forwards else first], results["where"])
             opened = [*opened, clip] if forwards else [clip, *opened]
         captions = [clip["caption"] for clip in captioned[first : last + 1]]
         return opened, with_record_errors(results, join_captions, captions)
@@ -142,6 +146,38 @@ class FrameList:
             RecordError: If one is missing or broken.
         """
         return [decode_image(self.images[index], self.where) for index in indices]
+
+
+class Segment:
+    """A part of a clip, counted as a clip of its own.
+
+    Args:
+        clip: The whole clip, which says how many frames it has a second.
+        start: Seconds at which the part begins.
+        end: Seconds at which it ends; infinite for the end of the clip.
+        where: The record's place, for messages.
+
+    Raises:
+        RecordError: If the clip does not say its pace, or the part lies outside.
+    """
+
+    def __init__(self, clip: Any, start: float, end: float, where: str) -> None:
+        fps = getattr(clip, "fps", 0.0)
+        if not fps > 0:
+            raise RecordError(where, f"a segment of {start:g} to {end:g} seconds of a video that tells no frame rate")
+        self.clip, self.fps, self.first = clip, fps, max(0, round(start * fps))
+        self.length = min(len(clip), max(round(min(end, 1e9) * fps), self.first + 1)) - self.first
+        if self.length < 1:
+            raise RecordError(
+                where, f"its segment begins at {start:g} seconds, but the video has {len(clip) / fps:.1f}"
+            )
+
+    def __len__(self) -> int:
+        return self.length
+
+    def get(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """The frames at ``indices``, counted from the start of the segment, each ``[H, W, 3]`` uint8 RGB."""
+        return self.clip.get([self.first + index for index in indices])
 
 
 class EverySoOften:
@@ -192,8 +228,8 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
 
     The clip is cut into ``num_frames`` segments of equal length; where ``total`` is no multiple, some are a frame
     longer: random ones in training, else the first ones. Of each segment a random frame is taken in training, else the
-    first. A clip with fewer frames gives all of them: in training, random ones are repeated in place; else it starts
-    over.
+    first. A clip with fewer frames gives all of them, some repeated in place, as published: random ones in training,
+    else the first ones.
 
     Args:
         total: Frames there are, at least 1.
@@ -203,7 +239,7 @@ def sample_indices(total: int, num_frames: int, training: bool) -> list[int]:
     if total < num_frames:
         if training:
             return sorted([*range(total), *random.choices(range(total), k=num_frames - total)])
-        return [index % total for index in range(num_frames)]
+        return sorted(index % total for index in range(num_frames))
     length, longer = divmod(total, num_frames)
     lengths = [length + 1] * longer + [length] * (num_frames - longer)
     if training:

@@ -18,6 +18,7 @@ from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
 from x2vlm.data.record import Record, RecordError
+from x2vlm.data.transforms.elements import on_real_size
 from x2vlm.data.transforms.geometry import (
     CropBox,
     Size,
@@ -51,14 +52,26 @@ class LoadImage(BaseTransform):
             more; ``image_size`` is that of what comes out. For large photos; the side that ``Resize`` gives, or what
             the smallest random crop needs. Images with ``elems`` are read in full: boxes are annotated at
             full size. None reads every image in full.
+        rescale_boxes: Boxes of a record that states another size (``stated_size``) than its image has follow the
+            image, if the aspect is the same: the image is a rescaled copy. False: such a record is bad, as it is
+            where the aspect differs.
+        exif: Turn images as their EXIF orientation says. Most data sets annotate boxes on the stored pixels.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, at_least: int | None = None) -> None:
+    def __init__(
+        self,
+        max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
+        at_least: int | None = None,
+        rescale_boxes: bool = False,
+        exif: bool = False,
+    ) -> None:
         if min(max_pixels, max_bytes) < 1:
             raise ValueError(f"max_pixels={max_pixels} and max_bytes={max_bytes} are limits, of 1 or more")
         if at_least is not None and at_least < 1:
             raise ValueError(f"at_least is {at_least}; expected a side in pixels, or None to read images in full")
         self.max_pixels, self.max_bytes, self.at_least = max_pixels, max_bytes, at_least
+        self.rescale_boxes, self.exif = rescale_boxes, exif
 
     def transform(self, results: Record) -> Record:
         """Add ``frames``.
@@ -70,7 +83,10 @@ class LoadImage(BaseTransform):
         if not sources or any(source is None for source in sources):
             raise RecordError(results["where"], "there is no image")
         at_least = 0 if results.get("elems") else self.at_least or 0
-        frames = [decode_image(one, results["where"], self.max_pixels, self.max_bytes, at_least) for one in sources]
+        limits = (self.max_pixels, self.max_bytes, at_least, self.exif)
+        frames = [decode_image(one, results["where"], *limits) for one in sources]
+        if results.get("elems"):
+            results = on_real_size(results, frames[0].shape[:2], self.rescale_boxes)
         return results | {"frames": frames, "extras": with_size(results, frames[0])}
 
 

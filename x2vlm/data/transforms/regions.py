@@ -14,7 +14,7 @@ from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.transforms.elements import Box, Element, elements_of_kinds, languages_of, parse_kinds, usable_elements
 from x2vlm.data.transforms.geometry import CropBox, clip_boxes, crop, frame_size
 from x2vlm.data.transforms.text_choice import all_texts, choose_text
-from x2vlm.data.transforms.text_cleaning import clean_caption
+from x2vlm.data.transforms.text_cleaning import clean_caption, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -148,7 +148,8 @@ class PickPhrases(BaseTransform):
         captions = []
         for language in [self.language] if self.language else languages_of(elem):
             first = f"{all_texts(elem['attributes'], language)[0]} " if elem.get("attributes") else ""
-            captions += [f"{first}{caption}" for caption in all_texts(elem.get("caption"), language)]
+            said = [caption for caption in all_texts(elem.get("caption"), language) if not is_blank(caption)]
+            captions += [f"{first}{caption}" for caption in said]
         if not captions:
             raise ValueError("it has no caption")
         return [clean_caption(caption, self.max_words) for caption in captions]

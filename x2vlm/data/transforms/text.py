@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity, with_record_errors
 from x2vlm.data.transforms.text_choice import all_texts, choose_text
-from x2vlm.data.transforms.text_cleaning import clean_caption, clean_or_strip, clean_question, clean_text
+from x2vlm.data.transforms.text_cleaning import clean_caption, clean_or_strip, clean_question, clean_text, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -42,6 +42,8 @@ class PickCaption(BaseTransform):
 class AllCaptions(BaseTransform):
     """Pair the image or clip with all its captions, for evaluations: one image, its five captions.
 
+    Captions of which nothing is left are left out and counted in ``extras["dropped_texts"]``.
+
     Args:
         language: Of captions by language, use this one; None uses all languages.
         max_words: Keep so many words of each; None keeps all. (Published evaluations: 30.)
@@ -55,15 +57,25 @@ class AllCaptions(BaseTransform):
         """Add the pairs.
 
         Raises:
-            RecordError: If there is no caption (in that language), or nothing is left of one.
+            RecordError: If there is no caption (in that language), one is no text, or nothing is left of any.
         """
         texts = with_record_errors(results, all_texts, _field(results, "caption"), self.language)
-        return pairs_with_whole(results, [with_record_errors(results, self._cleaned, text) for text in texts])
+        kept = [cleaned for text in texts if (cleaned := self._cleaned(text))]
+        if not kept:
+            raise RecordError(results["where"], f"nothing is left of its {len(texts)} captions, e.g. {texts[0]!r:.60}")
+        extras = results.get("extras", {}) | {"dropped_texts": len(texts) - len(kept)}
+        return pairs_with_whole(results | {"extras": extras}, kept)
 
-    def _cleaned(self, text: str) -> str:
-        if self.clean:
+    def _cleaned(self, text: str) -> str | None:
+        """The caption as the model reads it; None if nothing is left."""
+        if is_blank(text):
+            return None
+        if not self.clean:
+            return text if self.max_words is None else " ".join(text.split()[: self.max_words])
+        try:
             return clean_caption(text, self.max_words)
-        return text if self.max_words is None else " ".join(text.split()[: self.max_words])
+        except ValueError:  # punctuation alone
+            return None
 
 
 @TRANSFORMS.register_module()
@@ -75,10 +87,16 @@ class PickQuestion(BaseTransform):
     Args:
         language: Take this language of questions by language; None takes one at random.
         max_words: Keep so many words; None keeps all (the tokens are cut anyway).
-        clean: Clean the question up; otherwise only its ends are stripped.
+        clean: Clean the question up; otherwise only its ends are stripped. ``"published"``: keep ``<``, ``>`` and line
+            ends, as the release does.
+
+    Raises:
+        ValueError: If ``clean`` is something else.
     """
 
-    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool = True) -> None:
+    def __init__(self, language: str | None = None, max_words: int | None = None, clean: bool | str = True) -> None:
+        if clean not in (True, False, "published"):
+            raise ValueError(f"clean is {clean!r}; expected True, False or 'published'")
         self.language, self.max_words, self.clean = language, max_words, clean
 
     def transform(self, results: Record) -> Record:
@@ -89,7 +107,8 @@ class PickQuestion(BaseTransform):
         """
         text = with_record_errors(results, choose_text, _field(results, "question"), self.language)
         if self.clean:
-            return pairs_with_whole(results, [with_record_errors(results, clean_question, text, self.max_words)])
+            cleaned = with_record_errors(results, clean_question, text, self.max_words, self.clean == "published")
+            return pairs_with_whole(results, [cleaned])
         return pairs_with_whole(results, [with_record_errors(results, clean_or_strip, text, self.max_words, False)])
 
 

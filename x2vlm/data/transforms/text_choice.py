@@ -4,9 +4,13 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from x2vlm.data.transforms.text_cleaning import is_blank
+
 
 def choose_text(value: str | Sequence | dict, language: str | None = None) -> str:
     """One text: of a list a random one, of a dict by language a random language unless one is named.
+
+    Of a list, empty texts are left out.
 
     Raises:
         ValueError: If there is none (in that language), or it is not a string.
@@ -14,6 +18,7 @@ def choose_text(value: str | Sequence | dict, language: str | None = None) -> st
     if isinstance(value, dict):
         value = _in_language(value, language)
     if isinstance(value, list | tuple):
+        value = [text for text in value if not (isinstance(text, str) and is_blank(text))]
         if not value:
             raise ValueError("the list of texts is empty")
         value = random.choice(value)

@@ -3,6 +3,7 @@
 import re
 
 _PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(",.'!?\"()*#:;~-/", " "))
+_WIDTHLESS = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 _SPACES = re.compile(r"\s{2,}")
 
 
@@ -23,12 +24,19 @@ def clean_caption(text: str, max_words: int | None = None) -> str:
     return _first_words(cleaned, max_words, text)
 
 
-def clean_question(text: str, max_words: int | None = None) -> str:
+def clean_question(text: str, max_words: int | None = None, published: bool = False) -> str:
     """A question: as a caption, but inner spaces stay as they are, and only the right end is stripped.
+
+    Args:
+        text: The raw question.
+        max_words: Keep so many words; None keeps all.
+        published: Keep ``<`` and ``>`` of ``<person>``, and line ends wherever they are, as the release does.
 
     Raises:
         ValueError: If nothing is left.
     """
+    if published:
+        return _first_words(text.lower().translate(_PUNCTUATION_TO_SPACE).rstrip(" "), max_words, text)
     return _first_words(_without_punctuation(text).rstrip("\n").rstrip(" "), max_words, text)
 
 
@@ -53,9 +61,14 @@ def clean_or_strip(text: str, max_words: int | None, clean: bool) -> str:
     if clean:
         return clean_caption(text, max_words)
     text = text.strip() if max_words is None else " ".join(text.split()[:max_words])
-    if not text:
+    if is_blank(text):
         raise ValueError("the text is empty")
     return text
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text is empty, or white-space and characters without width alone."""
+    return not text.translate(_WIDTHLESS).strip()
 
 
 def _without_punctuation(text: str) -> str:
@@ -65,6 +78,6 @@ def _without_punctuation(text: str) -> str:
 def _first_words(text: str, max_words: int | None, raw: str) -> str:
     if max_words is not None:
         text = " ".join(text.split(" ")[:max_words])
-    if not text.strip():
+    if is_blank(text):
         raise ValueError(f"nothing is left of the text {raw!r:.80} after clean-up")
     return text

@@ -21,7 +21,13 @@ PUBLISHED_NO_DECAY = (
     "norm2.weight",
 )
 
-_TOWER_PREFIXES = {"vision_encoder.": "vision", "text_encoder.": "text", "fusion_encoder.": "cross"}
+_TOWER_PREFIXES = {
+    "vision_encoder.": "vision",
+    "text_encoder.": "text",
+    "fusion_encoder.": "cross",
+    "objectives.mlm.": "text",
+    "objectives.caption.": "text",
+}
 
 
 def decays_by_name(name: str) -> bool:
@@ -30,7 +36,10 @@ def decays_by_name(name: str) -> bool:
 
 
 def tower_of_parameter(name: str) -> str | None:
-    """``vision``, ``text`` or ``cross``; None for what belongs to no tower (projections, heads, temperature)."""
+    """``vision``, ``text`` or ``cross``; None for what belongs to no tower (projections, heads, temperature).
+
+    The word heads of masked words and of captions belong to the text encoder, as published.
+    """
     return next((tower for prefix, tower in _TOWER_PREFIXES.items() if name.startswith(prefix)), None)
 
 

@@ -1,0 +1,59 @@
+"""What adapters of public files share: records by number, of which a subset is used, and the published counts."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.subset import Subset
+from x2vlm.data.io.limits import RecordLimits
+from x2vlm.data.record import Record, RecordError
+
+_WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
+
+
+class NumberedAdapter(Adapter):
+    """Records numbered as the files have them; a subset is taken at the end of a constructor (:meth:`_take`).
+
+    Args:
+        pipeline: Transforms.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
+    """
+
+    published: ClassVar[Mapping[str, int]] = {}
+    """Records of each published split, by the name that :attr:`split_name` has."""
+
+    split_name: str | None = None
+    """What split the records are, as far as it is known: a key of :attr:`published`."""
+
+    whole = True  # no subset was taken
+
+    def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | RecordLimits | None = None) -> None:
+        super().__init__(pipeline, limits)
+
+    def _take(self, total: int, subset: dict | Subset | None) -> None:
+        self.whole = not subset
+        self.indices = Subset.of(subset).indices(total, lambda number: str(self._record(number)["id"]))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def record(self, index: int) -> Record:
+        """The record at ``index``.
+
+        Raises:
+            RecordError: If its entry is of another shape, or names a file outside the folder of images or videos.
+        """
+        number = int(self.indices[index])
+        try:
+            return self._record(number)
+        except _WRONG as error:  # a shape that nobody has thought of costs its record, not the run
+            raise RecordError(f"{type(self).__name__} record {number}", f"its entry is none: {error!r:.200}") from error
+
+    @abstractmethod
+    def _record(self, number: int) -> Record:
+        """The record of an entry, by its number in the files."""
+
+    def published_count(self) -> int | None:
+        """How many records the split had when it was published; None where that is not known."""
+        return self.published.get(self.split_name) if self.split_name is not None and self.whole else None

@@ -1,0 +1,1 @@
+"""Public regions, objects and phrases with boxes, in the files in which they are published."""

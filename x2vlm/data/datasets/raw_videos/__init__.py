@@ -1,0 +1,1 @@
+"""Public captions of videos, in the files in which they are published."""

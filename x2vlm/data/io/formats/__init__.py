@@ -1,0 +1,1 @@
+"""Entries and rows of single file formats, by number: JSON trees, plain pickles, parquet, arrow."""

@@ -1,0 +1,72 @@
+"""Whether data fit the model that is built: lengths of texts, numbers of classes. Seen before the first step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from x2vlm.building import ConfigError
+
+
+def check_data_fit(model: nn.Module, path: str, dataset: Any, collate: Any, objectives: Any = None) -> None:
+    """Compare a stream or an evaluation with the model; texts without a limit get that of the text encoder.
+
+    Args:
+        model: The model, wrapped or not.
+        path: Where the data stand in the config, for messages.
+        dataset: The adapter.
+        collate: The collate function; ``max_tokens=None`` becomes what the text encoder has positions for.
+        objectives: Names of the objectives that the data are for; None for all.
+
+    Raises:
+        ConfigError: If texts may be longer than the text encoder's positions, or there are more classes than the
+            objective counts.
+    """
+    inner = model.module if is_model_wrapper(model) else model
+    most = most_positions(getattr(inner, "text_encoder", None))
+    if most is not None and hasattr(collate, "max_tokens"):
+        _check_length(path, collate, most)
+    there = dict(getattr(inner, "objectives", {}))
+    for name in there if objectives is None else objectives:
+        counted = getattr(there.get(name), "num_classes", None)
+        for option, classes in classes_of(dataset) if isinstance(counted, int) and counted > 1 else ():
+            if classes > counted:
+                raise ConfigError(
+                    f"{option} has classes up to number {classes - 1}, but model.objectives.{name}.num_classes is "
+                    f"{counted}. Set it to {classes}.",
+                    f"{path}.dataset",
+                )
+
+
+def most_positions(text_encoder: Any) -> int | None:
+    """How many tokens a text encoder has positions for; None where it has no table of them."""
+    table = getattr(getattr(getattr(text_encoder, "net", None), "embeddings", None), "position_embeddings", None)
+    return table.num_embeddings - text_encoder.first_position if isinstance(table, nn.Embedding) else None
+
+
+def classes_of(dataset: Any) -> Iterator[tuple[str, int]]:
+    """What names classes in a data set and its pipeline, and one more than the greatest number it gives."""
+    parts = [("pipeline", step) for step in getattr(dataset, "pipeline", ())]
+    for option, part in [("dataset", dataset), *parts]:
+        classes = getattr(part, "classes", None)
+        if isinstance(classes, dict) and classes and all(type(number) is int for number in classes.values()):
+            yield (
+                f"{type(part).__name__}.classes" if option == "pipeline" else type(part).__name__,
+                (max(classes.values()) + 1),
+            )
+    for inner in getattr(dataset, "datasets", ()):
+        yield from classes_of(inner)
+
+
+def _check_length(path: str, collate: Any, most: int) -> None:
+    if collate.max_tokens is None:
+        collate.max_tokens = most
+        told = f"{path}: texts without a limit (max_tokens=None) are cut at the {most} positions of the text encoder"
+        print_log(told, logger="current")
+    elif collate.max_tokens > most:
+        raise ConfigError(
+            f"max_tokens is {collate.max_tokens}, but the text encoder has {most} positions. Lower it to {most}.",
+            f"{path}.collate",
+        )
