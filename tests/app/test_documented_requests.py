@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "inference.md"
 
 
@@ -19,9 +17,7 @@ def test_the_requests_and_the_table_of_the_page_are_those_of_the_api(service):
     from x2vlm.app.server import create_app
 
     schema = create_app(service, page=False).openapi()
-    fields = {
-        path: fields_of(schema, operation) for path, methods in schema["paths"].items() for operation in methods.values()
-    }
+    fields = {path: fields_of(schema, route) for path, methods in schema["paths"].items() for route in methods.values()}
     text = PAGE.read_text()
     requests = re.findall(r"^curl \$API(/\w+)(.*)$", text, re.MULTILINE)
     rows = re.findall(r"^\| `(?:GET|POST) (/api/\w+)` \| (.*?) \|", text, re.MULTILINE)
