@@ -35,6 +35,7 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    RuntimeError,  # AVIF
 )
 
 
