@@ -84,8 +84,8 @@ def published(table: str | Path) -> int:
         return 1
     sys.stdout.write("| item | config | key | resolved | published |\n|---|---|---|---|---|\n")
     for number, key, value, same in rows:
-        told = "the same" if same else f"**{json.dumps(number.published)}**"
-        sys.stdout.write(f"| {number.item} | {number.config} | `{key}` | {json.dumps(value)} | {told} |\n")
+        message = "the same" if same else f"**{json.dumps(number.published)}**"
+        sys.stdout.write(f"| {number.item} | {number.config} | `{key}` | {json.dumps(value)} | {message} |\n")
     wrong = sum(not same for *_, same in rows)
     sys.stdout.write(f"\n{len(rows)} values, {wrong} of them not as published\n")
     return int(wrong > 0)

@@ -47,8 +47,8 @@ def check(folder: Path, with_data: bool = True) -> bool:
                 _say("".join(traceback.format_exception(error.__cause__)).rstrip())
             fine = False
         except (ConfigError, FileNotFoundError, ImportError, ValueError) as error:
-            told = str(error)
-            _say(told if told.startswith(display_path(config)) else f"{display_path(config)}: {told}")
+            message = str(error)
+            _say(message if message.startswith(display_path(config)) else f"{display_path(config)}: {message}")
             fine = False
         else:
             _say(f"{display_path(config)}: ok ({done})")

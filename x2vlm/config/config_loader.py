@@ -53,8 +53,8 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(report(path, [str(error)])) from error
     problems += import_problems(cfg)
-    asked = [module for part in source.chain() for module in part.modules()] if source else []
-    use_plugins([part.path for part in source.chain()] if source else [path], [*asked, *custom_import_names(cfg)])
+    named = [module for part in source.chain() for module in part.modules()] if source else []
+    use_plugins([part.path for part in source.chain()] if source else [path], [*named, *custom_import_names(cfg)])
     with unresolved():
         problems += name_problems(cfg, source)
         apply_removals(cfg, source)

@@ -90,8 +90,8 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
     kept = np.array_equal(before.get("boxes_xyxy_px"), after.get("boxes_xyxy_px"))
     moves = getattr(step, "moves_pixels", None)
     if kept and len(sizes) == 2 and sizes[0] != sizes[1]:
-        told = " to ".join("{}x{}".format(*size) for size in sizes)
-        return f"{name} changed the frames from {told} and left the boxes as they were. {_DECLARATION}"
+        message = " to ".join("{}x{}".format(*size) for size in sizes)
+        return f"{name} changed the frames from {message} and left the boxes as they were. {_DECLARATION}"
     if moves is None and not all(np.array_equal(a, b) for a, b in zip(old, new, strict=False)):
         return f"{name} changes pixels of a record with boxes and does not say whether it moves them. {_DECLARATION}"
     if moves is False and not kept:

@@ -89,7 +89,7 @@ class PairCollate:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch; contexts of which no pair is kept are left out of it. No pair gives an empty batch.
 
-        A sample whose text reads another number of pictures than most is left out, and named in ``bad``.
+        A sample whose text reads another number of images than most is left out, and named in ``bad``.
 
         Raises:
             ValueError: If the samples do not fit together (some with pixels and some without, or of several sizes), or

@@ -45,7 +45,7 @@ KEYS: dict[str, Any] = {
 
 
 _LONGEST_NAME = 255  # bytes, on nearly all file systems
-_SHORTEST_BASE64 = 64  # characters of the smallest picture
+_SHORTEST_BASE64 = 64  # characters of the smallest image
 _BEGINNINGS = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")  # JPEG, PNG, WEBP, GIF
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _LOOKED_AT = 1000  # records whose identities are compared when the adapter is made
@@ -172,12 +172,12 @@ class JsonLines(Adapter):
             file = first_value(line, self.keys["image"]) or first_value(line, self.keys["video"])
             identity = self._identity(row, line)
             if isinstance(file, str) and not is_base64_file(file) and owners.setdefault(file, identity) != identity:
-                told = (
+                message = (
                     f"{self.lines.where(row)}: {file:.100} is shown under the identities {owners[file]!r:.60} and "
                     f"{identity!r:.60}. Records that show the same thing need one identity: keys=dict(id=...) names "
                     "it, and keys=dict(id=None) takes the file."
                 )
-                print_log(told, logger="current", level=logging.WARNING)
+                print_log(message, logger="current", level=logging.WARNING)
                 return
 
     def _media(self, line: dict, root: Path, where: str) -> Record:
@@ -296,7 +296,7 @@ def _extra(line: dict, key: str, where: str) -> Any:
 
 
 def is_base64_file(value: Any) -> bool:
-    """Whether a text is a file in base64 and no path: it begins as pictures do, or is longer than names may be."""
+    """Whether a text is a file in base64 and no path: it begins as images do, or is longer than names may be."""
     if not isinstance(value, str) or len(value) < _SHORTEST_BASE64:
         return False
     return (value.startswith(_BEGINNINGS) or len(value) > _LONGEST_NAME) and _BASE64.fullmatch(value) is not None

@@ -1,7 +1,6 @@
 """Keys and values of cross-attention, projected once per distinct image for all query tokens that attend to it.
 
 Names with ``Host`` are the parts of a plan in main memory; the names without are their counterparts on the device.
-
 Shape letters: U images (clips, sentences) of a source, N their tokens, C contexts over them, S summaries of an image,
 T query tokens, G groups of query tokens that attend to one image, Q tokens of a group, D width.
 """

@@ -91,8 +91,8 @@ class WebCaptions(NumberedAdapter):
             raise ValueError(f"downloads: {downloads} has no image of {files[0]}; looked for {wanted!r} and so on")
         lost = self.total - len(self.rows)
         if lost:
-            told = f"{files[0].name}: {lost:,} of {self.total:,} rows were not downloaded and are left out"
-            print_log(told, logger="current", level=logging.WARNING)
+            message = f"{files[0].name}: {lost:,} of {self.total:,} rows were not downloaded and are left out"
+            print_log(message, logger="current", level=logging.WARNING)
         self._take(len(self.rows), subset)
 
     def _record(self, number: int) -> Record:
