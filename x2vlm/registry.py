@@ -34,7 +34,7 @@ DATASETS = _child("dataset adapter", mm.DATASETS, "x2vlm.data")
 TRANSFORMS = _child("transform", mm.TRANSFORMS, "x2vlm.data")
 METRICS = _child("metric", mm.METRICS, "x2vlm.evaluation")
 SCORERS = _own("scorer", "x2vlm.evaluation.scorers")
-INDEXES = _own("index", "x2vlm.gallery.index", "x2vlm.gallery.faiss_index")
+INDEXES = _own("index", "x2vlm.gallery.nearest_neighbours", "x2vlm.gallery.faiss_index")
 SEARCHES = _own("caption search", "x2vlm.models.generation.beam_search", "x2vlm.models.generation.sampling")
 
 # What MMEngine's runner builds. All are declared: a missing child makes MMEngine warn at every build.

@@ -12,11 +12,11 @@ from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.evaluation.tasks.grounding import match_confidence
-from x2vlm.gallery.matching import matching_logits
+from x2vlm.gallery.score_pairs import matching_logits
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion import packed_texts
-from x2vlm.models.generation.answers import AnswerReader
 from x2vlm.models.generation.kv_cache import KVCache
+from x2vlm.models.generation.rank_answers import AnswerReader
 from x2vlm.models.layers import attention
 from x2vlm.objectives.caption import CaptionReader
 

@@ -1,1 +1,1 @@
-"""Commands that belong to no room of the house."""
+"""The commands of `x2vlm` and of `tools/`: one file each, arguments and output only."""

@@ -65,7 +65,7 @@ class Recall:
     def __call__(self) -> str:
         """Compute the metrics; returns them as a table."""
         from x2vlm.commands.test import format_metrics
-        from x2vlm.gallery.rerank import gallery_scorer
+        from x2vlm.gallery.rerank_jobs import gallery_scorer
 
         session = self.session
         score = gallery_scorer(session.model, session.data, self.gallery, session.folder / "scores", self.metric.chunk)

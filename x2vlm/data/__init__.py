@@ -46,8 +46,8 @@ from x2vlm.data.transforms.frames import SampleFrames
 from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.image_recipe import CenterCrop, CropToBox, RandomErasing, TimmAugment
 from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
-from x2vlm.data.transforms.mask_patches import MaskPatches
 from x2vlm.data.transforms.pack_sample import PackSample
+from x2vlm.data.transforms.patch_masking import MaskPatches
 from x2vlm.data.transforms.rand_augment import RandAugment
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
 from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText

@@ -2,8 +2,8 @@
 
 from x2vlm.engine.checkpoint.atomic_save import SaveError
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook, EpochCheckpointHook
+from x2vlm.engine.checkpoint.loop_state import TrainStateHook
 from x2vlm.engine.checkpoint.resume import latest_checkpoint
-from x2vlm.engine.checkpoint.train_state import TrainStateHook
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.eval_loop import EvaluationLoop
 from x2vlm.engine.failures.bad_numbers import BadNumbers

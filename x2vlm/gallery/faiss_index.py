@@ -8,7 +8,7 @@ from torch import Tensor
 
 from x2vlm.building import ConfigError
 from x2vlm.gallery.feature_store import FeatureStore
-from x2vlm.gallery.index import NO_CANDIDATE
+from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
 from x2vlm.registry import INDEXES
 
 _POINTS = 64  # training features of each inverted list; faiss recommends 39 or more

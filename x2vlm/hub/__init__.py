@@ -1,1 +1,1 @@
-"""What other libraries expect: transformers' Auto classes, models by name, model cards."""
+"""Model folders in transformers: `AutoConfig`, `AutoModel` and `AutoProcessor`."""

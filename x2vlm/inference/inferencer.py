@@ -209,7 +209,6 @@ class Inferencer:
         return found if many else found[0]
 
     @_renamed
-    @_renamed
     def answer(
         self,
         image: Images | None = None,

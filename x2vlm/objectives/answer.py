@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from x2vlm.building import ConfigError
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
-from x2vlm.models.generation.answers import GeneratedAnswers, Ranking, rank_answers, write_answers
+from x2vlm.models.generation.rank_answers import GeneratedAnswers, Ranking, rank_answers, write_answers
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
@@ -90,7 +90,7 @@ class AnswerGeneration(Objective):
         first_token: str = "once",
         chunk: int = 256,
     ) -> Ranking:
-        """The likeliest candidates of each question; see :func:`~x2vlm.models.generation.answers.rank_answers`."""
+        """The likeliest candidates of each question; see :func:`~x2vlm.models.generation.rank_answers.rank_answers`."""
         questions = fused[0].states, fused[0].request.text.mask
         return rank_answers(
             self.decoder, *questions, candidate_ids, candidate_mask, k, first_token=first_token, chunk=chunk
@@ -99,7 +99,7 @@ class AnswerGeneration(Objective):
     def write(
         self, fused: Sequence[FusedStates], start: int, end: int, num_beams: int = 1, max_tokens: int = 10
     ) -> GeneratedAnswers:
-        """Generate answers; see :func:`~x2vlm.models.generation.answers.write_answers`."""
+        """Generate answers; see :func:`~x2vlm.models.generation.rank_answers.write_answers`."""
         return write_answers(
             self.decoder, fused[0].states, fused[0].request.text.mask, start, end, num_beams, max_tokens
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from x2vlm.data.collate.caption_collate import causal_mask
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
-from x2vlm.models.generation.answers import Ranking
+from x2vlm.models.generation.rank_answers import Ranking
 from x2vlm.reference.reference_layers import CONTEXT_FORBIDDEN, TEXT_FORBIDDEN, additive_mask, fusion_layer, text_layer
 from x2vlm.reference.reference_model import ReferenceModel, Tokens
 

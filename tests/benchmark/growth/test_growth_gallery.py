@@ -10,7 +10,7 @@ from x2vlm.benchmark.growth.growth_gallery import (
     synthetic,
     write_gallery,
 )
-from x2vlm.gallery.index import ExactIndex
+from x2vlm.gallery.nearest_neighbours import ExactIndex
 
 
 def test_the_gallery_is_made_of_files_and_the_queries_are_others(tmp_path, monkeypatch):

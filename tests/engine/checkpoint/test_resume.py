@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine.checkpoint.test_train_state import assert_same, saving, weights
+from tests.engine.checkpoint.test_loop_state import assert_same, saving, weights
 from x2vlm.building import ConfigError
 from x2vlm.engine import latest_checkpoint
 

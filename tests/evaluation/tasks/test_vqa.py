@@ -11,7 +11,7 @@ from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.engine.eval_loop import build_metric
 from x2vlm.evaluation.tasks.vqa import VQAMetric
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.generation.answers import GeneratedAnswers, Ranking
+from x2vlm.models.generation.rank_answers import GeneratedAnswers, Ranking
 from x2vlm.objectives.answer import AnswerGeneration
 
 CANDIDATES = ["yes", "no", "two dogs", "blue"]

@@ -10,7 +10,7 @@ from x2vlm.benchmark.timing.gpu_profile import profile_of
 from x2vlm.benchmark.timing.measurement import Run, flops_of, interleaved, matmul_rate, summary
 from x2vlm.benchmark.timing.operator_counts import operator_counts
 from x2vlm.benchmark.timing.peak_memory import gpu_peak_memory
-from x2vlm.benchmark.timing.step_timing import time_steps
+from x2vlm.benchmark.timing.varied_steps import time_steps
 from x2vlm.benchmark.workloads.workload import Workload
 from x2vlm.benchmark.workloads.workload_cases import Case
 from x2vlm.engine.allocator import give_back_freed_memory
@@ -42,7 +42,7 @@ def rows_of(case: Case, repeats: int, parts: bool = False) -> Iterator[dict[str,
         for each side ``median``, ``least``, ``greatest``, ``spread``, ``per_second``, ``flops``, ``flops_per_second``,
         ``precision``, ``peak_memory`` in bytes, and perhaps ``parts``.
         Where steps differ, each side also has ``first``, ``repeated`` and ``varied_by_repeated`` (see
-        :func:`~x2vlm.benchmark.timing.step_timing.time_steps`), and the library's ``operators`` and ``waits`` of a
+        :func:`~x2vlm.benchmark.timing.varied_steps.time_steps`), and the library's ``operators`` and ``waits`` of a
         step, ``attention_shapes`` and ``product_shapes`` of all of them.
         On a GPU each side also has ``gpu``: ``kernels``, ``waits``, ``items``, ``nonzeros`` and ``busy_seconds`` of a
         run, and ``busy``, their share of its seconds without a profiler.

@@ -22,7 +22,7 @@ from x2vlm.benchmark.timing.peak_memory import measure_in_process
 from x2vlm.building import build
 from x2vlm.engine.process_memory import peak_memory
 from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
-from x2vlm.gallery.index import ExactIndex
+from x2vlm.gallery.nearest_neighbours import ExactIndex
 from x2vlm.registry import INDEXES
 
 MODULE = "x2vlm.benchmark.growth.growth_gallery"

@@ -14,10 +14,10 @@ from x2vlm.benchmark.timing.measurement import Run
 from x2vlm.benchmark.workloads.model_sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.benchmark.workloads.workload import CAPTION_TOKENS, Scale, Workload
 from x2vlm.data.batch import Batch
-from x2vlm.gallery.matching import positive_logits
+from x2vlm.gallery.score_pairs import positive_logits
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
-from x2vlm.models.generation.answers import rank_answers
 from x2vlm.models.generation.beam_search import BeamSearch
+from x2vlm.models.generation.rank_answers import rank_answers
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.reference import reference_tasks

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from x2vlm.distributed import shard_like
-from x2vlm.engine.checkpoint.train_state import FRESH_KEY
+from x2vlm.engine.checkpoint.loop_state import FRESH_KEY
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.weights.checkpoint_file import CheckpointError

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from x2vlm.gallery.candidates import NOT_SCORED
+from x2vlm.gallery.score_candidates import NOT_SCORED
 from x2vlm.gallery.score_check import check_not_nan
 
 

@@ -18,10 +18,10 @@ from x2vlm.distributed import world_size
 from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import best_ranks, chance_recall, r_mean, recalls_from_ranks
 from x2vlm.evaluation.required_objective import require_objective
-from x2vlm.gallery.candidates import PairScorer, score_candidates, score_pairs, similarity_chunks
 from x2vlm.gallery.feature_store import FeatureStore
-from x2vlm.gallery.index import NO_CANDIDATE, search_distributed
+from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
 from x2vlm.gallery.retrieval_features import encode_retrieval_set
+from x2vlm.gallery.score_candidates import PairScorer, score_candidates, score_pairs, similarity_chunks
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INDEXES, METRICS
@@ -60,7 +60,8 @@ class RetrievalMetric:
         chunk: Pairs scored at once, and rows of the similarity matrix computed at once: the bound of memory.
         at: The K of the recalls.
         index: The index that searches the first stage, e.g. ``dict(type="FaissIVF", probes=32)``; see
-            :mod:`x2vlm.gallery.index`. None: all cosines, in main memory (of a gallery on disk: ``ExactIndex``).
+            :mod:`x2vlm.gallery.nearest_neighbours`. None: all cosines, in main memory (of a gallery on disk:
+            ``ExactIndex``).
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class RetrievalMetric:
 
         Args:
             gallery: The gallery.
-            score: Matching logits of pairs; see :func:`x2vlm.gallery.rerank.gallery_scorer`.
+            score: Matching logits of pairs; see :func:`x2vlm.gallery.rerank_jobs.gallery_scorer`.
             device: Where an index computes its products.
         """
         retrieval_set = RetrievalSet(

@@ -21,7 +21,7 @@ from x2vlm.evaluation.metrics.vqa_accuracy import normalized_answer, on_one_line
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.generation.answers import FIRST_TOKENS
+from x2vlm.models.generation.rank_answers import FIRST_TOKENS
 from x2vlm.registry import METRICS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class VQAMetric:
         tokenizer: The tokenizer of the answers.
         answer_list: Candidates to rank: strings, or a file (``.json`` with a list, or one a line). Published: 3,128.
         mode: ``rank`` selects from ``answer_list``, as published; ``write`` generates freely.
-        k: Candidates of the second stage of ranking (see :func:`~x2vlm.models.generation.answers.rank_answers`).
+        k: Candidates of the second stage of ranking (see :func:`~x2vlm.models.generation.rank_answers.rank_answers`).
         first_token: ``once``, or ``twice`` as published.
         num_beams: Beams of ``write``; 1 is greedy.
         max_tokens: Largest number of tokens of a generated answer, [SEP] included.

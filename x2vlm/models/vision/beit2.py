@@ -5,8 +5,8 @@ from timm.models import beit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from x2vlm.models.vision.grid_cells import check_cells
-from x2vlm.models.vision.vision_blocks import RelativeBlock
+from x2vlm.models.vision.beit2_blocks import RelativeBlock
+from x2vlm.models.vision.input_size import check_cells
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 

@@ -5,7 +5,7 @@ import torch
 from timm.layers import drop_path
 from timm.models import beit
 
-from x2vlm.models.vision.vision_blocks import RelativeBlock, add_dropped
+from x2vlm.models.vision.beit2_blocks import RelativeBlock, add_dropped
 
 IMAGES, RATE = 3, 0.5
 

@@ -13,7 +13,7 @@ from mmengine.logging import HistoryBuffer
 from x2vlm.building import ConfigError
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner, latest_checkpoint
-from x2vlm.engine.checkpoint.train_state import from_plain, to_plain
+from x2vlm.engine.checkpoint.loop_state import from_plain, to_plain
 
 EMA = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.1)
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from x2vlm.gallery.candidates import nearest_candidates, score_candidates, similarity_chunks
-from x2vlm.gallery.index import NO_CANDIDATE
+from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
+from x2vlm.gallery.score_candidates import nearest_candidates, score_candidates, similarity_chunks
 
 
 def unit(count, seed):

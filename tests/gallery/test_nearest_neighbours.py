@@ -9,7 +9,7 @@ import torch
 from tests.two_processes import in_two_processes
 from x2vlm.building import ConfigError, build
 from x2vlm.gallery.feature_store import FeatureShard, FeatureStore
-from x2vlm.gallery.index import NO_CANDIDATE, ExactIndex, search_distributed, top_candidates
+from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, ExactIndex, search_distributed, top_candidates
 from x2vlm.registry import INDEXES
 
 EXACT = [dict(type="ExactIndex", chunk=7, queries=3), dict(type="FaissFlat", chunk=7)]

@@ -12,8 +12,8 @@ from tests.two_processes import in_two_processes
 from x2vlm.building import ConfigError
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
-from x2vlm.gallery import rerank
-from x2vlm.gallery.rerank import gallery_scorer, reencode_contexts, split_jobs
+from x2vlm.gallery import rerank_jobs
+from x2vlm.gallery.rerank_jobs import gallery_scorer, reencode_contexts, split_jobs
 from x2vlm.models.eval_mode import eval_mode
 
 
@@ -26,7 +26,7 @@ def model():
 @pytest.mark.parametrize("tokens", [None, "fp32"])
 @pytest.mark.parametrize("k", [2, 50])
 def test_metrics_equal_those_of_the_evaluation_in_memory(model, kind, tokens, k, tmp_path, monkeypatch):
-    monkeypatch.setattr(rerank, "JOB_CONTEXTS", 3)  # several jobs
+    monkeypatch.setattr(rerank_jobs, "JOB_CONTEXTS", 3)  # several jobs
     # Equal texts have equal scores, whose order rounding errors would decide.
     data, gallery = encode_to(tmp_path, model, kind, all_different=True, context_tokens=tokens, text_tokens=tokens)
     metric = RetrievalMetric(k=k, at=(1, 2, 5), chunk=7)
@@ -66,7 +66,7 @@ def test_half_precision_tokens_change_logits_slightly(model, kind, tolerance, tm
 
 
 def test_two_processes_write_the_gallery_and_score_the_pairs_of_one_process(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(rerank, "JOB_CONTEXTS", 2)
+    monkeypatch.setattr(rerank_jobs, "JOB_CONTEXTS", 2)
     metric = RetrievalMetric(k=3, at=(1, 2))
 
     def task(folder, rank):
@@ -111,8 +111,8 @@ def test_scores_of_other_pairs_are_stored_separately(model, tmp_path):
 
 
 def test_jobs_keep_the_pairs_of_a_context_together_and_are_bounded(monkeypatch):
-    monkeypatch.setattr(rerank, "JOB_CONTEXTS", 3)
-    monkeypatch.setattr(rerank, "JOB_PAIRS", 5)
+    monkeypatch.setattr(rerank_jobs, "JOB_CONTEXTS", 3)
+    monkeypatch.setattr(rerank_jobs, "JOB_PAIRS", 5)
     contexts = torch.tensor([0, 0, 1, 1, 1, 2, 2, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7])
     assert [contexts[job].tolist() for job in split_jobs(contexts)] == [
         [0, 0, 1, 1, 1],

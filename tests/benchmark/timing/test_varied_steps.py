@@ -1,7 +1,7 @@
 import pytest
 
-from x2vlm.benchmark.timing import step_timing
-from x2vlm.benchmark.timing.step_timing import time_steps
+from x2vlm.benchmark.timing import varied_steps
+from x2vlm.benchmark.timing.varied_steps import time_steps
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def clock(monkeypatch):
         ran.append(run())
         return run()[1]
 
-    monkeypatch.setattr(step_timing, "seconds_of", seconds_of)
+    monkeypatch.setattr(varied_steps, "seconds_of", seconds_of)
     return ran
 
 

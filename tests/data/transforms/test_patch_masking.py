@@ -9,8 +9,8 @@ import torch
 from x2vlm.data.batch import Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.data.transforms.mask_patches import MaskPatches, block_mask
 from x2vlm.data.transforms.pack_sample import PackSample
+from x2vlm.data.transforms.patch_masking import MaskPatches, block_mask
 
 
 def test_exactly_as_many_patches_are_hidden_as_requested(seed):
@@ -37,9 +37,9 @@ def test_patches_are_hidden_in_blocks():
 
 def blocks(monkeypatch, **changes):
     """Height and width of every block that was taken."""
-    from x2vlm.data.transforms import mask_patches
+    from x2vlm.data.transforms import patch_masking
 
-    taken, choose = [], mask_patches._fitting_block
+    taken, choose = [], patch_masking._fitting_block
 
     def noting(*args):
         block = choose(*args)
@@ -47,7 +47,7 @@ def blocks(monkeypatch, **changes):
             taken.append(tuple(part.stop - part.start for part in block))
         return block
 
-    monkeypatch.setattr(mask_patches, "_fitting_block", noting)
+    monkeypatch.setattr(patch_masking, "_fitting_block", noting)
     for start in range(40):
         block_mask((14, 14), 75, 16, (0.3, 1 / 0.3), random.Random(start))
     return np.array(taken)

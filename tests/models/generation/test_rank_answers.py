@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.models.generation.test_answer_decoder import WORDS, questions, tiny_decoder
-from x2vlm.models.generation.answers import rank_answers, write_answers
+from x2vlm.models.generation.rank_answers import rank_answers, write_answers
 
 CLS, SEP = 2, 3
 
