@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_configs_step import at_toy_size
+from tests.toy_records import name_of
 from x2vlm.building import build
 from x2vlm.commands.check_config import config_files
 from x2vlm.registry import MODELS, TOKENIZERS
@@ -39,7 +40,7 @@ def source_of(path: Path, skip) -> Path:
 
 def toy_model(path: Path, tmp_path: Path):
     cfg = at_toy_size(path, tmp_path)
-    if cfg.model.get("vision_encoder"):
+    if cfg.model.get("vision_encoder") and name_of(cfg.model.vision_encoder) != "Swin":
         cfg.model.vision_encoder.patch_size = 32  # weights of patches fit where patches have one size
     tokenizer = build(TOKENIZERS, dict(type="ToyTokenizer"))
     return build(MODELS, cfg.model, "model", tokenizer=tokenizer)

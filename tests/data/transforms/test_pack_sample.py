@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as torchvision_transforms
 
+from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.image import LoadImage, Resize
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 
@@ -100,3 +101,11 @@ def test_predicted_shares_map_back_to_the_original_image():
     sample = PackSample()(results)
     height, width = sample.extras["image_size"]
     assert (sample.boxes_xyxy[0] * torch.tensor([width, height] * 2)).tolist() == pytest.approx([30, 20, 60, 50])
+
+
+def test_half_a_surrogate_pair_is_an_error_of_its_record():
+    frames = [np.zeros((4, 4, 3), np.uint8)]
+    record = {"where": "a:1", "frames": frames, "texts": ["a \ud83d dog"], "has_box": [False], "ids": ["1"]}
+    record["boxes_xyxy_px"] = np.array([[0, 0, 4, 4]], np.float32)
+    with pytest.raises(RecordError, match="a:1: a text holds half a surrogate pair"):
+        PackSample()(record)

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from x2vlm.data.batch import Sample
-from x2vlm.data.record import Record, identity
+from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.record_contract import frames_problem, pairs_problem
 from x2vlm.data.transforms.geometry import are_separate_images, check_no_boxes, frame_size
 from x2vlm.registry import TRANSFORMS
@@ -41,6 +41,7 @@ class PackSample(BaseTransform):
         """
         if problem := frames_problem(results.get("frames")) or pairs_problem(results):
             raise ValueError(f"{results['where']}: {problem}")
+        check_encodable(results)
         sample = Sample(
             where=results["where"],
             texts=results.get("texts", []),
@@ -84,3 +85,17 @@ class PackSample(BaseTransform):
         height, width = frame_size(results)
         pixels = np.asarray(results["boxes_xyxy_px"], dtype=np.float32)
         return np.where(has_box[:, None], (pixels / np.array([width, height] * 2, dtype=np.float32)).clip(0, 1), whole)
+
+
+def check_encodable(results: Record) -> None:
+    """Check that every text can be written as UTF-8: JSON can hold half a surrogate pair, which tokenizers refuse.
+
+    Raises:
+        RecordError: If one cannot.
+    """
+    for text in (*results.get("texts", ()), results.get("context_text") or ""):
+        for part in text if isinstance(text, tuple) else (text,):
+            try:
+                part.encode()
+            except UnicodeEncodeError as error:
+                raise RecordError(results["where"], f"a text holds half a surrogate pair: {part!r:.60}") from error
