@@ -48,10 +48,13 @@ def test_what_cannot_serve_is_refused_by_name(kind):
 
 @pytest.mark.slow
 def test_the_page_of_encoders_says_what_the_command_finds():
-    """Every type and family; the numbers may differ from machine to machine."""
-    found = [line.splitlines()[0] for line, _ in page() if line.startswith(("| `", "- `"))]
+    """Every fifteenth type and family: all take minutes. The numbers may differ from machine to machine."""
     page_lines = (ROOT / "docs" / "encoders.md").read_text().splitlines()
-    written = [line for line in page_lines if line.startswith(("| `", "- `"))]
+    rows = [line for line in page_lines if line.startswith("| `")]
+    names = [re.match(r"\| `([^`]+)`", row)[1] for row in rows[::15]]
+    found = [line.splitlines()[0] for line, _ in page(names) if line.startswith(("| `", "- `"))]
+    lines = [line for line in page_lines if line.startswith(("| `", "- `"))]
+    written = [line for line in lines if re.match(r"[|-] `([^`]+)`", line)[1] in names]
 
     def verdicts(lines: list[str]) -> list[str]:
         return [re.sub(r"\d\S*", "#", line) for line in lines]
