@@ -95,3 +95,15 @@ def test_without_a_folder_there_is_nothing_to_search(cfg, checkpoint):
 
     with pytest.raises(BadRequestError, match="no folder"):
         Service(Inferencer.from_checkpoint(cfg, checkpoint)).search("a cat")
+
+
+def test_the_page_serves_what_it_shows_and_nothing_beside_it(service, folder):
+    from fastapi.testclient import TestClient
+
+    from x2vlm.app.server import create_app
+
+    (folder / "private.txt").write_text("secret")
+    client = TestClient(create_app(service, [folder / "0.png"]))
+    for name, status in (("0.png", 200), ("1.png", 403), ("private.txt", 403)):
+        assert client.get(f"/gradio_api/file={folder / name}").status_code == status
+    assert client.get("/").headers["content-security-policy"].startswith("default-src 'self'")

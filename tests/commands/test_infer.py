@@ -80,6 +80,7 @@ def test_a_broken_image_costs_its_own_answer_alone(folder, capsys, tmp_path):
         ("caption", ["model", "photos"], "cannot caption"),
         ("match", ["nowhere", "photos", "a cat"], "neither a model folder nor a config file"),
         ("match", ["photos", "photos", "a cat"], "has no config.json"),
+        ("match", ["model", "photos", "?!"], "nothing is left"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(folder, capsys, task, arguments, message):
@@ -102,3 +103,11 @@ def test_files_are_images_and_the_rest_are_texts(tmp_path, monkeypatch):
     images, texts = sort_arguments(["a.png", "a dog", "what?", "."])
     assert [str(image) for image in images] == ["a.png", "."]
     assert texts == ["a dog", "what?"]
+
+
+def test_a_clip_among_images_costs_its_own_answer_alone(folder, capsys, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"no clip")
+    assert run("ground", ["model", "clip.mp4", "photos/0.png", "a circle"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1
+    assert "clip.mp4 is a video" in captured.err

@@ -92,3 +92,12 @@ def test_what_it_saves_is_read_by_the_library(inferencer, image, tmp_path):
     assert "toy scenes" in card
     assert "| r1 | 50.00 |" in card
     assert json.loads(card.split("```json")[1].split("```")[0])["model_type"] == "x2vlm"
+
+
+def test_an_option_that_would_do_nothing_is_refused(inferencer, tmp_path):
+    from x2vlm.hub.auto_classes import X2VLMModel
+
+    inferencer.model.save_pretrained(tmp_path / "model")
+    assert X2VLMModel.from_pretrained(tmp_path / "model", dtype=torch.float64).dtype == torch.float64
+    with pytest.raises(ValueError, match=r"device_map would do nothing for this model. Accepted: .*dtype"):
+        X2VLMModel.from_pretrained(tmp_path / "model", device_map="auto")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from x2vlm.inference import Inferencer
-from x2vlm.inference.image_index import ImageIndex
 from x2vlm.weights import CheckpointError
 
 
@@ -52,13 +52,41 @@ def test_broken_files_are_left_out_and_named(inferencer, folder):
         inferencer.index([folder / "broken.jpg"])
 
 
-def test_an_index_is_read_as_it_was_written_and_damage_is_found(inferencer, folder, tmp_path):
-    index = inferencer.index(folder)
-    index.save(tmp_path / "index")
-    again = ImageIndex.load(tmp_path / "index")
-    assert again.search(inferencer, "a red circle") == index.search(inferencer, "a red circle")
-    (tmp_path / "index" / "images.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="5 features but names 0 images"):
-        ImageIndex.load(tmp_path / "index")
-    with pytest.raises(ValueError, match="only an index of image files"):
-        inferencer.index([np.zeros((8, 8, 3), np.uint8)]).save(tmp_path / "other")
+def test_kept_features_are_those_of_a_new_index_and_only_changes_are_encoded(inferencer, folder, tmp_path, monkeypatch):
+    encoded = []
+    encode = inferencer.encode_image
+    monkeypatch.setattr(inferencer, "encode_image", lambda images: (encoded.append(len(images)), encode(images))[1])
+    first = inferencer.index(folder, keep=tmp_path / "index")
+    assert sum(encoded) == 5
+    assert inferencer.index(folder, keep=tmp_path / "index").search(inferencer, "a cat") == first.search(
+        inferencer, "a cat"
+    )
+    assert inferencer.index(None, keep=tmp_path / "index").images == first.images
+    assert sum(encoded) == 5
+    (folder / "0.png").unlink()
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(folder / "1.png")
+    (folder / "broken.jpg").write_bytes(b"nonsense")
+    changed = inferencer.index(folder, keep=tmp_path / "index")
+    assert sum(encoded) == 6
+    torch.testing.assert_close(changed.features, inferencer.index(folder).features)
+    assert [name for name, _ in changed.broken] == [str(folder / "broken.jpg")]
+
+
+def test_kept_features_of_another_model_or_damaged_ones_are_refused(inferencer, folder, tmp_path):
+    inferencer.index(folder, keep=tmp_path / "index")
+    weight = inferencer.model.vision_proj.weight.detach()
+    before = weight.clone()
+    weight[0, 0] += 1
+    with pytest.raises(CheckpointError, match="are of another model"):
+        inferencer.index(folder, keep=tmp_path / "index")
+    weight.copy_(before)
+    inferencer.index(folder, keep=tmp_path / "index")
+    facts = tmp_path / "index" / "images.json"
+    facts.write_text(facts.read_text().replace('"features": "', '"features": "0'))
+    with pytest.raises(CheckpointError, match=r"is not what images\.json beside it describes"):
+        inferencer.index(folder, keep=tmp_path / "index")
+    facts.write_text("[]")
+    with pytest.raises(CheckpointError, match="is not what this library writes"):
+        inferencer.index(folder, keep=tmp_path / "index")
+    with pytest.raises(ValueError, match="keeps no index yet"):
+        inferencer.index(None, keep=tmp_path / "nothing")

@@ -46,14 +46,13 @@ def create_app(service: Service, examples: Sequence[Path] = (), page: bool = Tru
         return response
 
     if page:
-        searchable = [] if service.index is None else [str(Path(str(one)).parent) for one in service.index.images]
         app = gr.mount_gradio_app(
             app,
             page_of(service, examples).queue(max_size=64, default_concurrency_limit=10),
             path="/",
             theme=theme(),
             max_file_size=MAX_UPLOAD_BYTES,
-            allowed_paths=sorted({*searchable, *(str(path.parent) for path in examples)}),
+            allowed_paths=[str(Path(path).resolve()) for path in examples],  # these files, not their folders
             show_error=True,
         )
     return app

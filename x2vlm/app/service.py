@@ -47,7 +47,7 @@ class Service:
         self._waiting = 0
         self.index: ImageIndex | None = None
         if folder is not None and "retrieve" in inferencer.tasks:
-            self.index = _index_of(inferencer, Path(folder).expanduser(), index)
+            self.index = inferencer.index(images_in(folder), keep=index)
 
     def describe(self) -> dict[str, Any]:
         """What is served."""
@@ -115,15 +115,3 @@ def checked_texts(texts: list[str]) -> list[str]:
     if longest > MAX_TEXT_LENGTH:
         raise BadRequestError(f"a text has {longest} characters, over the limit of {MAX_TEXT_LENGTH}.")
     return given
-
-
-def _index_of(inferencer: Inferencer, folder: Path, kept: str | Path | None) -> ImageIndex:
-    files = images_in(folder)
-    if kept is not None and (Path(kept) / "images.json").is_file():
-        index = ImageIndex.load(kept)
-        if {str(file) for file in files} == {*map(str, index.images), *(name for name, _ in index.broken)}:
-            return index
-    index = inferencer.index(files)
-    if kept is not None:
-        index.save(kept)
-    return index

@@ -6,11 +6,13 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from x2vlm.app.service import MAX_CANDIDATES, BadRequestError, BusyError, Service, checked_texts
 
 FONT = ["system-ui", "sans-serif"]  # the themes' own fonts are fetched from elsewhere
 TITLE = "X2-VLM"
+THUMBNAIL = 512  # pixels of the longer side
 
 
 def page_of(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
@@ -60,7 +62,7 @@ def _search_tab(service: Service, examples: Sequence[str]) -> None:
 
     def search(text: str) -> list[tuple[str, str]]:
         found = _guarded(lambda: service.search(text))
-        return [(str(one.image), _caption_of(one)) for one in found]
+        return [(_thumbnail(service, one.index), _caption_of(one)) for one in found]
 
     gr.on([button.click, text.submit], search, [text], [gallery], api_name="search")
 
@@ -166,6 +168,13 @@ def _clip_tab(service: Service) -> None:
         return {one.text: one.probability if one.probability is not None else one.similarity for one in found}
 
     button.click(match_clip, [video, text], [label], api_name="match_clip")
+
+
+def _thumbnail(service: Service, index: int) -> Image.Image:
+    """An image of the folder, small: the folder itself is not served, whatever else is in it."""
+    image = Image.fromarray(service.inferencer.processor.read(service.index.images[index]))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image
 
 
 def _given(image: str | np.ndarray | None) -> Any:

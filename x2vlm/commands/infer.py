@@ -48,15 +48,16 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
         _check(task, args, images, texts)
         device = args.device or _best_device()
         inferencer = Inferencer.from_checkpoint(args.model, args.checkpoint, args.evaluation, device)
+        _check_model(task, inferencer, texts)
         failed = 0
         for image, answers in ANSWERS[task](inferencer, images, texts, args):
             try:
                 for answer in answers():
                     sys.stdout.write(json.dumps({"image": str(image)} | answer, ensure_ascii=False) + "\n")
                 sys.stdout.flush()
-            except RecordError as error:
+            except (RecordError, ValueError) as error:  # of this image: the others go on
                 failed += 1
-                sys.stderr.write(f"{image}: {error.reason}\n")
+                sys.stderr.write(f"{image}: {getattr(error, 'reason', error)}\n")
         return int(failed > 0)
     except (ConfigError, CheckpointError, ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"x2vlm {task}: {error}\n")
@@ -93,6 +94,17 @@ def _check(task: str, args: argparse.Namespace, images: Sequence[Path], texts: S
         raise ValueError(f"give one text or more. For example: {EXAMPLES[task]}")
     if task == "caption" and texts:
         raise ValueError(f"caption takes images alone; {texts[0]!r} is no file.")
+
+
+def _check_model(task: str, inferencer: Any, texts: Sequence[str]) -> None:
+    """Refuse before the first image what no image could mend.
+
+    Raises:
+        ValueError: If the model cannot do it, or a text cannot be read.
+    """
+    inferencer.check_task({"ask": "answer", "search": "retrieve"}.get(task, task))
+    if texts:
+        (inferencer.processor.questions if task == "ask" else inferencer.processor.captions)(texts)
 
 
 def _best_device() -> str:
@@ -151,25 +163,14 @@ def _caption(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tu
 
 
 def _search(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tuple[str, Callable]]:
-    from x2vlm.inference.image_index import ImageIndex
+    from tqdm import tqdm
 
-    if args.index and (Path(args.index) / "images.json").is_file():
-        index = ImageIndex.load(args.index)
-    else:
-        files = files_of(images)
-        index = _indexed(inferencer, files)
-        if args.index:
-            index.save(args.index)
+    files = files_of(images) if images else None
+    with tqdm(total=len(files or ()), desc="encode", unit="image", disable=not sys.stderr.isatty()) as bar:
+        index = inferencer.index(files, keep=args.index, progress=lambda done: bar.update(done - bar.n))
     for text in texts:
         for rank, one in enumerate(index.search(inferencer, text, args.k, args.rerank), start=1):
             yield one.image, lambda one=one, rank=rank, text=text: [{"text": text, "rank": rank} | one.to_dict()]
-
-
-def _indexed(inferencer: Any, files: Sequence[Path]) -> Any:
-    from tqdm import tqdm
-
-    with tqdm(total=len(files), desc="encode", unit="image", disable=not sys.stderr.isatty()) as bar:
-        return inferencer.index(files, progress=lambda done: bar.update(done - bar.n))
 
 
 def _explain(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tuple[Path, Callable]]:
@@ -226,7 +227,9 @@ def _parse(task: str, argv: Sequence[str] | None) -> argparse.Namespace:
     if task == "search":
         parser.add_argument("--k", type=int, default=10, help="how many images to name (default: 10)")
         parser.add_argument("--rerank", type=int, default=32, help="order so many anew by matching (default: 32)")
-        parser.add_argument("--index", metavar="FOLDER", help="keep the features here, or read them if they are there")
+        parser.add_argument(
+            "--index", metavar="FOLDER", help="keep the features here: later only new and changed files are encoded"
+        )
     if task == "explain":
         parser.add_argument("--word", help="a word, or several in a row, of the text (default: all of it)")
         parser.add_argument("--layer", type=int, help="layer of the fusion encoder (default: the one in the middle)")

@@ -11,7 +11,7 @@
 Shape letters: B images, T texts, P pairs, L tokens, E embed_dim.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -90,8 +90,7 @@ class X2VLMModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> "X2VLMModel":
         """The model of a folder, or of a repository on the hub (which is then downloaded)."""
-        hub = {name: kwargs[name] for name in ("revision", "token", "cache_dir", "local_files_only") if name in kwargs}
-        folder = local_folder(pretrained_model_name_or_path, **hub)
+        folder = local_folder(pretrained_model_name_or_path, **hub_options(kwargs, ("dtype", "torch_dtype")))
         model = cls(X2VLMConfig.from_pretrained(folder), load_pretrained(folder)).eval()
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         return model if dtype in (None, "auto") else model.to(dtype)
@@ -152,6 +151,23 @@ class X2VLMModel(PreTrainedModel):
             output.pred_boxes = cxcywh_to_xyxy(model.objectives["bbox"].box(fused.states)).clamp(0, 1)
 
 
+HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+HANDED_ON = ("config", "trust_remote_code", "code_revision", "adapter_kwargs", "subfolder")  # by the Auto classes
+
+
+def hub_options(given: Mapping[str, Any], known: Sequence[str] = ()) -> dict[str, Any]:
+    """Options for downloading a repository.
+
+    Raises:
+        ValueError: If there is an option that would do nothing here.
+    """
+    lost = [name for name in given if not name.startswith("_") and name not in (*HUB_OPTIONS, *HANDED_ON, *known)]
+    if lost:
+        accepted = ", ".join((*HUB_OPTIONS, *known))
+        raise ValueError(f"{', '.join(lost)} would do nothing for this model. Accepted: {accepted}.")
+    return {name: given[name] for name in HUB_OPTIONS if name in given}
+
+
 def pairs(image_index: Tensor | None, images: int, texts: int) -> Tensor | None:
     """``[T]``, the image of each text; None where it is not clear.
 
@@ -183,8 +199,7 @@ class X2VLMProcessor:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> "X2VLMProcessor":
         """The processor of a model folder, or of a repository on the hub."""
-        hub = {name: kwargs[name] for name in ("revision", "token", "cache_dir", "local_files_only") if name in kwargs}
-        folder = local_folder(pretrained_model_name_or_path, **hub)
+        folder = local_folder(pretrained_model_name_or_path, **hub_options(kwargs))
         config = X2VLMConfig.from_pretrained(folder)
         tokenizer = None
         if config.tokenizer is not None:

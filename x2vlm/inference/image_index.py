@@ -7,8 +7,9 @@ Shape letters: C images, E embed_dim.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from x2vlm.data.io.atomic_files import sha256_of_file, write_atomically
 from x2vlm.data.record import RecordError
 from x2vlm.inference.inputs import ImageInput
 from x2vlm.inference.match import pair_scores
@@ -26,7 +28,7 @@ from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.weight_files import read_tensors, write_tensors
 
-FEATURES, NAMES = "features.safetensors", "images.json"
+FEATURES, FACTS = "features.safetensors", "images.json"
 
 
 @dataclass(frozen=True)
@@ -110,35 +112,89 @@ class ImageIndex:
                 found |= {number: value[0] for number, value in zip(part, values, strict=True)}
         return found
 
-    def save(self, folder: str | PathLike) -> None:
-        """Write the features and the paths of the images.
-
-        Raises:
-            ValueError: If images were not given as paths.
-        """
-        if not all(isinstance(image, str | PathLike) for image in self.images):
-            raise ValueError("only an index of image files can be saved: these images were given in memory.")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(folder / FEATURES, {"features": self.features})
-        (folder / NAMES).write_text(json.dumps([str(image) for image in self.images], indent=0) + "\n", "utf-8")
-
     @classmethod
-    def load(cls, folder: str | PathLike) -> "ImageIndex":
-        """What :meth:`save` wrote.
+    def kept(
+        cls,
+        inferencer: Any,
+        images: Sequence[str | PathLike] | None,
+        folder: str | PathLike,
+        progress: Callable[[int], Any] | None = None,
+    ) -> "ImageIndex":
+        """The index of image files, with its features kept in a folder: only new and changed files are encoded.
+
+        Args:
+            inferencer: The model.
+            images: Files; None: those that are kept.
+            folder: Where the features are, or will be.
+            progress: As of :meth:`of`, over the files that are encoded.
 
         Raises:
-            CheckpointError: If a file is missing or damaged, or they do not belong together.
+            CheckpointError: If the folder is damaged, or its features are of another model.
+            ValueError: If none of the images can be read.
         """
-        folder = Path(folder)
-        features = read_tensors(folder / FEATURES)["features"]
+        known = cls._load(inferencer, Path(folder)) if (Path(folder) / FACTS).is_file() else {}
+        if images is None and not known:
+            raise ValueError(f"{folder} keeps no index yet: give the images.")
+        states = {str(path): _state(path) for path in (known if images is None else images)}
+        same = [path for path, state in states.items() if path in known and known[path][0] == state]
+        others = [path for path in states if path not in set(same)]
+        broken: tuple[tuple[str, str], ...] = ()
+        features = {path: known[path][1] for path in same}
+        if others:
+            try:
+                new = cls.of(inferencer, others, progress)
+            except ValueError:
+                if not same:
+                    raise
+            else:
+                features |= dict(zip(map(str, new.images), new.features, strict=True))
+                broken = new.broken
+        paths = [path for path in states if path in features]
+        index = cls(paths, torch.stack([features[path] for path in paths]), broken)
+        if others or len(known) != len(same):
+            index._save(inferencer, Path(folder), states)
+        return index
+
+    def _save(self, inferencer: Any, folder: Path, states: Mapping[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [{"path": path, "state": states[path]} for path in self.images]
+        write_tensors(folder / FEATURES, {"features": self.features})
+        facts = {"model": weights_fingerprint(inferencer.model), "features": sha256_of_file(folder / FEATURES)}
+        write_atomically(folder / FACTS, json.dumps(facts | {"files": files}, indent=0) + "\n")
+
+    @staticmethod
+    def _load(inferencer: Any, folder: Path) -> dict[str, tuple[Any, Tensor]]:
+        """By path, the state of the file when it was encoded, and its features."""
+        features = read_tensors(folder / FEATURES).get("features")
         try:
-            images = json.loads((folder / NAMES).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder / NAMES} cannot be read: {error}") from error
-        if len(images) != len(features):
-            raise CheckpointError(f"{folder} holds {len(features)} features but names {len(images)} images.")
-        return cls(images, features)
+            facts = json.loads((folder / FACTS).read_text("utf-8"))
+            model, digest = facts["model"], facts["features"]
+            files = [(one["path"], one["state"]) for one in facts["files"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder / FACTS} is not what this library writes: {error!r:.100}") from error
+        if features is None or len(files) != len(features) or digest != sha256_of_file(folder / FEATURES):
+            raise CheckpointError(f"{folder / FEATURES} is not what {FACTS} beside it describes. Remove the folder.")
+        if model != weights_fingerprint(inferencer.model):
+            raise CheckpointError(f"the features in {folder} are of another model. Name another folder, or remove it.")
+        return {path: (state, feature) for (path, state), feature in zip(files, features, strict=True)}
+
+
+def weights_fingerprint(model: Any) -> str:
+    """A short name of a model's weights: equal weights have the same, and others nearly always another one."""
+    sums = blake2b(digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        numbers = value.detach().double()
+        sums.update(f"{name} {tuple(value.shape)} {numbers.sum():.6e} {numbers.abs().sum():.6e}".encode())
+    return sums.hexdigest()
+
+
+def _state(path: str | PathLike) -> list[int]:
+    """What changes when a file does: its size, and when it was written."""
+    try:
+        stat = Path(path).stat()
+    except OSError:  # reading it will say why
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _name(image: ImageInput, number: int) -> str | int:

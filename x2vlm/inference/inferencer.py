@@ -29,6 +29,7 @@ from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, 
 from x2vlm.inference.trained_model import open_model
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context
+from x2vlm.models.pretrained import local_folder
 from x2vlm.registry import INFERENCERS
 
 Images = ImageInput | Sequence[ImageInput]
@@ -71,8 +72,8 @@ class Inferencer:
     def from_pretrained(
         cls, folder: str | PathLike, device: str | torch.device = "cpu", **options: Any
     ) -> "Inferencer":
-        """The model of a folder that ``save_pretrained`` wrote; see :meth:`from_checkpoint` for the errors."""
-        return cls.from_checkpoint(folder, None, device=device, **options)
+        """The model of a folder that ``save_pretrained`` wrote, or of a repository ``owner/name`` on the hub."""
+        return cls.from_checkpoint(local_folder(folder), None, device=device, **options)
 
     @classmethod
     def from_checkpoint(
@@ -107,7 +108,7 @@ class Inferencer:
 
     def encode_image(self, image: Images | None = None, video: Videos | None = None) -> Tensor:
         """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
-        self._need("encode_image")
+        self.check_task("encode_image")
         many, pixels = self._pixels(image, video)
         with eval_mode(self.model):
             feats = torch.cat([self._context(part).feat.float().cpu() for part in pixels.split(self.chunk)])
@@ -115,7 +116,7 @@ class Inferencer:
 
     def encode_text(self, texts: str | Sequence[str]) -> Tensor:
         """Features in the shared space, L2-normalised: ``[E]`` of one text, ``[T, E]`` of a list."""
-        self._need("encode_text")
+        self.check_task("encode_text")
         ids, mask = self.processor.captions(_as_list(texts))
         with eval_mode(self.model):
             parts = zip(ids.split(self.chunk), mask.split(self.chunk), strict=True)
@@ -141,23 +142,32 @@ class Inferencer:
         Returns:
             All texts, best first: by probability, then (those without) by cosine; of a list, such a list an image.
         """
-        self._need("match")
+        self.check_task("match")
         many, pixels = self._pixels(image, video)
         texts = _as_list(texts)
         with eval_mode(self.model):
             found = match(self.model, pixels, texts, self.processor.captions(texts), k, self.chunk)
         return found if many else found[0]
 
-    def index(self, images: str | PathLike | Sequence[ImageInput], progress: Any = None) -> ImageIndex:
+    def index(
+        self,
+        images: str | PathLike | Sequence[ImageInput] | None,
+        keep: str | PathLike | None = None,
+        progress: Any = None,
+    ) -> ImageIndex:
         """The features of a gallery, to be searched again and again.
 
         Args:
-            images: A folder (all images in it and below), or a list of images.
+            images: A folder (all images in it and below), or a list of images; None: those that are kept already.
+            keep: A folder where the features of image files stay: the next time only new and changed files are
+                encoded. Features of another model there are refused.
             progress: Called with the number of images that are done, after each chunk.
         """
-        self._need("retrieve")
-        files = images_in(images) if isinstance(images, str | PathLike) else list(images)
-        return ImageIndex.of(self, files, progress)
+        self.check_task("retrieve")
+        if images is None and keep is None:
+            raise ValueError("give the images, or the folder that keeps their features.")
+        files = images_in(images) if isinstance(images, str | PathLike) else images and list(images)
+        return ImageIndex.of(self, files, progress) if keep is None else ImageIndex.kept(self, files, keep, progress)
 
     def retrieve(
         self, query: str, images: str | PathLike | Sequence[ImageInput] | ImageIndex, k: int = 10, rerank: int = 32
@@ -171,7 +181,7 @@ class Inferencer:
             rerank: So many of the nearest by cosine are ordered anew by the probability of matching, where the model
                 has objective ``itm``; 0: by cosine alone.
         """
-        self._need("retrieve")
+        self.check_task("retrieve")
         index = images if isinstance(images, ImageIndex) else self.index(images)
         return index.search(self, query, k, rerank)
 
@@ -195,7 +205,7 @@ class Inferencer:
             A :class:`~x2vlm.inference.results.Grounding` for one phrase, a list for a list of phrases; of several
             images, such a thing an image.
         """
-        self._need("ground")
+        self.check_task("ground")
         many = is_many(image)
         given = list(image) if many else [image]
         words = _as_list(phrases)
@@ -234,7 +244,7 @@ class Inferencer:
             An :class:`~x2vlm.inference.results.Answer` to one question, a list to a list; of several images, such a
             thing an image.
         """
-        self._need("answer")
+        self.check_task("answer")
         many, pixels = self._pixels(image, video)
         words = _as_list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
@@ -258,7 +268,7 @@ class Inferencer:
                 if not given.
             video: One clip, or a list, instead of images.
         """
-        self._need("caption")
+        self.check_task("caption")
         many, pixels = self._pixels(image, video)
         with eval_mode(self.model):
             found: list[Caption] = [
@@ -287,7 +297,7 @@ class Inferencer:
             best: How many classes to name.
             video: One clip, or a list, instead of images.
         """
-        self._need("classify")
+        self.check_task("classify")
         names = tuple(classes or self.processor.settings.classes)
         with eval_mode(self.model):
             return classify(self.model, self.processor, image, texts, video, names, best, self.chunk)
@@ -303,7 +313,7 @@ class Inferencer:
             box_xyxy_px: Where the thing is; None: the whole image.
             noun: What it is.
         """
-        self._need("attributes")
+        self.check_task("attributes")
         array = self.processor.read(image)
         with eval_mode(self.model):
             return attribute_scores(self.model, self.processor, array, _as_list(names), box_xyxy_px, noun)
@@ -326,7 +336,7 @@ class Inferencer:
             method: ``gradcam``: attention times the gradient of the matching logit (arXiv:2107.07651, Sec. 5);
                 ``attention``: attention alone.
         """
-        self._need("explain")
+        self.check_task("explain")
         with eval_mode(self.model):
             return explain(self.model, self.processor, self.processor.read(image), text, word, layer, method)
 
@@ -348,7 +358,12 @@ class Inferencer:
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return self.draw(image, self.ground(image, _as_list(phrases)), side)
 
-    def _need(self, task: str) -> None:
+    def check_task(self, task: str) -> None:
+        """Refuse a task that the model cannot serve.
+
+        Raises:
+            ValueError: If it is not in ``tasks``.
+        """
         if task not in self.tasks:
             has = ", ".join(self.model.objectives) or "none"
             raise ValueError(

@@ -23,7 +23,7 @@ from x2vlm.data.transforms.image import LoadImage, Resize
 from x2vlm.data.transforms.labels import PickLabel, read_classes
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickText
+from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickQuestion, PickText
 from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text
 from x2vlm.inference.inputs import ImageInput, as_image
 from x2vlm.registry import TRANSFORMS
@@ -43,6 +43,7 @@ class Preprocessing:
         num_frames: Frames read of a clip; 0: the model takes no clips.
         max_tokens: Texts are cut to so many tokens, [CLS] and [SEP] included; None: as many as there are positions.
         max_words: Captions and phrases are cut to so many words before; None keeps all.
+        max_question_words: The same of questions.
         clean: Whether captions, phrases and questions are lower-cased and freed of punctuation, as published.
         clean_sentences: The same of plain sentences (lower case and white space only).
         classes: Names of the classes of objective ``classification``, in their order; empty where not known.
@@ -55,6 +56,7 @@ class Preprocessing:
     num_frames: int = 0
     max_tokens: int | None = 40
     max_words: int | None = None
+    max_question_words: int | None = None
     clean: bool = True
     clean_sentences: bool = True
     classes: tuple[str, ...] = field(default=())
@@ -144,6 +146,8 @@ def _settings_of(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"classes": _class_names(given["classes"])}
     if kind is PickText:
         return {"clean_sentences": given["clean"]}
+    if kind is PickQuestion:
+        return {"max_question_words": given["max_words"]}
     if kind in (PickCaption, AllCaptions, PickRegions, PickPhrases):
         return {name: given[name] for name in ("max_words", "clean") if name in given}
     return {}
@@ -206,21 +210,24 @@ class Processor:
 
     def captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """``[T, L]`` ids and mask of captions or phrases."""
-        return self._tokens(texts, clean_caption if self.settings.clean else None)
+        return self._tokens(texts, clean_caption if self.settings.clean else None, self.settings.max_words)
 
     def questions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """``[T, L]`` ids and mask of questions."""
-        return self._tokens(texts, clean_question if self.settings.clean else None)
+        clean = clean_question if self.settings.clean else None
+        return self._tokens(texts, clean, self.settings.max_question_words)
 
     def sentences(self, texts: Sequence[str | tuple[str, str]]) -> tuple[Tensor, Tensor]:
         """``[T, L]`` ids and mask of plain sentences, or of pairs of them."""
         clean = clean_text if self.settings.clean_sentences else None
-        return self._tokens(texts, clean)
+        return self._tokens(texts, clean, None)
 
-    def _tokens(self, texts: Sequence[Any], clean: Callable[..., str] | None) -> tuple[Tensor, Tensor]:
+    def _tokens(
+        self, texts: Sequence[Any], clean: Callable[..., str] | None, max_words: int | None
+    ) -> tuple[Tensor, Tensor]:
         if self.tokenizer is None:
             raise ValueError("this model has no tokenizer; it takes no texts.")
-        ready = [self._ready(text, number, clean) for number, text in enumerate(texts)]
+        ready = [self._ready(text, number, clean, max_words) for number, text in enumerate(texts)]
         rows = tokenize(self.tokenizer, ready, self.settings.max_tokens)
         length = max(map(len, rows))
         ids = torch.full((len(rows), length), self.tokenizer.pad_token_id, dtype=torch.long)
@@ -230,17 +237,17 @@ class Processor:
             mask[row, : len(tokens)] = True
         return ids, mask
 
-    def _ready(self, text: Any, number: int, clean: Callable[..., str] | None) -> Any:
+    def _ready(self, text: Any, number: int, clean: Callable[..., str] | None, max_words: int | None) -> Any:
         if isinstance(text, tuple):
-            return tuple(self._ready(side, number, clean) for side in text)
+            return tuple(self._ready(side, number, clean, max_words) for side in text)
         if not isinstance(text, str):
             raise ValueError(f"text {number} is {type(text).__name__}; expected a string.")
         try:
             if clean is not None:
-                return clean(text, self.settings.max_words)
-            words = text.split()[: self.settings.max_words]
+                return clean(text, max_words)
+            words = text.split()[:max_words]
             if not words:
                 raise ValueError("it is empty")
-            return text.strip() if self.settings.max_words is None else " ".join(words)
+            return text.strip() if max_words is None else " ".join(words)
         except ValueError as error:
             raise ValueError(f"text {number} ({text!r:.60}) cannot be read: {error}.") from error

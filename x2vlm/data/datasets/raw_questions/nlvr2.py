@@ -17,24 +17,10 @@ from x2vlm.registry import DATASETS
 _TRUTH = {"true": "True", "false": "False"}
 
 
-@DATASETS.register_module()
-class Nlvr2(NumberedAdapter):
-    """Sentences about two photographs, which a text reads together; the label is ``"True"`` or ``"False"``.
-
-    The identity is the pair of photographs: sentences about one pair share it. ``extras`` hold ``identifier`` and
-    ``text``, by which consistency is counted.
-
-    Args:
-        ann_file: ``train.json``, ``dev.json``, ``test1.json``, JSON lines: a file, a pattern, or several of either.
-        image_root: The folder of the images: ``dev-850-0-img0.png``; those of training may lie in the numbered folders
-            that the annotations name (``directory``).
-        pipeline: Transforms.
-        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
-    """
+class ImagePairs(NumberedAdapter):
+    """JSON lines with a sentence about two images each, and the folder of the images."""
 
     paths = ("ann_file", "image_root")
-    published = {"train": 86_373, "dev": 6_982, "test1": 6_967}  # noqa: RUF012  (never changed)
 
     def __init__(
         self,
@@ -50,6 +36,25 @@ class Nlvr2(NumberedAdapter):
         self.lines = json_lines(files, "ann_file", self.limits.max_bytes)
         self.split_name = files[0].stem if len(files) == 1 else None
         self._take(len(self.lines), subset)
+
+
+@DATASETS.register_module()
+class Nlvr2(ImagePairs):
+    """Sentences about two photographs, which a text reads together; the label is ``"True"`` or ``"False"``.
+
+    The identity is the pair of photographs: sentences about one pair share it. ``extras`` hold ``identifier`` and
+    ``text``, by which consistency is counted.
+
+    Args:
+        ann_file: ``train.json``, ``dev.json``, ``test1.json``, JSON lines: a file, a pattern, or several of either.
+        image_root: The folder of the images: ``dev-850-0-img0.png``; those of training may lie in the numbered folders
+            that the annotations name (``directory``).
+        pipeline: Transforms.
+        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
+    """
+
+    published = {"train": 86_373, "dev": 6_982, "test1": 6_967}  # noqa: RUF012  (never changed)
 
     def _record(self, number: int) -> Record:
         where, line = self.lines.where(number), self.lines.json(number)
@@ -78,7 +83,7 @@ class Nlvr2(NumberedAdapter):
 
 
 @DATASETS.register_module()
-class Marvl(NumberedAdapter):
+class Marvl(ImagePairs):
     """MaRVL: sentences in five languages about two photographs, as NLVR2 has them in English.
 
     Args:
@@ -89,25 +94,9 @@ class Marvl(NumberedAdapter):
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
-    paths = ("ann_file", "image_root")
     published = {  # noqa: RUF012  (never changed)
         **{"marvl-id": 1_128, "marvl-sw": 1_108, "marvl-ta": 1_242, "marvl-tr": 1_180, "marvl-zh": 1_012},
     }
-
-    def __init__(
-        self,
-        ann_file: str | PathLike | Sequence[str | PathLike],
-        image_root: str | PathLike,
-        pipeline: Sequence[dict | Callable] = (),
-        subset: dict | Subset | None = None,
-        limits: dict | RecordLimits | None = None,
-    ) -> None:
-        super().__init__(pipeline, limits)
-        files = existing_files(ann_file, "ann_file")
-        self.image_root = existing_folder(image_root, "image_root")
-        self.lines = json_lines(files, "ann_file", self.limits.max_bytes)
-        self.split_name = files[0].stem if len(files) == 1 else None
-        self._take(len(self.lines), subset)
 
     def _record(self, number: int) -> Record:
         where, line = self.lines.where(number), self.lines.json(number)
