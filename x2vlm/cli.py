@@ -1,5 +1,6 @@
 """The command ``x2vlm``: one name for all tools, each imported only when it is called."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
         argv: Its arguments; those of the process if None.
 
     Returns:
-        The exit status: 0 if all went well, 1 if not.
+        The exit status: 0 if all went well, 1 if not, 130 after Ctrl-C.
     """
     from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
 
@@ -85,6 +86,12 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     try:
         call = getattr(import_module(module), function or "main")
         return call(sys.argv[1:] if argv is None else argv) or 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nx2vlm {command}: interrupted. What was written before is complete.\n")
+        return 130
+    except BrokenPipeError:  # whoever read the output, `head` perhaps, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

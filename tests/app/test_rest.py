@@ -36,7 +36,7 @@ def test_matches_boxes_and_maps_are_those_of_the_model(client, service, folder):
 def test_the_folder_is_searched_and_its_index_kept(client, service, folder, tmp_path):
     found = post(client, "search", text="a red circle", k=2).json()
     assert found == [one.to_dict() for one in service.search("a red circle", 2)]
-    assert (tmp_path / "index" / "images.json").is_file()
+    assert (tmp_path / "index" / "images.safetensors").is_file()
 
 
 def test_the_model_is_described(client):

@@ -81,12 +81,29 @@ def test_kept_features_of_another_model_or_damaged_ones_are_refused(inferencer, 
         inferencer.index(folder, keep=tmp_path / "index")
     weight.copy_(before)
     inferencer.index(folder, keep=tmp_path / "index")
-    facts = tmp_path / "index" / "images.json"
-    facts.write_text(facts.read_text().replace('"features": "', '"features": "0'))
-    with pytest.raises(CheckpointError, match=r"is not what images\.json beside it describes"):
-        inferencer.index(folder, keep=tmp_path / "index")
-    facts.write_text("[]")
-    with pytest.raises(CheckpointError, match="is not what this library writes"):
+    file = tmp_path / "index" / "images.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="is damaged or no index of images"):
         inferencer.index(folder, keep=tmp_path / "index")
     with pytest.raises(ValueError, match="keeps no index yet"):
         inferencer.index(None, keep=tmp_path / "nothing")
+
+
+def test_an_interrupted_index_keeps_what_was_encoded(inferencer, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("x2vlm.inference.image_index.SAVED_AT_ONCE", 2)
+    encode, calls = inferencer.encode_image, []
+
+    def interrupted(images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(images)
+
+    monkeypatch.setattr(inferencer, "encode_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        inferencer.index(folder, keep=tmp_path / "index")
+    done = []
+    index = inferencer.index(folder, keep=tmp_path / "index", progress=done.append)
+    assert calls == [2, 2, 1, 1]
+    assert done == [1]
+    torch.testing.assert_close(index.features, inferencer.index(folder).features)

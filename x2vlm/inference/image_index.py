@@ -7,7 +7,7 @@ Shape letters: C images, E embed_dim.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from x2vlm.data.io.atomic_files import sha256_of_file, write_atomically
 from x2vlm.data.record import RecordError
 from x2vlm.inference.inputs import ImageInput
 from x2vlm.inference.match import pair_scores
@@ -26,9 +26,10 @@ from x2vlm.inference.results import Retrieved
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError
-from x2vlm.weights.weight_files import read_tensors, write_tensors
+from x2vlm.weights.weight_files import write_tensors
 
-FEATURES, FACTS = "features.safetensors", "images.json"
+FEATURES = "images.safetensors"
+SAVED_AT_ONCE = 1024  # images; an interrupted index loses the last of them
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ class ImageIndex:
         Raises:
             ValueError: If none can be read.
         """
+        index = cls._encode(inferencer, images, progress)
+        if not len(index):
+            raise ValueError(f"none of the {len(images)} images can be read. The first: {': '.join(index.broken[0])}")
+        return index
+
+    @classmethod
+    def _encode(
+        cls, inferencer: Any, images: Sequence[ImageInput], progress: Callable[[int], Any] | None
+    ) -> "ImageIndex":
         kept, features, broken = [], [], []
         for start in range(0, len(images), inferencer.chunk):
             arrays = []
@@ -65,7 +75,7 @@ class ImageIndex:
                     arrays.append(inferencer.processor.read(image))
                     kept.append(image)
                 except (RecordError, ValueError) as error:
-                    broken.append((_name(image, number), str(getattr(error, "reason", error))))
+                    broken.append((str(_name(image, number)), str(getattr(error, "reason", error))))
             if arrays:
                 features.append(inferencer.encode_image(arrays))
             if progress is not None:
@@ -73,9 +83,7 @@ class ImageIndex:
         if broken:
             first = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
             print_log(f"{len(broken)} of {len(images)} images cannot be read and are left out: {first}", "current", 30)
-        if not kept:
-            raise ValueError(f"none of the {len(images)} images can be read. The first: {': '.join(broken[0])}")
-        return cls(kept, torch.cat(features), tuple(broken))
+        return cls(kept, torch.cat(features) if features else torch.zeros(0, 0), tuple(broken))
 
     def search(self, inferencer: Any, query: str, k: int = 10, rerank: int = 32) -> list[Retrieved]:
         """The ``k`` images that the query describes best.
@@ -132,51 +140,52 @@ class ImageIndex:
             CheckpointError: If the folder is damaged, or its features are of another model.
             ValueError: If none of the images can be read.
         """
-        known = cls._load(inferencer, Path(folder)) if (Path(folder) / FACTS).is_file() else {}
+        file = Path(folder) / FEATURES
+        known = _load(inferencer.model, file) if file.is_file() else {}
         if images is None and not known:
             raise ValueError(f"{folder} keeps no index yet: give the images.")
         states = {str(path): _state(path) for path in (known if images is None else images)}
-        same = [path for path, state in states.items() if path in known and known[path][0] == state]
-        others = [path for path in states if path not in set(same)]
-        broken: tuple[tuple[str, str], ...] = ()
-        features = {path: known[path][1] for path in same}
-        if others:
-            try:
-                new = cls.of(inferencer, others, progress)
-            except ValueError:
-                if not same:
-                    raise
-            else:
-                features |= dict(zip(map(str, new.images), new.features, strict=True))
-                broken = new.broken
-        paths = [path for path in states if path in features]
-        index = cls(paths, torch.stack([features[path] for path in paths]), broken)
-        if others or len(known) != len(same):
-            index._save(inferencer, Path(folder), states)
-        return index
+        current = {path: known[path] for path in states if path in known and known[path][0] == states[path]}
+        others = [path for path in states if path not in current]
+        broken: list[tuple[str, str]] = []
+        for start in range(0, len(others), SAVED_AT_ONCE):  # what is encoded is kept, should this be interrupted
+            block = others[start : start + SAVED_AT_ONCE]
+            new = cls._encode(
+                inferencer, block, None if progress is None else lambda n, start=start: progress(start + n)
+            )
+            current |= {str(path): (states[str(path)], row) for path, row in zip(new.images, new.features, strict=True)}
+            broken += new.broken
+            if current:
+                _save(inferencer.model, file, current)
+        if not current:
+            raise ValueError(f"none of the {len(states)} images can be read. The first: {': '.join(broken[0])}")
+        if not others and len(known) != len(current):
+            _save(inferencer.model, file, current)
+        paths = [path for path in states if path in current]
+        return cls(paths, torch.stack([current[path][1] for path in paths]), tuple(broken))
 
-    def _save(self, inferencer: Any, folder: Path, states: Mapping[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [{"path": path, "state": states[path]} for path in self.images]
-        write_tensors(folder / FEATURES, {"features": self.features})
-        facts = {"model": weights_fingerprint(inferencer.model), "features": sha256_of_file(folder / FEATURES)}
-        write_atomically(folder / FACTS, json.dumps(facts | {"files": files}, indent=0) + "\n")
 
-    @staticmethod
-    def _load(inferencer: Any, folder: Path) -> dict[str, tuple[Any, Tensor]]:
-        """By path, the state of the file when it was encoded, and its features."""
-        features = read_tensors(folder / FEATURES).get("features")
-        try:
-            facts = json.loads((folder / FACTS).read_text("utf-8"))
-            model, digest = facts["model"], facts["features"]
-            files = [(one["path"], one["state"]) for one in facts["files"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder / FACTS} is not what this library writes: {error!r:.100}") from error
-        if features is None or len(files) != len(features) or digest != sha256_of_file(folder / FEATURES):
-            raise CheckpointError(f"{folder / FEATURES} is not what {FACTS} beside it describes. Remove the folder.")
-        if model != weights_fingerprint(inferencer.model):
-            raise CheckpointError(f"the features in {folder} are of another model. Name another folder, or remove it.")
-        return {path: (state, feature) for (path, state), feature in zip(files, features, strict=True)}
+Known = dict[str, tuple[list[int], Tensor]]
+"""By path, the state of a file when it was encoded, and its features."""
+
+
+def _save(model: Any, file: Path, known: Known) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"model": weights_fingerprint(model), "files": [[path, state] for path, (state, _) in known.items()]}
+    write_tensors(file, {"features": torch.stack([row for _, row in known.values()])}, {"facts": json.dumps(facts)})
+
+
+def _load(model: Any, file: Path) -> Known:
+    try:
+        with safe_open(file, framework="pt") as content:
+            facts = json.loads(content.metadata()["facts"])
+            features = content.get_tensor("features")
+        known = {path: (state, row) for (path, state), row in zip(facts["files"], features, strict=True)}
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} is damaged or no index of images: {error!r:.100} Remove it.") from error
+    if facts["model"] != weights_fingerprint(model):
+        raise CheckpointError(f"the features in {file} are of another model. Name another folder, or remove it.")
+    return known
 
 
 def weights_fingerprint(model: Any) -> str:
