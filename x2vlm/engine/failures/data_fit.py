@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from x2vlm.building import ConfigError
+from x2vlm.engine.distributed.model_wrapper import unwrap_model
 
 
 def check_data_fit(model: nn.Module, path: str, dataset: Any, collate: Any, objectives: Any = None) -> None:
@@ -24,7 +24,7 @@ def check_data_fit(model: nn.Module, path: str, dataset: Any, collate: Any, obje
         ConfigError: If texts may be longer than the text encoder's positions, or there are more classes than the
             objective counts.
     """
-    inner = model.module if is_model_wrapper(model) else model
+    inner = unwrap_model(model)
     most = most_positions(getattr(inner, "text_encoder", None))
     if most is not None and hasattr(collate, "max_tokens"):
         _check_length(path, collate, most)
