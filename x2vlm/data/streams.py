@@ -12,7 +12,8 @@ from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError, form
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, make_loader
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.distributed import rank, world_size
 from x2vlm.registry import DATASETS, TRANSFORMS

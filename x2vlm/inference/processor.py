@@ -17,14 +17,15 @@ from torch import Tensor
 from x2vlm.building import ConfigError, resolve, suggestion
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.tokenizer import tokenize
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.geometry import parse_size
-from x2vlm.data.transforms.image import LoadImage, Resize
-from x2vlm.data.transforms.labels import PickLabel, read_classes
+from x2vlm.data.transforms.class_names import read_classes
+from x2vlm.data.transforms.images.geometry import parse_size
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage, Resize
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickQuestion, PickText
-from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text
+from x2vlm.data.transforms.sample_frames import SampleFrames
+from x2vlm.data.transforms.texts.pick_text import AllCaptions, PickCaption, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption, clean_question, clean_text
 from x2vlm.inference.inputs import ImageInput, as_image
 from x2vlm.registry import TRANSFORMS
 
@@ -39,7 +40,7 @@ class Preprocessing:
         image_size: Height and width of the model's input; None for a model of texts alone.
         mean: Subtracted from each channel of the image, whose values are 0..1.
         std: Each channel is divided by this.
-        resize_backend: See :func:`~x2vlm.data.transforms.geometry.resize`.
+        resize_backend: See :func:`~x2vlm.data.transforms.images.geometry.resize`.
         num_frames: Frames read of a clip; 0: the model takes no clips.
         max_tokens: Texts are cut to so many tokens, [CLS] and [SEP] included; None: as many as there are positions.
         max_words: Captions and phrases are cut to so many words before; None keeps all.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from x2vlm.data.transforms.text_cleaning import is_blank
+from x2vlm.data.transforms.texts.text_cleaning import is_blank
 
 
 def choose_text(value: str | Sequence | dict, language: str | None = None) -> str:

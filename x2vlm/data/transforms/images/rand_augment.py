@@ -10,7 +10,8 @@ from mmcv.transforms import BaseTransform
 
 from x2vlm.building import suggestion
 from x2vlm.data.record import Record
-from x2vlm.data.transforms.geometry import are_separate_images, check_no_boxes
+from x2vlm.data.transforms.images.box_geometry import check_no_boxes
+from x2vlm.data.transforms.images.geometry import are_separate_images
 from x2vlm.registry import TRANSFORMS
 
 Op = Callable[[np.ndarray, float, int], np.ndarray]

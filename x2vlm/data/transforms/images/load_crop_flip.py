@@ -19,23 +19,20 @@ from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
 from x2vlm.data.record import Record, RecordError
 from x2vlm.data.transforms.elements import on_real_size
-from x2vlm.data.transforms.geometry import (
+from x2vlm.data.transforms.images.box_geometry import check_no_boxes, clip_boxes, flip_boxes, move_boxes
+from x2vlm.data.transforms.images.geometry import (
     CropBox,
     Size,
     are_separate_images,
-    check_no_boxes,
     checked_backend,
-    clip_boxes,
     crop,
-    flip_boxes,
     frame_size,
     mirror,
-    move_boxes,
     parse_size,
     resize,
     with_size,
 )
-from x2vlm.data.transforms.left_right_words import mentions_side, texts_of_record
+from x2vlm.data.transforms.texts.left_right_words import mentions_side, texts_of_record
 from x2vlm.registry import TRANSFORMS
 
 
@@ -96,7 +93,7 @@ class Resize(BaseTransform):
 
     Args:
         size: A side, or (height, width).
-        backend: ``"torch"``, or ``"pillow"``, which is slower; see :func:`~x2vlm.data.transforms.geometry.resize`.
+        backend: ``"torch"``, or ``"pillow"``, which is slower; see :func:`~x2vlm.data.transforms.images.geometry.resize`.
     """
 
     def __init__(self, size: Size, backend: str = "torch") -> None:

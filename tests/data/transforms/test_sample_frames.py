@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 
 from x2vlm.building import ConfigError
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import (
-    EverySoOften,
-    FrameList,
-    SampleFrames,
-    gather_frames,
-    join_captions,
-    sample_indices,
-)
-from x2vlm.data.transforms.image import Resize
+from x2vlm.data.transforms.clips import EverySoOften, FrameList, gather_frames, join_captions
+from x2vlm.data.transforms.images.load_crop_flip import Resize
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import PickCaption
+from x2vlm.data.transforms.sample_frames import SampleFrames, sample_indices
+from x2vlm.data.transforms.texts.pick_text import PickCaption
 
 
 def frames(*values, size=4):

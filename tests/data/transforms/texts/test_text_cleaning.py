@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question, clean_text, is_blank
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption, clean_question, clean_text, is_blank
 
 
 def test_a_caption_is_cleaned_up_step_by_step():

@@ -7,7 +7,7 @@ import torch
 from x2vlm.data.batch import Sample
 from x2vlm.data.collate.mix_collate import MixCollate
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.data.transforms.image_recipe import CenterCrop, RandomErasing, TimmAugment
+from x2vlm.data.transforms.images.image_recipe import CenterCrop, RandomErasing, TimmAugment
 
 TOKENIZER = bert_vocab(["a"])
 

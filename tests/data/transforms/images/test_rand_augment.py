@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from x2vlm.building import ConfigError, build
-from x2vlm.data.transforms.rand_augment import COLOUR_OPS, OPS, SHAPE_OPS, RandAugment
+from x2vlm.data.transforms.images.rand_augment import COLOUR_OPS, OPS, SHAPE_OPS, RandAugment
 from x2vlm.registry import TRANSFORMS
 
 AFFINE, BILINEAR = Image.Transform.AFFINE, Image.Resampling.BILINEAR

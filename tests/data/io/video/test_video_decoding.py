@@ -7,9 +7,10 @@ import pytest
 
 from x2vlm.building import ConfigError, build
 from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
-from x2vlm.data.io.video_decoding import DecordReader, PyAVReader, _PyAVClip
+from x2vlm.data.io.video.decord_reader import DecordReader
+from x2vlm.data.io.video.pyav_reader import PyAVClip, PyAVReader
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.transforms.sample_frames import SampleFrames
 from x2vlm.registry import VIDEO_READERS
 
 pytest.importorskip("av")
@@ -36,14 +37,14 @@ def test_frames_come_in_the_order_requested(reader, write_clip, name):
 
 def test_pyav_decodes_no_frame_to_open_a_clip_and_none_behind_the_last_that_is_requested(write_clip, monkeypatch):
     decoded = []
-    frames = _PyAVClip._frames
+    frames = PyAVClip._frames
 
     def counted(clip):
         for frame in frames(clip):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(_PyAVClip, "_frames", counted)
+    monkeypatch.setattr(PyAVClip, "_frames", counted)
     clip = PyAVReader().open(write_clip(frames=12))
     assert (len(clip), len(decoded)) == (12, 0)
     assert levels(clip.get([4, 1])) == [4, 1]

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
-from x2vlm.data.io.sandboxed_video import WatchedReader
-from x2vlm.data.io.video_decoding import DecordReader, PyAVReader
-from x2vlm.data.loader import SeededDataset, make_loader
+from x2vlm.data.io.video.decord_reader import DecordReader
+from x2vlm.data.io.video.pyav_reader import PyAVReader
+from x2vlm.data.io.video.sandboxed_video import WatchedReader
+from x2vlm.data.loader import make_loader
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.frames import SampleFrames
+from x2vlm.data.replace_bad_records import SeededDataset
+from x2vlm.data.transforms.sample_frames import SampleFrames
 
 pytest.importorskip("av")
 pytest.importorskip("decord")

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2vlm.data.transforms.geometry import clip_boxes, flip_boxes, parse_size
-from x2vlm.data.transforms.image import Flip
+from x2vlm.data.transforms.images.box_geometry import clip_boxes, flip_boxes
+from x2vlm.data.transforms.images.geometry import parse_size
+from x2vlm.data.transforms.images.load_crop_flip import Flip
 
 
 def noise(height=9, width=12, seed=0):

@@ -1,6 +1,6 @@
 import pytest
 
-from x2vlm.data.transforms.left_right_words import mentions_side
+from x2vlm.data.transforms.texts.left_right_words import mentions_side
 
 
 @pytest.mark.parametrize(

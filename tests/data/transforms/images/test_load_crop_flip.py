@@ -12,7 +12,7 @@ from torchvision import transforms as torchvision_transforms
 from tests.data.transforms.image_records import boxes, noise, record, with_bright
 from x2vlm.building import build
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.registry import TRANSFORMS
 

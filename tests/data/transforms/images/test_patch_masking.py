@@ -9,8 +9,8 @@ import torch
 from x2vlm.data.batch import Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.data.transforms.images.patch_masking import MaskPatches, block_mask
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.patch_masking import MaskPatches, block_mask
 
 
 def test_exactly_as_many_patches_are_hidden_as_requested(seed):

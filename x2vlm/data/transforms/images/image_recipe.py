@@ -8,7 +8,8 @@ from PIL import Image
 
 from x2vlm.data.batch import Sample
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.transforms.geometry import frame_size, move_boxes, resize
+from x2vlm.data.transforms.images.box_geometry import move_boxes
+from x2vlm.data.transforms.images.geometry import frame_size, resize
 from x2vlm.registry import TRANSFORMS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,7 +50,7 @@ class CenterCrop(BaseTransform):
     Args:
         size: Side of what comes out.
         share: Of the shorter side (timm and the published ImageNet test: 224 of 256).
-        backend: As of :class:`~x2vlm.data.transforms.image.Resize`.
+        backend: As of :class:`~x2vlm.data.transforms.images.load_crop_flip.Resize`.
     """
 
     moves_pixels = True

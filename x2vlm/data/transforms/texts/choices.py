@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity, with_record_errors
-from x2vlm.data.transforms.text_cleaning import clean_caption, clean_question
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption, clean_question
 from x2vlm.registry import TRANSFORMS
 
 
