@@ -1,4 +1,7 @@
-"""Move boxes with their image: flipped, clipped to a crop, resized, normalised to 0..1."""
+"""Move boxes with their image: flipped, clipped to a crop, resized, normalised to 0..1.
+
+Boxes are ``[R, 4]`` xyxy in pixels, unless stated.
+"""
 
 from collections.abc import Callable, Sequence
 

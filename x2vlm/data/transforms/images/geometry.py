@@ -1,6 +1,6 @@
-"""Crop, resize and mirror images together with their boxes.
+"""Crop, resize and mirror images; their boxes follow in ``box_geometry``.
 
-Images are ``[H, W, 3]`` uint8 arrays, boxes ``[R, 4]`` xyxy in pixels, crop boxes (x0, y0, x1, y1) in whole pixels.
+Images are ``[H, W, 3]`` uint8 arrays, crop boxes (x0, y0, x1, y1) in whole pixels.
 """
 
 from typing import Any

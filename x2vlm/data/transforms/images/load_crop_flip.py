@@ -93,7 +93,8 @@ class Resize(BaseTransform):
 
     Args:
         size: A side, or (height, width).
-        backend: ``"torch"``, or ``"pillow"``, which is slower; see :func:`~x2vlm.data.transforms.images.geometry.resize`.
+        backend: ``"torch"``, or ``"pillow"``, which is slower; see
+            :func:`~x2vlm.data.transforms.images.geometry.resize`.
     """
 
     def __init__(self, size: Size, backend: str = "torch") -> None:
