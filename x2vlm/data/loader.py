@@ -11,12 +11,12 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from x2vlm.building import naming_the_part
 from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.replace_bad_records import DrawResult, SeededDataset
 from x2vlm.data.sampler import derive_seed, seeded
 from x2vlm.distributed import rank, world_size
+from x2vlm.part_errors import naming_the_part
 
 Collate = Callable[[list[Sample]], Batch]
 PREFETCH_FACTOR = 2  # batches that a worker has ready; more of them even out records of very different cost

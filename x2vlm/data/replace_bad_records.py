@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from torch.utils.data import Dataset
 
-from x2vlm.building import PartError, naming_the_part
 from x2vlm.data.batch import BadRecord, Sample
 from x2vlm.data.record import RecordError
 from x2vlm.data.sampler import derive_seed, seeded
+from x2vlm.part_errors import PartError, naming_the_part
 
 
 class DrawResult(NamedTuple):

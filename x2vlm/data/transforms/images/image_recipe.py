@@ -13,7 +13,6 @@ from x2vlm.data.transforms.images.geometry import frame_size, resize
 from x2vlm.registry import TRANSFORMS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @TRANSFORMS.register_module()

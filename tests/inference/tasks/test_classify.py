@@ -7,7 +7,7 @@ import torch
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.inference import Inferencer
-from x2vlm.inference.processor import Preprocessing
+from x2vlm.inference.preprocessing import Preprocessing
 
 NAMES = ["no", "maybe", "yes"]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from x2vlm.inference import Inferencer
-from x2vlm.inference.explain import cross_attention_map, word_tokens
+from x2vlm.inference.tasks.explain import cross_attention_map, word_tokens
 
 TEXT = "a green triangle above a red circle"
 
