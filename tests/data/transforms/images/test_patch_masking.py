@@ -37,7 +37,7 @@ def test_patches_are_hidden_in_blocks():
 
 def blocks(monkeypatch, **changes):
     """Height and width of every block that was taken."""
-    from x2vlm.data.transforms import patch_masking
+    from x2vlm.data.transforms.images import patch_masking
 
     taken, choose = [], patch_masking._fitting_block
 

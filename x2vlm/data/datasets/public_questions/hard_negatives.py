@@ -47,8 +47,8 @@ class HardNegatives(Adapter):
         layout: Which of the three.
         image_root: The folder that the paths of images start from; None: that of the annotation file.
         pipeline: Transforms.
-        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.RecordLimits`.
+        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
