@@ -9,15 +9,20 @@ from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.concat import Concat
 from x2vlm.data.datasets.generic.hf_dataset import HFDataset
 from x2vlm.data.datasets.generic.image_table import ImageTable
+from x2vlm.data.datasets.generic.imagenet_archive import ImageNetArchive
 from x2vlm.data.datasets.generic.parallel_table import ParallelTable
+from x2vlm.data.datasets.generic.wikipedia_text import WikipediaText
 from x2vlm.data.datasets.hard_negatives import HardNegatives
 from x2vlm.data.datasets.image_folder import ImageFolder
 from x2vlm.data.datasets.jsonl import JsonLines
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
 from x2vlm.data.datasets.plain_text import ParallelText, PlainText
+from x2vlm.data.datasets.raw_captions.caption_lines import CaptionLines
 from x2vlm.data.datasets.raw_captions.img2dataset import Img2Dataset
 from x2vlm.data.datasets.raw_captions.karpathy import KarpathySplit
+from x2vlm.data.datasets.raw_captions.multi30k import Multi30k
 from x2vlm.data.datasets.raw_captions.web_captions import WebCaptions
+from x2vlm.data.datasets.raw_captions.wit import Wit
 from x2vlm.data.datasets.raw_questions.gqa import GqaQuestions, GqaSceneGraphs
 from x2vlm.data.datasets.raw_questions.nlvr2 import Marvl, Nlvr2
 from x2vlm.data.datasets.raw_questions.snli_ve import SnliVe
