@@ -10,6 +10,7 @@ from x2vlm.data.datasets.file_formats.coco import Coco
 from x2vlm.data.datasets.file_formats.hf_dataset import HFDataset
 from x2vlm.data.datasets.file_formats.image_folder import ImageFolder
 from x2vlm.data.datasets.file_formats.image_table import ImageTable
+from x2vlm.data.datasets.file_formats.imagenet_archive import ImageNetArchive
 from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.datasets.file_formats.parallel_table import ParallelTable
 from x2vlm.data.datasets.file_formats.plain_text import ParallelText, PlainText
@@ -17,9 +18,13 @@ from x2vlm.data.datasets.file_formats.tables import Table
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
 from x2vlm.data.datasets.file_formats.webdataset import WebDataset
+from x2vlm.data.datasets.file_formats.wikipedia_text import WikipediaText
+from x2vlm.data.datasets.public_captions.caption_lines import CaptionLines
 from x2vlm.data.datasets.public_captions.img2dataset import Img2Dataset
 from x2vlm.data.datasets.public_captions.karpathy import KarpathySplit
+from x2vlm.data.datasets.public_captions.multi30k import Multi30k
 from x2vlm.data.datasets.public_captions.web_captions import WebCaptions
+from x2vlm.data.datasets.public_captions.wit import Wit
 from x2vlm.data.datasets.public_questions.gqa import GqaQuestions, GqaSceneGraphs
 from x2vlm.data.datasets.public_questions.hard_negatives import HardNegatives
 from x2vlm.data.datasets.public_questions.nlvr2 import Marvl, Nlvr2

@@ -72,7 +72,8 @@ class HardNegatives(Adapter):
         self.layout = layout
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         entries = [entry for file in existing_files(ann_file, "ann_file") for entry in _entries(file)]
-        self._entries = [entries[i] for i in Subset.of(subset).indices(len(entries), lambda i: entries[i].where)]
+        indices = Subset.of(subset).indices(len(entries), lambda index: str(self._parts(entries[index])[0]))
+        self._entries = [entries[index] for index in indices.tolist()]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,14 +85,25 @@ class HardNegatives(Adapter):
             RecordError: If the entry is not of this layout, or names an image outside ``image_root``.
         """
         entry = self._entries[index]
-        try:
-            image, caption, negatives, extras, more = LAYOUTS[self.layout](entry)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
-            raise RecordError(entry.where, reason) from error
+        image, caption, negatives, extras, more = self._parts(entry)
         path = path_inside(self.image_root or entry.file.parent, str(image), entry.where)
         said = {"caption": caption, "negatives": negatives}
         return {"where": entry.where, "id": str(image), "image": path, **said, **more, "extras": extras}
+
+    def _parts(self, entry: Entry) -> tuple[str, str, list[str], dict, dict]:
+        """Image, caption, what is not true, extras and more of an entry."""
+        try:
+            parts = LAYOUTS[self.layout](entry)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
+            raise RecordError(entry.where, reason) from error
+        no_text = [text for text in (parts[1], *parts[2]) if not isinstance(text, str)]
+        if no_text:
+            raise RecordError(
+                entry.where,
+                f"expected texts, got {no_text[0]!r:.40}: is not as {self.layout} has it: {entry.content!s:.80}",
+            )
+        return parts
 
 
 def _entries(file: Path) -> Iterator[Entry]:
