@@ -198,7 +198,8 @@ def _named_in(names: Sequence[str], groups: Mapping[str, Mapping[str, Any]]) -> 
     for name in names:
         matching = [one for one in known if name in (one, one.partition(".")[2])]
         if len(matching) != 1:
-            told = f"is ambiguous: {', '.join(matching)}" if matching else f"is no set.{suggestion(name, known)}"
+            near = suggestion(name, [*known, *(one.partition(".")[2] for one in known)])
+            told = f"is ambiguous: {', '.join(matching)}." if matching else f"is no set.{near}"
             raise ConfigError(f"'{name}' {told} There are: {', '.join(known)}.")
         found += matching
     return list(dict.fromkeys(found))

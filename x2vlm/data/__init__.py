@@ -13,6 +13,7 @@ from x2vlm.data.datasets.generic.parallel_table import ParallelTable
 from x2vlm.data.datasets.hard_negatives import HardNegatives
 from x2vlm.data.datasets.image_folder import ImageFolder
 from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.lines_or_shards import LinesOrShards
 from x2vlm.data.datasets.nlvr_v1 import NlvrV1
 from x2vlm.data.datasets.plain_text import ParallelText, PlainText
 from x2vlm.data.datasets.raw_captions.img2dataset import Img2Dataset
@@ -49,5 +50,5 @@ from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.patch_masking import MaskPatches
 from x2vlm.data.transforms.rand_augment import RandAugment
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions, RegionsAsCaptions
 from x2vlm.data.transforms.text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
