@@ -158,7 +158,7 @@ def test_a_killed_list_goes_on_and_becomes_what_an_undisturbed_one_is(raw, one_a
     while True:
         known = len(list(out.glob("*/*/*.tar")))
         process = subprocess.Popen(line, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL)
-        while process.poll() is None and len(list(out.glob("*/*/*.tar"))) < known + 3:
+        while process.poll() is None and len(list(out.glob("*/*/*.tar"))) < known + 6:
             time.sleep(0.002)
         if process.poll() is not None:
             break
