@@ -83,7 +83,8 @@ def missing_files(dataset: Mapping[str, Any], data_root: str | None) -> list[str
         dataset: The config of an adapter.
         data_root: The folder that relative paths start from.
     """
-    return [path for path in _paths_of(with_data_root(dataset, data_root)) if not is_there(path)]
+    paths = dict.fromkeys(_paths_of(with_data_root(dataset, data_root)))
+    return [path for path in paths if not is_there(path)]
 
 
 def _paths_of(dataset: Mapping[str, Any]) -> Iterator[str]:
