@@ -14,8 +14,8 @@ from x2vlm.building import ConfigError, build
 from x2vlm.commands.build_pretraining_set import main
 from x2vlm.config import load_config
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.datasets.lines_or_shards import LinesOrShards
-from x2vlm.data.tools.shard_writer import ShardWriter
+from x2vlm.data.datasets.file_formats.lines_or_shards import LinesOrShards
+from x2vlm.data.sharding.shard_writer import ShardWriter
 from x2vlm.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ def test_captions_of_visual_genome_are_what_is_said_of_its_regions(built):
 
 def test_the_same_command_gives_the_same_files_and_reads_nothing_again(raw, built, monkeypatch):
     before = files_of(built)
-    monkeypatch.setattr("x2vlm.data.tools.raw_sets.build", None)
+    monkeypatch.setattr("x2vlm.data.pretraining_set.raw_sets.build", None)
     monkeypatch.setattr("x2vlm.building.build", None)
     assert main(command(raw, built)) == 0
     assert files_of(built) == before
@@ -291,7 +291,7 @@ held_out_sets = dict(
 def test_scenes_of_different_numbers_are_not_taken_for_copies():
     import numpy as np
 
-    from x2vlm.data.tools.perceptual_hash import image_hashes, near_duplicate_pairs
+    from x2vlm.data.inspection.perceptual_hash import image_hashes, near_duplicate_pairs
 
     hashes = np.stack(
         [image_hashes(np.asarray(scene(number))) for number in (*range(1, 9), *range(101, 105), 201, 202)]

@@ -18,8 +18,8 @@ from x2vlm.commands.make_shards import number_of_bytes
 from x2vlm.config import add_cfg_options, load_config
 
 if TYPE_CHECKING:
-    from x2vlm.data.tools.held_out import HeldOutImages
-    from x2vlm.data.tools.leakage import DatasetFingerprint
+    from x2vlm.data.inspection.held_out import HeldOutImages
+    from x2vlm.data.inspection.leakage import DatasetFingerprint
 
 GROUPS = ("raw_sets", "held_out_sets", "same_images")
 
@@ -51,7 +51,7 @@ class PretrainingSet:
     """
 
     def __init__(self, cfg: Mapping[str, Any], args: argparse.Namespace) -> None:
-        from x2vlm.data.tools.raw_sets import HeldOutSet, PackingOptions, RawSet
+        from x2vlm.data.pretraining_set.raw_sets import HeldOutSet, PackingOptions, RawSet
 
         self.out, self.data_root, self.args = args.out, cfg.get("data_root"), args
         groups = {group: dict(cfg.get(group) or {}) for group in GROUPS}
@@ -71,8 +71,8 @@ class PretrainingSet:
 
     def missing(self) -> dict[str, list[str]]:
         """Files and folders that are not there, by the set that needs them."""
-        from x2vlm.data.tools.image_identity import check_lists
-        from x2vlm.data.tools.raw_sets import is_there, missing_files
+        from x2vlm.data.inspection.image_identity import check_lists
+        from x2vlm.data.pretraining_set.raw_sets import is_there, missing_files
 
         check_lists(self.same_images)
         sets = {f"raw_sets.{name}": one for name, one in self.raw_sets.items()}
@@ -114,7 +114,7 @@ class PretrainingSet:
     def _fingerprints(self) -> "dict[str, DatasetFingerprint]":
         from x2vlm.building import build
         from x2vlm.data.data_root import with_data_root
-        from x2vlm.data.tools.held_out import fingerprint_test_set, stored_fingerprint
+        from x2vlm.data.inspection.held_out import fingerprint_test_set, stored_fingerprint
         from x2vlm.registry import DATASETS
 
         fingerprints, folder = {}, self.out / "held_out"
@@ -130,7 +130,7 @@ class PretrainingSet:
         return fingerprints
 
     def _held_out(self, tests: "Mapping[str, DatasetFingerprint]") -> "HeldOutImages":
-        from x2vlm.data.tools.held_out import HeldOutImages
+        from x2vlm.data.inspection.held_out import HeldOutImages
 
         held_out = HeldOutImages.of([*tests.values()], self.same_images, self.options.distance)
         bad = sum(len(test.bad) for test in tests.values())
@@ -142,8 +142,8 @@ class PretrainingSet:
 
     def _pack(self, name: str, held_out: "HeldOutImages") -> str:
         """Pack a set; returns why it is not complete, empty if it is."""
-        from x2vlm.data.tools.raw_sets import pack_set
-        from x2vlm.data.tools.resumable_shards import ShardingStoppedError
+        from x2vlm.data.pretraining_set.raw_sets import pack_set
+        from x2vlm.data.sharding.resumable_shards import ShardingStoppedError
         from x2vlm.gallery.progress import Progress
 
         progress: list[Progress] = []
@@ -168,8 +168,8 @@ class PretrainingSet:
     def _report(self, tests: "Mapping[str, DatasetFingerprint]", notes: Mapping[str, str]) -> int:
         """Write the report as things stand; 1 if a set is not packed, or was left out."""
         from x2vlm.data.io.atomic_files import write_atomically
-        from x2vlm.data.tools.raw_sets import open_manifest
-        from x2vlm.data.tools.set_report import format_list_report, report_on_set, report_on_test
+        from x2vlm.data.pretraining_set.raw_sets import open_manifest
+        from x2vlm.data.pretraining_set.set_report import format_list_report, report_on_set, report_on_test
 
         sets = {}
         for name, raw_set in self.raw_sets.items():
@@ -216,8 +216,8 @@ def _print(text: str) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from x2vlm.data.tools.leakage import METHODS
-    from x2vlm.data.tools.perceptual_hash import BITS, DISTANCE
+    from x2vlm.data.inspection.leakage import METHODS
+    from x2vlm.data.inspection.perceptual_hash import BITS, DISTANCE
 
     parser = argparse.ArgumentParser(prog="x2vlm build-pretraining-set", description=__doc__)
     parser.add_argument("raw", help="a config that says where the raw sets are, e.g. configs/base/raw_4m.py")
