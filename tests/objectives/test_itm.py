@@ -1,9 +1,10 @@
+import pytest
 import torch
 from torch import nn
 
 from tests.models.conftest import image_batch, losses_of, tiny_model
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.objectives.itm import draw
+from x2vlm.objectives.itm import ITM, draw
 
 
 def itm(model):
@@ -92,3 +93,40 @@ def test_negatives_are_drawn_as_multinomial_draws_them():
     expected = torch.multinomial(weights, 1).squeeze(1)
     torch.manual_seed(1)
     assert torch.equal(draw(weights), expected)
+
+
+def test_few_pairs_of_a_batch_are_trained_on_with_negatives_from_all_of_it():
+    torch.manual_seed(0)
+    model = tiny_model()
+    itm(model).max_pairs = 2
+    encoded = model.encode(image_batch(6))
+    rows = [itm(model).requests(encoded)[0] for _ in range(50)]
+    for request in rows:
+        assert len(request.labels) == 6 and request.labels.tolist() == [1, 1, 0, 0, 0, 0]
+        assert (request.texts[:2] == request.contexts[:2]).all() and (request.texts[2:] != request.contexts[2:]).all()
+    assert {int(row) for request in rows for row in request.texts[4:]} == set(range(6))
+
+
+def test_as_many_pairs_as_the_batch_has_or_more_are_all_of_them():
+    model = tiny_model()
+    encoded = model.encode(image_batch(4))
+    torch.manual_seed(0)
+    expected = itm(model).requests(encoded)[0]
+    itm(model).max_pairs = 4
+    torch.manual_seed(0)
+    assert itm(model).requests(encoded)[0].texts.equal(expected.texts)
+
+
+def test_smoothed_labels_cost_what_torch_says():
+    model = tiny_model()
+    encoded = model.encode(image_batch(1))
+    itm(model).label_smoothing = 0.2
+    fused = model.fuse(encoded.context, encoded.text)
+    expected = nn.functional.cross_entropy(itm(model).score(fused[:, 0]), torch.tensor([1]), label_smoothing=0.2)
+    torch.testing.assert_close(losses_of(model, "itm", encoded)["loss_itm"], expected)
+
+
+@pytest.mark.parametrize("options", [{"max_pairs": 0}, {"label_smoothing": 1.0}])
+def test_numbers_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        ITM(8, **options)
