@@ -27,7 +27,7 @@ class FrozenEfficientNetLite(nn.Module):
         variant: 0, 1 or 2: which network.
         image_size: Side of the square images, a multiple of 32.
         width: Width of the tokens, a multiple of 64.
-        depth: Trained transformer layers.
+        depth: Trained transformer layers on the cells; 0 leaves each cell by itself, for half of the time.
         dropout: On the features, and within the layers.
 
     Raises:
@@ -36,7 +36,7 @@ class FrozenEfficientNetLite(nn.Module):
     """
 
     def __init__(
-        self, variant: int = 2, image_size: int = 224, width: int = 384, depth: int = 1, dropout: float = 0.1
+        self, variant: int = 2, image_size: int = 224, width: int = 384, depth: int = 0, dropout: float = 0.1
     ) -> None:
         super().__init__()
         if image_size % 32:
@@ -54,7 +54,7 @@ class FrozenEfficientNetLite(nn.Module):
         cell = 4 * channels[0] + self.net.num_features
         self.normalize = nn.LayerNorm(cell)
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(cell, width)
+        self.project = nn.Sequential(nn.Linear(cell, width), nn.GELU(), nn.Linear(width, width))
         positions = build_sincos2d_pos_embed(list(self.grid), dim=width, interleave_sin_cos=True)  # [N, width]
         self.register_buffer("positions", positions, persistent=False)
         layers = [Block(width, width // 64, proj_drop=dropout, init_values=None) for _ in range(depth)]

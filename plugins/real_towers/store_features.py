@@ -17,7 +17,7 @@ from numpy.lib.format import open_memmap
 
 from plugins.real_towers.frozen_vision import FrozenEfficientNetLite
 from plugins.real_towers.stored_features import FEATURES, VIEWS, View, describe, draw_views
-from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.io.atomic_files import write_atomically
 from x2vlm.data.io.image_decoding import decode_image
 from x2vlm.data.record import identity

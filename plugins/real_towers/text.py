@@ -8,8 +8,9 @@ from transformers import PreTrainedTokenizerBase
 
 from plugins.real_towers.packages import weights_package
 from x2vlm.data.tokenizer import hf_tokenizer
+from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
-from x2vlm.registry import TEXT_ENCODERS, TOKENIZERS
+from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, TOKENIZERS
 
 
 @TEXT_ENCODERS.register_module()
@@ -57,6 +58,21 @@ class MiniLM(HFTextEncoder):
         real = text_mask[..., None]
         mean = (states * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
         return torch.cat([mean, states[:, 1:]], dim=1)
+
+
+@FUSION_ENCODERS.register_module()
+class MiniLMFusion(CrossAttentionFusion):
+    """The library's fusion encoder, with self-attention and feed-forward of MiniLM's upper layers as a start.
+
+    Args:
+        width: Width of texts, MiniLM's 384.
+        context_width: Width of the context's tokens.
+        depth: Number of layers, 6 at most.
+        options: Of :class:`~x2vlm.models.fusion.encoder.CrossAttentionFusion`.
+    """
+
+    def __init__(self, width: int, context_width: int, depth: int = 2, **options: Any) -> None:
+        super().__init__(width, context_width, depth, num_heads=12, init_from=minilm_folder(), **options)
 
 
 @TOKENIZERS.register_module(name="MiniLMTokenizer")
