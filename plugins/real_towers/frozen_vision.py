@@ -1,6 +1,5 @@
 """EfficientNet-Lite with fixed weights below a few trained layers; what the fixed part computes can be stored."""
 
-import timm
 import torch
 from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block

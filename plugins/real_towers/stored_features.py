@@ -80,7 +80,7 @@ class FeatureFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / VIEWS).is_file():
-            how = "python -m plugins.real_towers.store_features ANN_FILE FOLDER"
+            how = "python -m plugins.real_towers.store_features CONFIG"
             raise FileNotFoundError(f"{self.path}: no stored features ({VIEWS} is missing). Make them: {how}")
         self.about: dict[str, Any] = json.loads((self.path / VIEWS).read_text())
         if self.about["done"] < len(self.about["keys"]):

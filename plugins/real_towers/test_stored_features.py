@@ -2,13 +2,14 @@ import io
 import json
 import random
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from plugins.real_towers.store_features import store_features
+from plugins.real_towers.store_features import datasets_by_folder, store_features
 from plugins.real_towers.stored_features import FEATURES, VIEWS, FeatureFolder, LoadFeatures, PackFeatures, draw_views
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.record import RecordError
@@ -16,6 +17,7 @@ from x2vlm.data.transforms.regions import PickRegions
 from x2vlm.data.transforms.text import PickCaption
 
 SIZE = 64
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class MeanOfCells:
@@ -73,7 +75,7 @@ def test_views_of_an_image_are_the_same_in_every_run_and_lie_inside():
     for view in views:
         x0, y0, x1, y1 = view.crop_box
         assert 0 <= x0 < x1 <= 80 and 0 <= y0 < y1 <= 40
-        assert 0.45 * 80 * 40 < (x1 - x0) * (y1 - y0)
+        assert (x1 - x0) * (y1 - y0) > 0.45 * 80 * 40
 
 
 def test_the_box_of_a_view_lies_on_what_its_features_show(dataset, stored):
@@ -86,7 +88,7 @@ def test_the_box_of_a_view_lies_on_what_its_features_show(dataset, stored):
         columns = record["features"].mean(dim=(0, 1))  # of the two columns of cells
         white = 0 if columns[0] > columns[1] else 1
         assert int((x0 + w / 2) > SIZE / 2) == white, "the box moved with the pixels"
-        assert 0 <= x0 and x0 + w <= SIZE + 1e-6 and y0 == 0 and abs(h - SIZE) < 1e-6
+        assert x0 >= 0 and x0 + w <= SIZE + 1e-6 and y0 == 0 and abs(h - SIZE) < 1e-6
         seen.add(white)
     assert seen == {0, 1}
 
@@ -142,7 +144,7 @@ def test_features_of_other_views_are_not_written_over(dataset, stored):
 
 
 def test_a_missing_folder_says_how_to_make_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="store_features ANN_FILE FOLDER"):
+    with pytest.raises(FileNotFoundError, match="store_features CONFIG"):
         LoadFeatures(str(tmp_path))
 
 
@@ -181,3 +183,14 @@ def test_sizes_that_do_not_fit_are_refused(options, sentence):
 
     with pytest.raises(ValueError, match=sentence):
         FrozenEfficientNetLite(**options)
+
+
+def test_the_command_stores_what_the_streams_of_a_config_read(dataset, tmp_path):
+    from x2vlm.config import load_config
+
+    cfg = load_config(ROOT / "configs/small/flickr8k.py", {"data_root": str(tmp_path)})
+    for stream in cfg.streams.values():
+        stream.dataset.ann_file = "lines.jsonl"
+    found = datasets_by_folder(cfg)
+    assert list(found) == [tmp_path / "features/train"]
+    assert len(found[tmp_path / "features/train"]) == 4

@@ -42,9 +42,7 @@ class MiniLM(HFTextEncoder):
         frozen_layers: int | None = None,
         dropout: float | None = None,
     ) -> None:
-        super().__init__(
-            path=minilm_folder(), depth=depth, vocab_size=vocab_size, attention=attention, dropout=dropout
-        )
+        super().__init__(path=minilm_folder(), depth=depth, vocab_size=vocab_size, attention=attention, dropout=dropout)
         self.mean_summary = mean_summary
         if frozen_layers is not None:
             for part in (self.net.embeddings, *self.net.encoder.layer[:frozen_layers]):

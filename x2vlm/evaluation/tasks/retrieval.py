@@ -51,8 +51,9 @@ class RetrievalMetric:
     """Recall at 1, 5 and 10 of texts given contexts (i2t) and of contexts given texts (t2i), in percent.
 
     Contexts are images, regions, videos or sentences, whatever the batches hold. The first stage ranks by cosine. The
-    second replaces, for each query, the scores of the ``k`` nearest by the matching logit (and adds the cosine only where
-    ``cosine_weight`` says so) and ranks all others behind them. A query counts by the rank of its best positive.
+    second replaces, for each query, the scores of the ``k`` nearest by the matching logit (to which the cosine is added
+    only if ``cosine_weight`` says so) and ranks all others behind them. A query counts by the rank of its best
+    positive.
 
     Args:
         k: Candidates per query that are re-ranked (published: 80 for COCO at 384 pixels, 32 for Flickr30K).
