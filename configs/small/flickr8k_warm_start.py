@@ -53,7 +53,8 @@ for evaluation in evaluations.values():
     evaluation.dataset.pipeline[-1].mean = evaluation.dataset.pipeline[-1].std = (0.5, 0.5, 0.5)
 evaluations.retrieval.metric.k = 8
 
-train_cfg = dict(type="MixedTrainLoop", max_iters=300, val_interval=300)
+train_cfg = dict(type="MixedTrainLoop", max_iters=400, val_interval=400)
+param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=10 / 27)  # the second half goes on from here
 param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=5 / 9)  # the second half goes on from here
 # Weights that know something learn slowly; what is new learns ten times as fast.
 optim_wrapper.optimizer.lr = 1e-4

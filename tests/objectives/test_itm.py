@@ -31,6 +31,30 @@ def test_harder_negatives_are_drawn_more_often():
     assert 0.87 < (drawn == 1).float().mean() < 0.93 and (drawn != 0).all()
 
 
+def test_without_hardness_every_negative_is_as_likely():
+    model = tiny_model()
+    itm(model).hardness = (0.0, 0.0)
+    for weights in itm(model).sampling_weights(model.encode(image_batch(4))):
+        expected = (torch.ones(4, 4) - torch.eye(4)) * (1 / 4 + 1e-5)
+        torch.testing.assert_close(weights, expected)
+
+
+def test_a_hardness_between_two_numbers_is_another_for_each_row():
+    torch.manual_seed(0)
+    model = tiny_model()
+    encoded = model.encode(image_batch(4))
+    logits = (encoded.context.feat @ encoded.text.feat.T / encoded.temperature).detach()
+    itm(model).hardness = (0.5, 2.0)
+    t2i, i2t = itm(model).sampling_weights(encoded)
+    factors = []
+    for weights, rows in ((t2i - 1e-5, logits.T), (i2t - 1e-5, logits)):
+        for row in range(4):
+            a, b = [column for column in range(4) if column != row][:2]
+            factors.append((weights[row, a].log() - weights[row, b].log()) / (rows[row, a] - rows[row, b]))
+    factors = torch.stack(factors)
+    assert (factors > 0.45).all() and (factors < 2.05).all() and factors.std() > 0.1
+
+
 def test_rows_without_a_candidate_draw_nothing():
     assert draw(torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist() == [-1, 0]
 
@@ -126,7 +150,7 @@ def test_smoothed_labels_cost_what_torch_says():
     torch.testing.assert_close(losses_of(model, "itm", encoded)["loss_itm"], expected)
 
 
-@pytest.mark.parametrize("options", [{"max_pairs": 0}, {"label_smoothing": 1.0}])
+@pytest.mark.parametrize("options", [{"max_pairs": 0}, {"label_smoothing": 1.0}, {"hardness": -1.0}, {"hardness": (1.0, 0.5)}])
 def test_numbers_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="expected"):
         ITM(8, **options)

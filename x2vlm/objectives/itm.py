@@ -30,6 +30,9 @@ class ITM(Objective):
         max_pairs: Train on so many pairs of each batch, drawn at random; their negatives still come from the whole
             batch. A large batch then gives hard negatives at the cost of a small one. None trains on all, as published.
         label_smoothing: Share of the target that is spread over both classes; 0 as published.
+        hardness: Factor of the similarities by which negatives are drawn: 1 as published, 0 draws any alike. Two
+            numbers: drawn between them for each row. Where the fusion encoder begins from nothing and data are few,
+            hard negatives alone leave matching at the loss of a guess; (0, 1) has easy ones among them.
 
     Raises:
         ValueError: If a number makes no sense.
@@ -44,8 +47,12 @@ class ITM(Objective):
         weight: float = 1.0,
         max_pairs: int | None = None,
         label_smoothing: float = 0.0,
+        hardness: float | tuple[float, float] = 1.0,
     ) -> None:
         super().__init__()
+        self.hardness = tuple(hardness) if isinstance(hardness, Sequence) else (hardness, hardness)
+        if len(self.hardness) != 2 or not 0 <= self.hardness[0] <= self.hardness[1]:
+            raise ValueError(f"hardness is {hardness}; expected 0 or more, or (least, greatest).")
         if max_pairs is not None and max_pairs < 1:
             raise ValueError(f"max_pairs is {max_pairs}; expected 1 or more, or None for all pairs.")
         if not 0 <= label_smoothing < 1:
@@ -77,7 +84,12 @@ class ITM(Objective):
         """``[B, B]`` twice: row b weighs the contexts for text b, then the texts for context b; 0 for true pairs."""
         similarity = encoded.context.feat @ encoded.text.feat.T / encoded.temperature
         keys = pair_keys(encoded, self.positives)
-        weights = torch.stack([similarity.T, similarity]).softmax(dim=2) + 1e-5
+        both_ways, (least, most) = torch.stack([similarity.T, similarity]), self.hardness
+        if least < most:
+            both_ways = both_ways * torch.empty_like(both_ways[:, :, :1]).uniform_(least, most)
+        elif most != 1:
+            both_ways = both_ways * most
+        weights = both_ways.softmax(dim=2) + 1e-5
         # NaN features must not fail here, in the middle of a draw: the loss shows them where they are reported.
         return tuple(weights.masked_fill(keys_match(keys, keys), 0.0).nan_to_num(nan=1.0).unbind())
 
