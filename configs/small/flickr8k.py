@@ -5,7 +5,7 @@ python tools/train.py configs/small/flickr8k_warm_start.py --work-dir work_dirs/
 python tools/train.py configs/small/flickr8k.py \
     --cfg-options data_root=data/flickr8k load_from=work_dirs/warm_start/iter_400.pth
 
-Phrases are short, so that matching them with their regions costs little; captions are matched half of a batch at a time,
+Phrases are short, so that matching them with their regions costs little; of captions, half of a batch is matched,
 against negatives from all of it, easy and hard ones: with hard ones alone, as published, the loss of matching stayed at
 0.64 for 320 steps, that of guessing the share of true pairs.
 """

@@ -5,9 +5,10 @@ python -m plugins.real_towers.store_features configs/small/flickr8k_warm_start.p
 python tools/train.py configs/small/flickr8k_warm_start.py --work-dir work_dirs/warm_start \
     --cfg-options data_root=data/flickr8k
 
-The vision encoder is fixed and its features are stored once; the lower half of the text encoder is fixed too. Published:
-what is learned (contrast, matching, boxes; captions and regions in every step). Not published: the towers, that much is
-fixed, and that few pairs of a large batch are matched. Masked words are left out: they cost as much as all else together.
+The vision encoder is fixed and its features are stored once; the lower half of the text encoder is fixed too.
+Published: what is learned (contrast, matching, boxes; captions and regions in every step). Not published: the towers,
+that much is fixed, and that few pairs of a large batch are matched. Masked words are left out: they would take a third
+of the time.
 """
 
 from mmengine.config import read_base

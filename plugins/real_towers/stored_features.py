@@ -16,10 +16,11 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.transforms.geometry import CropBox, clip_boxes, crop, flip_boxes, mirror, resize
-from x2vlm.data.transforms.left_right_words import mentions_side, texts_of_record
+from x2vlm.data.transforms.images.box_geometry import clip_boxes, flip_boxes
+from x2vlm.data.transforms.images.geometry import CropBox, crop, mirror, resize
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text_choice import all_texts
+from x2vlm.data.transforms.texts.left_right_words import mentions_side, texts_of_record
+from x2vlm.data.transforms.texts.text_choice import all_texts
 from x2vlm.registry import TRANSFORMS
 
 FEATURES, VIEWS = "features.npy", "views.json"

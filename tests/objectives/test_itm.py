@@ -150,7 +150,9 @@ def test_smoothed_labels_cost_what_torch_says():
     torch.testing.assert_close(losses_of(model, "itm", encoded)["loss_itm"], expected)
 
 
-@pytest.mark.parametrize("options", [{"max_pairs": 0}, {"label_smoothing": 1.0}, {"hardness": -1.0}, {"hardness": (1.0, 0.5)}])
+@pytest.mark.parametrize(
+    "options", [{"max_pairs": 0}, {"label_smoothing": 1.0}, {"hardness": -1.0}, {"hardness": (1.0, 0.5)}]
+)
 def test_numbers_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="expected"):
         ITM(8, **options)
