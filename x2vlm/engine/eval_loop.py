@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
 
-from x2vlm.building import ConfigError, PartError, build, naming_the_part
+from x2vlm.building import ConfigError, PartError, build, is_foreign, naming_the_part
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.distributed import all_gather_objects
@@ -129,4 +130,10 @@ def build_metric(
     metric = build(METRICS, cfg, path, tokenizer=tokenizer, work_dir=work_dir)
     if not hasattr(metric, "evaluate"):
         raise ConfigError(f"{type(metric).__name__} has no evaluate(model, loader).", path)
+    if is_foreign(metric):
+        try:
+            signature(metric.evaluate).bind(None, None)
+        except TypeError as error:
+            message = f"{type(metric).__name__}.evaluate is called as evaluate(model, loader): {error}."
+            raise ConfigError(message, path) from error
     return metric
