@@ -305,6 +305,7 @@ def written(folder, files):
     return [folder / file for file in files]
 
 
+@pytest.mark.slow
 def test_a_core_name_is_the_librarys_even_where_its_module_is_not_imported_yet(tmp_path):
     (tmp_path / "mine.py").write_text(PART.format(name="Swin"))
     (tmp_path / "try.py").write_text(
