@@ -34,6 +34,7 @@ from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, TRANSFORMS, VISION_EN
 
 WORDS, SIDE = 40, 16
 _RED = (255, 0, 0)
+_DRAWS = 3  # of a transform with random numbers
 
 
 def tiny_model(**changes: Any) -> X2VLM:
@@ -142,17 +143,28 @@ def assert_adapter(adapter: Adapter, records: int = 5) -> None:
 
 def assert_transform(transform: Callable | Mapping, record: Record | None = None) -> Any:
     """Check what a transform makes of a record (a picture with a box and a text, if not given); returns it."""
-    transform = build(TRANSFORMS, transform, "transform")
-    before = known_picture() if record is None else record
-    kept = deepcopy(before)
-    with seeded(0):
-        after = transform(before)
-    _fail_with([problem for problem in [step_problem(transform, before, after)] if problem])
-    for key, value in kept.items():
-        assert key in before and _equal(before[key], value), (
-            f"it changed '{key}' of the record it was given; return a new one, record | {{...}}, with new arrays"
-        )
-    return after
+    transform, given = build(TRANSFORMS, transform, "transform"), []
+    for draw in range(_DRAWS):
+        before = noisy_picture() if record is None else record
+        kept = deepcopy(before)
+        with seeded(draw):
+            after = transform(before)
+        for key, value in kept.items():
+            assert key in before and _equal(before[key], value), (
+                f"it changed '{key}' of the record it was given; return a new one, record | {{...}}, with new arrays"
+            )
+        if after is not None:
+            _fail_with([problem for problem in [step_problem(transform, before, after)] if problem])
+            given.append(after)
+    assert given, f"it returned None for each of {_DRAWS} records, which drops them. Is its return forgotten?"
+    return given[-1]
+
+
+def noisy_picture() -> Record:
+    """:func:`known_picture` with noise in the place of its two colours."""
+    record = known_picture()
+    shape = record["frames"][0].shape
+    return record | {"frames": [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]}
 
 
 def known_picture(height: int = 48, width: int = 64, box: Sequence[int] = (8, 12, 24, 36)) -> Record:

@@ -8,10 +8,11 @@ from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, PartError
 from x2vlm.data import Adapter, PackSample, PairCollate, RecordError, Sample, streams
-from x2vlm.data.loader import SeededDataset
 from x2vlm.data.record_contract import misspelt_keys, pairs_problem
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.streams import check_dataset
-from x2vlm.data.transforms.geometry import flip_boxes, mirror, move_boxes
+from x2vlm.data.transforms.images.box_geometry import flip_boxes, move_boxes
+from x2vlm.data.transforms.images.geometry import mirror
 from x2vlm.testing import assert_adapter, assert_boxes_follow, assert_transform, known_picture
 
 
@@ -286,3 +287,17 @@ def test_a_transform_that_writes_into_its_frames_is_told():
 
     with pytest.raises(AssertionError, match=r"it changed 'frames' of the record it was given; return a new one"):
         assert_transform(Darker())
+
+
+def test_a_transform_that_drops_every_record_is_asked_for_its_return():
+    with pytest.raises(
+        AssertionError, match=r"it returned None for each of 3 records, which drops them\. Is its return"
+    ):
+        assert_transform(lambda record: None)
+
+
+def test_a_transform_that_drops_some_records_is_fine():
+    def drop_some(record):
+        return record if np.random.rand() < 0.7 else None
+
+    assert assert_transform(drop_some)["texts"] == ["a red rectangle"]

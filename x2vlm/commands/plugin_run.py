@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.building import PartError, build, is_foreign, naming_the_part
+from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.data.record import RecordError
 from x2vlm.data.record_contract import misspelt_keys
@@ -14,6 +14,7 @@ from x2vlm.data.sampler import seeded
 from x2vlm.data.streams import Stream, build_evaluation_loader, build_streams
 from x2vlm.engine.eval_loop import build_metric
 from x2vlm.engine.metric_contract import check_calls, result_problem
+from x2vlm.part_errors import PartError, is_foreign, naming_the_part
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.testing import assert_adapter, assert_boxes_follow, assert_transform
 

@@ -22,7 +22,7 @@ KEYS = (
 """Keys of a record as an adapter makes it; see :mod:`x2vlm.data.record`."""
 _DECLARATION = (
     "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
-    "x2vlm.data.transforms.geometry.move_boxes."
+    "x2vlm.data.transforms.images.box_geometry.move_boxes."
 )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.building import ConfigError, is_foreign
 from x2vlm.models.fusion.mask_probe import TEXTS, TOKENS, dependence_problems, states_of, tiny_inputs
 from x2vlm.models.module_checks import (
     attribute_problems,
@@ -22,6 +21,7 @@ from x2vlm.models.module_checks import (
 )
 from x2vlm.models.text.reading_probe import SUMMARIES, probe, reading_problems
 from x2vlm.models.vision.vision_contract import vision_problems
+from x2vlm.part_errors import ConfigError, is_foreign
 
 
 def check_tower(name: str, tower: Any, width: int | None = None, context_width: int | None = None) -> None:

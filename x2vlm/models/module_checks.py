@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from x2vlm.building import PartError, is_foreign, naming_the_part
 from x2vlm.models.eval_mode import at_rest
+from x2vlm.part_errors import PartError, is_foreign, naming_the_part
 
 
 def module_problems(part: Any) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from x2vlm.building import ConfigError, PartError, is_foreign, naming_the_part, suggestion
+from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.models.fusion.requests import FusionRequest
 from x2vlm.models.module_checks import described, hidden_modules
 from x2vlm.models.needs import Needs
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 
 
 def check_protocol(name: str, objective: nn.Module) -> None:
