@@ -290,9 +290,7 @@ def test_a_transform_that_writes_into_its_frames_is_told():
 
 
 def test_a_transform_that_drops_every_record_is_asked_for_its_return():
-    with pytest.raises(
-        AssertionError, match=r"it returned None for each of 3 records.*Is its return forgotten"
-    ):
+    with pytest.raises(AssertionError, match=r"it returned None for each of 3 records.*Is its return forgotten"):
         assert_transform(lambda record: None)
 
 

@@ -144,12 +144,16 @@ def _moved_boxes_problem(name: str, after: Mapping[str, Any], size: tuple[int, i
     wanted = "expected (x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1"
     if (boxes[:, 2:] < boxes[:, :2]).any():
         wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
-        return f"{name} left the box {wrong.round(1).tolist()}, which is inside out; {wanted}."
+        return f"{name} left the box {_rounded(wrong)}, which is inside out; {wanted}."
     if boxes.max() <= 1 < min(size):
-        return f"{name} left the box {boxes[0].round(3).tolist()}, as if in shares of the frame; {wanted}. " + (
+        return f"{name} left the box {_rounded(boxes[0])}, as if in shares of the frame; {wanted}. " + (
             "PackSample makes the shares."
         )
     return ""
+
+
+def _rounded(box: np.ndarray) -> list[float]:
+    return [round(float(value), 2) for value in box]
 
 
 def _kind(value: Any) -> str:
