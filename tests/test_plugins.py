@@ -323,11 +323,11 @@ def test_a_name_that_another_plugin_has_is_told_with_both(world):
     broken = next(found for found in load_plugins() if found.name == "zweite")
     assert broken.error == (
         f"KeyError: plugins.zweite registers the vision encoder '{first}', which plugins.{first}.parts has already. "
-        "Choose another name."
+        "Choose another name"
     )
 
 
 def test_a_registration_without_its_parentheses_is_told(world):
     name = plugin(world, PART.replace("register_module()", "register_module"))
     broken = next(found for found in load_plugins() if found.name == name)
-    assert broken.error == f"TypeError: write @...register_module() above {name}, with parentheses."
+    assert broken.error == f"TypeError: write @...register_module() above {name}, with parentheses"

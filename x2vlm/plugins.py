@@ -162,7 +162,7 @@ def _load(name: str, module: str, origin: str, importer: Callable[[], Any]) -> P
 def _reason(error: Exception) -> str:
     """What an import raised; a KeyError quotes its sentence, which is to be read."""
     text = error.args[0] if isinstance(error, KeyError) and error.args and " " in str(error.args[0]) else error
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}".rstrip(".")
 
 
 def _unregister(package: str) -> None:
