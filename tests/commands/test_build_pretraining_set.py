@@ -288,6 +288,20 @@ held_out_sets = dict(
     assert [one["test_id"] for one in excluded] == [f"coco:{int(path.stem)}" for path in originals for _ in range(5)]
 
 
+def test_a_clip_of_a_test_set_is_found_in_another_codec(shared, tmp_path):
+    (tmp_path / "raw.py").write_text(f"""
+data_root = {str(shared / "data")!r}
+raw_sets = dict(clips=dict(out="videos/clips", dataset=dict(type="VideoFolder", root="videos")))
+held_out_sets = dict(test=dict(dataset=dict(type="VideoFolder", root="videos", endings=(".webm",))))
+""")
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "raw.py"), str(out)]) == 0
+    lines = (out / "videos" / "clips" / "clips.excluded").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["bikes.mp4", "bikes_vp8.webm"]  # H.264 and VP8
+    assert report_of(out)["sets"]["clips"]["packed"] == 5
+    assert len(records(out, "videos/clips")) == 5
+
+
 def test_scenes_of_different_numbers_are_not_taken_for_copies():
     import numpy as np
 
