@@ -21,8 +21,8 @@ class CaptionLines(NumberedAdapter):
     """Images with all captions that the lines of one file, or several, give them.
 
     The identity is the name before ``#`` without its ending; that of an image of COCO is COCO's number, as in
-    :class:`~x2vlm.data.datasets.public_captions.karpathy.KarpathySplit`. Images of COCO may lie in the folder that their
-    name says (``train2014``). A line without a tab, or without a caption behind it, is a bad record.
+    :class:`~x2vlm.data.datasets.public_captions.karpathy.KarpathySplit`. Images of COCO may lie in the folder that
+    their name says (``train2014``). A line without a tab, or without a caption behind it, is a bad record.
 
     Args:
         captions_file: ``Flickr8k.token.txt``, ``results_20130124.token``, ``flickr8kzhc.caption.txt``,
