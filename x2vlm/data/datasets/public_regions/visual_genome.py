@@ -97,7 +97,7 @@ class VisualGenome(NumberedAdapter):
         for name, file in self.files.items():
             row = file.position(identity)
             if row is not None:
-                read = READERS[name](file.read(row), file.where(row))
+                read = list(READERS[name](file.read(row), file.where(row)))
                 elems += read
                 captions += [elem["caption"] for elem in read if self.phrases_as_captions and name == "regions"]
         size = {"stated_size": (number_field(entry, "width", where), number_field(entry, "height", where))}
