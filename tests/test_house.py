@@ -20,11 +20,12 @@ GROUND = [
     "argument_checks",
     "config_to_python",
     "part_registry",
+    "part_errors",
     "run_name",
     "weights",
 ]
 INSIDE = {  # rooms within a room, in the order in which they may import
-    "data": ["io", "transforms", "datasets", "collate", "toy", "inspection", "sharding"],
+    "data": ["io", "transforms", "datasets", "collate", "toy", "inspection", "sharding", "pretraining_set"],
     "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }

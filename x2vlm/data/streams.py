@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from x2vlm.building import ConfigError, PartError, argument_problems, build, is_foreign, naming_the_part
+from x2vlm.building import argument_problems, build
 from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, make_loader
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.data.sharded_sampler import ShardedSampler
 from x2vlm.distributed import rank, world_size
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 from x2vlm.registry import DATASETS, TRANSFORMS
 
 _EMPTY_BATCHES = 32  # in a row, after which a stream raises

@@ -6,7 +6,7 @@ import pytest
 from tests.data.datasets.published_layouts import image
 from x2vlm.data.datasets.file_formats.hf_dataset import HFDataset
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 
 pyarrow = pytest.importorskip("pyarrow")
 
