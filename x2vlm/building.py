@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import Registry
 
-from x2vlm.signatures import argument_problems, arguments, suggestion
+from x2vlm.argument_checks import argument_problems, arguments, suggestion
 
 LAZY = (LazyObject, LazyAttr)  # MMEngine's objects for imports in a config
 

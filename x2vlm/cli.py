@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from x2vlm import __version__
-from x2vlm.signatures import suggestion
+from x2vlm.argument_checks import suggestion
 
 # name -> (module with ``main(argv) -> int | None``, or "module:function", what it does)
 COMMANDS = {

@@ -8,7 +8,7 @@ that are imported at the first build, not before: importing this file stays chea
 from mmengine import registry as mm
 from mmengine.registry import Registry
 
-from x2vlm.family import Family
+from x2vlm.part_registry import Family
 
 _SCOPE = "x2vlm"
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from types import NoneType
 from typing import Any
 
+from x2vlm.argument_checks import arguments, suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config.schema import PartSchema, part_schema_at
-from x2vlm.signatures import arguments, suggestion
 
 ResolveType = Callable[[Any, PartSchema], Any]
 SIZE_NAMES = ("size", "image_size")

@@ -180,7 +180,7 @@ SETTINGS_SCHEMAS = {
     "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": SettingsSchema("x2vlm.weights.load_weights:Loading"),
     "gallery": SettingsSchema("x2vlm.gallery.gallery_layout:GalleryStorage"),
-    "bad_records": SettingsSchema("x2vlm.data.bad_records:BadRecordLog", hidden=("file",)),
+    "bad_records": SettingsSchema("x2vlm.data.bad_record_log:BadRecordLog", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,
     "**.dataset.subset": SettingsSchema("x2vlm.data.datasets.subset:Subset"),

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from x2vlm.building import PartError, naming_the_part
-from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.record import RecordError
 from x2vlm.data.sampler import derive_seed, seeded

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, PartError, argument_problems, build, is_foreign, naming_the_part
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
+from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.loader import SeededCollate, SeededDataset, make_loader
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from x2vlm.distributed import all_gather_lists
+from x2vlm.gallery.encode_in_memory import RetrievalFeatures
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
-from x2vlm.gallery.retrieval_features import RetrievalFeatures
 from x2vlm.gallery.score_pairs import positive_logits, texts_on_device
 
 NOT_SCORED = -100.0  # score of the candidates outside the first k, as in the published evaluation

@@ -26,7 +26,7 @@ from transformers.utils import ModelOutput
 from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.data.batch import Batch
 from x2vlm.inference.processor import Preprocessing, Processor
-from x2vlm.models.pretrained import MODEL_TYPE, load_pretrained, local_folder
+from x2vlm.models.pretrained.pretrained_model import MODEL_TYPE, load_pretrained, local_folder
 from x2vlm.registry import TOKENIZERS
 
 

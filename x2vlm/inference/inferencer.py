@@ -29,7 +29,7 @@ from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, 
 from x2vlm.inference.trained_model import open_model
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import Context
-from x2vlm.models.pretrained import local_folder
+from x2vlm.models.pretrained.pretrained_model import local_folder
 from x2vlm.registry import INFERENCERS
 
 Images = ImageInput | Sequence[ImageInput]

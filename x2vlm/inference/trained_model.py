@@ -9,7 +9,7 @@ from mmengine.config import Config
 import x2vlm
 from x2vlm.building import ConfigError, build
 from x2vlm.inference.processor import Preprocessing, preprocessing_of_config
-from x2vlm.models.pretrained import load_pretrained
+from x2vlm.models.pretrained.pretrained_model import load_pretrained
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights import load_into
 

@@ -30,7 +30,7 @@ from x2vlm.models.needs import (
     objective_factors,
 )
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
-from x2vlm.models.pretrained import PretrainedModel
+from x2vlm.models.pretrained.pretrained_model import PretrainedModel
 from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.collate.caption_collate import PROMPT, causal_mask, prompt_ids
+from x2vlm.models.autograd.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.incremental import fuse_next, project_context
@@ -19,7 +20,6 @@ from x2vlm.models.fusion.requests import FusionRequest, positions_of
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.search import GeneratedText, Search
 from x2vlm.models.needs import Needs
-from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch, TextStates
 from x2vlm.objectives.mlm import MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from x2vlm.data.datasets.video_folder import VideoFolder
+from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
 from x2vlm.data.io.sandboxed_video import WatchedReader
 from x2vlm.data.io.video_decoding import DecordReader, PyAVReader
 from x2vlm.data.loader import SeededDataset, make_loader

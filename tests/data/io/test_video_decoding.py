@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from x2vlm.building import ConfigError, build
-from x2vlm.data.datasets.video_folder import VideoFolder
+from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
 from x2vlm.data.io.video_decoding import DecordReader, PyAVReader, _PyAVClip
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.frames import SampleFrames

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from x2vlm.config import load_config
-from x2vlm.data.bad_records import BadRecordLog
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.bad_record_log import BadRecordLog
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.loader import SeededDataset
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.data.transforms.image import LoadImage, Resize

@@ -6,7 +6,7 @@ import torch
 from tests.models.conftest import tiny_model
 from x2vlm.evaluation.metrics.recall import best_ranks, recall_at, retrieval_recalls, second_stage
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
-from x2vlm.gallery.retrieval_features import encode_retrieval_set
+from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.score_candidates import score_matrices, score_pairs
 from x2vlm.gallery.score_pairs import positive_logits
 from x2vlm.gallery.select_pairs import select_pairs

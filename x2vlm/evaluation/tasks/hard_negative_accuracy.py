@@ -14,7 +14,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.record_fields import extras_of_texts, record_of_texts
 from x2vlm.evaluation.scorers import scorers
-from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.gallery.encode_in_memory import to_cpu
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import METRICS
 

@@ -18,9 +18,9 @@ from x2vlm.distributed import world_size
 from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import best_ranks, chance_recall, r_mean, recalls_from_ranks
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
-from x2vlm.gallery.retrieval_features import encode_retrieval_set
 from x2vlm.gallery.score_candidates import PairScorer, score_candidates, score_pairs, similarity_chunks
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode

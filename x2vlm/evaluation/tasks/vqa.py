@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import print_log
@@ -20,6 +19,7 @@ from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
 from x2vlm.evaluation.metrics.vqa_accuracy import normalized_answer, on_one_line, vqa_accuracy
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.evaluation.saved_predictions import output_path, write_output
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.rank_answers import FIRST_TOKENS
 from x2vlm.registry import METRICS
@@ -112,7 +112,7 @@ class VQAMetric:
             self.candidates = sorted(numbers, key=numbers.get)
         self.k, self.first_token, self.chunk = k, first_token, chunk
         self.num_beams, self.max_tokens, self.by = num_beams, max_tokens, tuple(by)
-        self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
+        self.save_to = output_path(save_to, work_dir)
 
     def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What an evaluation calls of the model's objectives, by their names."""
@@ -197,8 +197,7 @@ class VQAMetric:
                 )
         if rank() == 0:
             entries = [{"question_id": question.question_id, "answer": question.answer} for question in questions]
-            self.save_to.parent.mkdir(parents=True, exist_ok=True)
-            self.save_to.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+            write_output(self.save_to, json.dumps(entries, ensure_ascii=False))
             print_log(f"{len(entries)} answers are in {self.save_to}", logger="current")
 
     def _log(
