@@ -13,10 +13,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config import load_config
 from x2vlm.config.shipped import shipped_configs
-from x2vlm.signatures import suggestion
 
 FOLDERS = ("ablations", "demo", "finetune", "pretrain", "zeroshot")  # of configs of whole models
 log = logging.getLogger("x2vlm")
@@ -59,7 +59,7 @@ def create_model(
             missing (``loading`` of the config) stays fresh, with a warning.
     """
     from x2vlm.inference.processor import preprocessing_of_config
-    from x2vlm.models.pretrained import WEIGHTS
+    from x2vlm.models.pretrained.pretrained_model import WEIGHTS
 
     cfg = load_config(_file(name), dict(overrides or {}))
     folder = None if pretrained is None else Path(pretrained).expanduser()
@@ -77,7 +77,7 @@ def create_model(
 def _built(cfg: Any, tokenizer: Any) -> Any:
     """The model with fresh weights."""
     from x2vlm.building import build
-    from x2vlm.models.without_weights import KNOWN_TEXT_ENCODERS, without_weights
+    from x2vlm.models.pretrained.without_weights import KNOWN_TEXT_ENCODERS, without_weights
     from x2vlm.registry import MODELS, TOKENIZERS
 
     settings, lacking = without_weights(cfg.model), None

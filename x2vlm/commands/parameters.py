@@ -40,7 +40,7 @@ def empty_model(cfg: Mapping[str, Any]) -> Any:
     import torch
 
     from x2vlm.building import build
-    from x2vlm.models.without_weights import tokenizer_as_large, without_weights
+    from x2vlm.models.pretrained.without_weights import tokenizer_as_large, without_weights
     from x2vlm.registry import MODELS
 
     tokenizer = tokenizer_as_large(cfg.get("tokenizer"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from x2vlm.building import ConfigError, build
-from x2vlm.models.portable_config import PARTS, SOURCES
+from x2vlm.models.pretrained.portable_config import PARTS, SOURCES
 from x2vlm.registry import TOKENIZERS
 
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
