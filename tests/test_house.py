@@ -20,6 +20,7 @@ GROUND = [
     "argument_checks",
     "config_to_python",
     "part_registry",
+    "part_errors",
     "run_name",
     "weights",
 ]
