@@ -78,6 +78,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
 
+    def cpu_seconds(self):
+        """Processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def free_port():
     with socket.socket() as probe:
@@ -187,7 +192,7 @@ def main(argv=None):
     finally:
         server.stop()
     for name, value in facts:
-        print(f"{name:<44}{value}")
+        print(f"{name:<50}{value}")
     for problem in problems:
         print(f"PROBLEM: {problem}")
     return 1 if problems else 0
@@ -201,14 +206,16 @@ def under_load(server, images, args, facts):
     bear(server, images, expected, args.requests, args.clients)  # until buffers and thread pools have their size
     before, problems = server.memory(), []
     for number in range(args.rounds):
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), server.cpu_seconds()
         results = bear(server, images, expected, args.requests, args.clients)
         seconds, total = [one for _, one, _ in results], time.perf_counter() - began
         facts.append(
             (
                 f"round {number + 1}: {args.requests} requests, {args.clients} clients",
                 f"p50 {percentile(seconds, 0.5):.2f} s, p95 {percentile(seconds, 0.95):.2f} s, "
-                f"{args.requests / total:.1f} a second, {server.memory():.0f} MiB",
+                f"{args.requests / total:.1f} a second, "
+                f"{1000 * (server.cpu_seconds() - computed) / args.requests:.0f} ms of CPU each, "
+                f"{server.memory():.0f} MiB",
             )
         )
         wrong = sum(not right for _, _, right in results)

@@ -23,7 +23,7 @@ NAMES = ("false", "true")
 
 def answer(label, predicted, probability, where="toy:0"):
     fields = dict(predicted=predicted, label=label, probability=probability)
-    return dict(where=where, text="a star", correct=label is not None and label == predicted) | fields
+    return dict(where=where, text="a star", correct=None if label is None else label == predicted) | fields
 
 
 def phrase(iou, confidence, where="toy-region-test:2"):
