@@ -58,8 +58,8 @@ def create_model(
         CheckpointError: If the weights do not fit. Of those that training with this config may begin from, what is
             missing (``loading`` of the config) stays fresh, with a warning.
     """
-    from x2vlm.inference.processor import preprocessing_of_config
-    from x2vlm.models.pretrained.pretrained_model import WEIGHTS
+    from x2vlm.inference.preprocessing import preprocessing_of_config
+    from x2vlm.models.pretrained.model_folder import WEIGHTS
 
     cfg = load_config(_file(name), dict(overrides or {}))
     folder = None if pretrained is None else Path(pretrained).expanduser()

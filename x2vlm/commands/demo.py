@@ -51,7 +51,7 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         The page, and the metrics.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
-    from x2vlm.inference.processor import preprocessing_of_config
+    from x2vlm.inference.preprocessing import preprocessing_of_config
     from x2vlm.inference.report.example_cards import example_cards
     from x2vlm.inference.report.mistakes import evaluation_mistakes
     from x2vlm.inference.report.page import write_report
