@@ -32,6 +32,10 @@ COMMANDS = {
     "components": ("x2vlm.commands.components", "list every part a config can name"),
     "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
+    "build-pretraining-set": (
+        "x2vlm.commands.build_pretraining_set",
+        "make the 4M or 1B list from raw sets: test images left out, tar shards, a report",
+    ),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),

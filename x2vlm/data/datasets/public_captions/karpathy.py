@@ -38,6 +38,8 @@ class KarpathySplit(NumberedAdapter):
     """
 
     paths = ("ann_file", "image_root")
+    # COCO: the TensorFlow Datasets catalogue (coco_captions, by Karpathy and Li); Flickr30K and Flickr8K: the cards of
+    # copies that keep these splits (AnyModal/flickr30k, jxie/flickr8k).
     published = {  # noqa: RUF012  (never changed)
         **{"coco train": 82_783, "coco restval": 30_504, "coco train+restval": 113_287},
         **{"coco val": 5_000, "coco test": 5_000},
