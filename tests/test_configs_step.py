@@ -69,7 +69,11 @@ def shrink_metric(metric):
 
 
 def at_toy_size(path, work_dir):
-    cfg = load_config(path)
+    return shrink(load_config(path), work_dir)
+
+
+def shrink(cfg, work_dir):
+    """Changes a config in place to toy size and toy records."""
     shrink_model(cfg.model)
     if cfg.get("tokenizer") and name_of(cfg.tokenizer) in ("BertVocab", "HFTokenizer"):
         cfg.tokenizer = dict(type="ToyTokenizer")

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from x2vlm.benchmark.comparison import compare
+from x2vlm.benchmark.growth import growth_gallery
 from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
@@ -72,8 +74,12 @@ def test_growth_reports_points_and_slopes_and_draws_a_plot_for_each_axis(capsys,
     }
 
 
-@pytest.mark.slow
-def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
+def test_growth_of_a_search_has_a_slope_for_every_index(capsys, monkeypatch):
+    def measure(module, arguments):  # in this process; tests/benchmark/growth starts one for every index
+        _, folder, cfg, _ = arguments
+        return growth_gallery.measure_index(Path(folder), json.loads(cfg))
+
+    monkeypatch.setattr(growth_gallery, "measure_in_process", measure)
     assert main(["growth", "--size", "tiny", "--works", "gallery", "--json"]) == 0
     gallery = json.loads(capsys.readouterr().out.splitlines()[-1])["axes"]["gallery"]
     assert gallery["slopes"].keys() == {"ExactIndex", "FaissFlat", "FaissIVF"}
