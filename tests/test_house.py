@@ -21,6 +21,7 @@ GROUND = [
     "argument_checks",
     "config_to_python",
     "part_registry",
+    "part_errors",
     "run_name",
     "weights",
 ]

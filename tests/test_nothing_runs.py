@@ -342,7 +342,7 @@ def test_no_backend_of_mmengine_fetches_weights(address, more, tiny):
         "subprocess.check_call",
         "os.system",
         "builtins.exec",
-        "x2vlm.models.pretrained.pretrained_model.import_module",
+        "x2vlm.models.pretrained.model_folder.import_module",
         5,
     ],
 )

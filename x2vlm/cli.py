@@ -80,7 +80,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 after Ctrl-C.
     """
-    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError
 
     module, _, function = COMMANDS[command][0].partition(":")
     try:

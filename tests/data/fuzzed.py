@@ -24,14 +24,15 @@ from x2vlm.data.sharding.shard_record import EncodeRecord
 from x2vlm.data.sharding.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
-from x2vlm.data.transforms.choices import PickHardNegatives
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
-from x2vlm.data.transforms.image_recipe import CropToBox
-from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.answers import PickAnswers
+from x2vlm.data.transforms.images.image_recipe import CropToBox
+from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.sample_frames import SampleFrames
+from x2vlm.data.transforms.texts.choices import PickHardNegatives
+from x2vlm.data.transforms.texts.pick_text import PickCaption, PickPair, PickQuestion, PickText
 
 ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")
 

@@ -27,12 +27,13 @@ from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
 from x2vlm.data.streams import Stream
 from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.data.transforms.answers import PickAnswers
 from x2vlm.data.transforms.elements import box_inside
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import LoadImage
-from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import PickCaption
+from x2vlm.data.transforms.sample_frames import SampleFrames
+from x2vlm.data.transforms.texts.pick_text import PickCaption
 
 
 def refused(work, *reasons):

@@ -104,7 +104,7 @@ def open_source(spec: str, overrides: dict[str, Any] | None = None) -> DatasetSo
 
 
 def parse_adapter_call(spec: str) -> dict[str, Any]:
-    """``"JsonLines(ann_file='a.jsonl')"`` as a config dict; only literal values, nothing is run.
+    """``"JsonLines(ann_file='a.jsonl')"`` as a config dict; only literal values and ``dict(...)``, nothing is run.
 
     Raises:
         ConfigError: If it is written otherwise.
@@ -113,12 +113,25 @@ def parse_adapter_call(spec: str) -> dict[str, Any]:
         call = ast.parse(spec, mode="eval").body
         if call.args or any(keyword.arg is None for keyword in call.keywords):
             raise ValueError("arguments need names")
-        return {"type": call.func.id, **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}}
+        return {"type": call.func.id, **{keyword.arg: _plain_value(keyword.value) for keyword in call.keywords}}
     except (SyntaxError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{spec}: expected Adapter(name=value, ...) with plain values ({error}), "
             "e.g. \"TarShards(ann_file='train.jsonl')\"."
         ) from error
+
+
+def _plain_value(node: ast.expr) -> Any:
+    """A literal, or ``dict(name=value, ...)`` of such as configs write it.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("arguments need names")
+        return {keyword.arg: _plain_value(keyword.value) for keyword in node.keywords}
+    return ast.literal_eval(node)
 
 
 def _by_ending(spec: str) -> dict[str, Any]:

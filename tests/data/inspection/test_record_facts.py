@@ -2,7 +2,7 @@ from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.inspection.map_records import map_records
 from x2vlm.data.inspection.record_facts import ExtractFacts, facts_of
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 
 
 def lines(write_lines, png, tmp_path, *more):

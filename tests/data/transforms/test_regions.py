@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.elements import box_inside
-from x2vlm.data.transforms.image import Flip, Resize
+from x2vlm.data.transforms.images.load_crop_flip import Flip, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions, random_crop_around
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
+from x2vlm.data.transforms.sample_frames import SampleFrames
 
 
 class DecodeMedia:

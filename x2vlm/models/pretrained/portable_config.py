@@ -18,7 +18,7 @@ def model_config(model: nn.Module) -> dict[str, Any]:
     """The config of a model, as plain values, from which it can be built anywhere.
 
     Raises:
-        ConfigError: As :func:`~x2vlm.models.pretrained.pretrained_model.save_pretrained`.
+        ConfigError: As :func:`~x2vlm.models.pretrained.model_folder.save_pretrained`.
     """
     config = {"type": _type_name(type(model))}
     for name, value in model.arguments.items():

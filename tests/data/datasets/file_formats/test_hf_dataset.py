@@ -6,7 +6,7 @@ import pytest
 from tests.data.datasets.published_layouts import image
 from x2vlm.data.datasets.file_formats.hf_dataset import HFDataset
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -91,3 +91,66 @@ def test_a_missing_package_and_a_wrong_key_are_refused_in_a_sentence(tmp_path, m
     monkeypatch.setattr("x2vlm.data.io.row_readers.parquet_rows.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs the package 'pyarrow'.*pip install 'x2vlm\[parquet\]'"):
         HFDataset(tmp_path / "saved")
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """Two parquet files of eight groups of ten rows each."""
+    from pyarrow import parquet
+
+    for number in range(2):
+        rows = [{"text": f"{row}", "id": row} for row in range(80 * number, 80 * number + 80)]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / f"{number}.parquet", row_group_size=10)
+    return tmp_path / "*.parquet"
+
+
+def count_groups(monkeypatch):
+    from x2vlm.data.io.row_readers.parquet_rows import ParquetRows
+
+    read, original = [], ParquetRows._read_group
+    monkeypatch.setattr(
+        ParquetRows, "_read_group", lambda self, group: read.append((self.path, group)) or original(self, group)
+    )
+    return read
+
+
+def epoch_of(data):
+    from tests.engine.tiny_parts import TinyCollate
+    from x2vlm.data.streams import Stream
+
+    stream = Stream("rows", data, TinyCollate(), 8)
+    stream.start(1)
+    return [place for _ in range(20) for place in next(stream).where]
+
+
+def test_a_stream_with_a_buffer_reads_each_group_of_rows_once_an_epoch(groups, monkeypatch):
+    pipeline = [dict(type="PickText"), dict(type="PackSample")]
+    read = count_groups(monkeypatch)
+    data = HFDataset(groups, keys=dict(caption=None, text="text"), shuffle_buffer=40, pipeline=pipeline)
+    places = epoch_of(data)
+    assert len(set(places)) == 160 and [place[:9] for place in places] != sorted(place[:9] for place in places)
+    assert len(read) == len(set(read)) == 16
+    read.clear()
+    epoch_of(HFDataset(groups, keys=dict(caption=None, text="text"), pipeline=pipeline))
+    assert len(read) > 100  # nearly one for each row
+
+
+def test_a_subset_of_a_stream_keeps_the_runs_that_are_left_of_it(groups):
+    data = HFDataset(groups, shuffle_buffer=40, subset=dict(start=5, stop=27))
+    assert data.run_lengths.tolist() == [5, 10, 7]
+
+
+@pytest.mark.parametrize("buffer", [1, 2.5, True])
+def test_a_buffer_that_is_none_is_refused(groups, buffer):
+    with pytest.raises(ValueError, match=r"shuffle_buffer is .*; expected a number of records, 2 or more, or None"):
+        HFDataset(groups, shuffle_buffer=buffer)
+
+
+def test_a_damaged_group_of_rows_is_a_bad_record_and_not_the_end(groups):
+    path = groups.parent / "0.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:400] = b"\xff" * 396
+    path.write_bytes(data)
+    with pytest.raises(RecordError, match=r"^0\.parquet\[3\]: its rows cannot be read"):
+        HFDataset(groups).record(3)
+    assert HFDataset(groups).record(150)["caption"] == "150"

@@ -2,7 +2,7 @@ import pytest
 
 from x2vlm.data.datasets.file_formats.image_table import ImageTable
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 from x2vlm.data.transforms.regions import PickPhrases
 
 

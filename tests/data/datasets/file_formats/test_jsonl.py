@@ -8,7 +8,7 @@ from x2vlm.building import build
 from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.io.line_index import LineIndex
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 from x2vlm.registry import DATASETS
 
 

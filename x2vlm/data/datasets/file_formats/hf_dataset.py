@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered import NumberedAdapter, checked_buffer
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_value, read_captions, read_elements, read_size
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
 from x2vlm.data.io.row_readers.arrow_rows import ArrowRows
-from x2vlm.data.io.row_readers.parquet_rows import ParquetRows
+from x2vlm.data.io.row_readers.parquet_rows import GroupCache, ParquetRows
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -47,6 +47,10 @@ class HFDataset(NumberedAdapter):
     they lie: arrow files mapped into memory, parquet files a group of rows at a time. The identity is ``image_id``,
     else ``id``, else the path of what is shown, else the place of the row.
 
+    A row of a parquet file costs its whole group, so training reads them as a stream (``shuffle_buffer``): groups in
+    random order, each by one worker of one process, rows mixed within a buffer
+    (:class:`~x2vlm.data.sharded_sampler.ShardedSampler`). It resumes where it was, as every stream does.
+
     Args:
         path: A folder of ``save_to_disk``, or parquet or arrow files: a file, a pattern, or several of either.
         split: Of a folder with several splits, this one.
@@ -55,6 +59,8 @@ class HFDataset(NumberedAdapter):
             :class:`~x2vlm.data.datasets.file_formats.jsonl.JsonLines`. ``parallel`` is an object from language to
             sentence.
         kind: ``"object"`` or ``"region"``: what elements without a ``kind`` of their own are.
+        shuffle_buffer: Rows that a worker mixes and keeps in memory; None draws rows from anywhere, which is right for
+            arrow files on a local disk.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
@@ -73,6 +79,7 @@ class HFDataset(NumberedAdapter):
         image_root: str | PathLike | None = None,
         keys: Mapping[str, Any] | None = None,
         kind: str | None = None,
+        shuffle_buffer: int | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | RecordLimits | None = None,
@@ -83,8 +90,9 @@ class HFDataset(NumberedAdapter):
                 raise ValueError(f"keys has no '{name}'.{suggestion(name, KEYS)} Accepted: {', '.join(KEYS)}.")
         self.keys, self.kind = {**KEYS, **(keys or {})}, kind
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
-        self.rows = _Rows(_files_of(path, split))
-        self._take(len(self.rows), subset)
+        self.shuffle_buffer = checked_buffer(shuffle_buffer)
+        self.rows = _Rows(_files_of(path, split), shuffle_buffer or 0)
+        self._take(len(self.rows), subset, self.rows.runs() if shuffle_buffer else None)
 
     def _record(self, number: int) -> Record:
         row, where = self.rows.read(number)
@@ -168,9 +176,19 @@ def _state(path: Path) -> dict[str, Any]:
 class _Rows:
     """The rows of several files, numbered through."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.tables = [ParquetRows(file) if file.suffix == ".parquet" else ArrowRows(file) for file in files]
+    def __init__(self, files: Sequence[Path], kept_rows: int) -> None:
+        cache = GroupCache()
+        self.tables = [
+            ParquetRows(file, cache=cache) if file.suffix == ".parquet" else ArrowRows(file) for file in files
+        ]
         self._ends = np.cumsum([len(table) for table in self.tables])
+        if kept_rows:  # a buffer begins and ends inside a group
+            cache.rows = kept_rows + 2 * max(int(table.run_lengths.max(initial=0)) for table in self.tables)
+
+    def runs(self) -> np.ndarray:
+        """The number of the group (or batch) of each row, ``[n]`` int64."""
+        lengths = np.concatenate([table.run_lengths for table in self.tables])
+        return np.repeat(np.arange(len(lengths)), lengths)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -9,7 +9,7 @@ from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_folder
 from x2vlm.data.record import Record
-from x2vlm.data.transforms.labels import read_classes
+from x2vlm.data.transforms.class_names import read_classes
 from x2vlm.registry import DATASETS
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")

@@ -1,23 +1,20 @@
 """JSON-lines annotations (the published format): images or videos with captions, elements, questions, labels."""
 
 import logging
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.file_formats.media_fields import MediaFields, is_base64_file
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_item, first_value, read_captions, read_elements, read_size
-from x2vlm.data.io.image_decoding import from_base64
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
-from x2vlm.data.io.paths import FileNames, existing_files, existing_folder, path_inside
+from x2vlm.data.io.paths import FileNames, existing_files, existing_folder
 from x2vlm.data.options import check_names
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
@@ -44,10 +41,6 @@ KEYS: dict[str, Any] = {
 }
 
 
-_LONGEST_NAME = 255  # bytes, on nearly all file systems
-_SHORTEST_BASE64 = 64  # characters of the smallest image
-_BEGINNINGS = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")  # JPEG, PNG, WEBP, GIF
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _LOOKED_AT = 1000  # records whose identities are compared when the adapter is made
 
 
@@ -104,19 +97,13 @@ class JsonLines(Adapter):
         require: Sequence[str] = (),
     ) -> None:
         super().__init__(pipeline, limits)
-        if num_images is not None and num_images < 1:
-            raise ValueError(f"num_images is {num_images}; expected 1 or more, or None for any number")
-        self.num_images = num_images
-        if image_format not in ("auto", "path", "base64"):
-            raise ValueError(f"image_format is {image_format!r}; expected 'auto', 'path' or 'base64'")
         if kind not in (None, "object", "region"):
             raise ValueError(f"kind is {kind!r}; expected 'object', 'region' or None")
         self.keys = _with_defaults(keys or {})
+        self.media = MediaFields(self.keys, image_format, FileNames(file_pattern, file_map), num_images)
         self.lines = json_lines(existing_files(ann_file, "ann_file"), "ann_file", self.limits.max_bytes)
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
-        self.image_format = image_format
         self.kind = kind
-        self.names = FileNames(file_pattern, file_map)
         self.indices = Subset.of(subset).indices(len(self.lines), self._identity)
         if require:
             check_names(require, KEYS, "require has no")
@@ -139,7 +126,7 @@ class JsonLines(Adapter):
         number = int(self.indices[index])
         line, where = self.lines.json(number), self.lines.where(number)
         root = self.image_root or self.lines.file(number).parent
-        media, texts = self._media(line, root, where), self._texts(line, where)
+        media, texts = self.media.read(line, root, where), self._texts(line, where)
         extras = {key: _extra(line, key, where) for key in self.keys["extras"]}
         return {"where": where, "id": self._identity(number, line), **media, **texts, "extras": extras}
 
@@ -158,7 +145,7 @@ class JsonLines(Adapter):
         if identity is not None:
             return str(identity)
         key, value = first_item(line, self.keys["image"]) or first_item(line, self.keys["video"]) or ("", None)
-        is_path = isinstance(value, str | int) and self._holds_paths(key) and not is_base64_file(value)
+        is_path = isinstance(value, str | int) and self.media.holds_paths(key) and not is_base64_file(value)
         return str(value) if is_path else self.lines.where(number)
 
     def _warn_of_split_identities(self) -> None:
@@ -179,95 +166,6 @@ class JsonLines(Adapter):
                 )
                 print_log(message, logger="current", level=logging.WARNING)
                 return
-
-    def _media(self, line: dict, root: Path, where: str) -> Record:
-        """``image``, ``images`` or ``video``, and ``clips`` of the record."""
-        media = self._image_group(line, root, where) or self._image_or_video(line, root, where)
-        clips = first_value(line, self.keys["clips"])
-        if clips is not None:
-            if not isinstance(clips, list):
-                raise RecordError(where, f"clips: expected a list of objects, got {clips!r:.60}")
-            media["clips"] = [self._clip(clip, root, f"{where} clips[{i}]") for i, clip in enumerate(clips)]
-        if not media:
-            keys = [self.keys[name] for name in ("image", "images", "video", "clips")]
-            raise RecordError(
-                where, f"has no image and no video: none of the keys {keys} is there, only {sorted(line)}"
-            )
-        return media
-
-    def _image_group(self, line: dict, root: Path, where: str) -> Record:
-        """The ``images`` to which every text attends, where there are some."""
-        keys = self.keys["images"]
-        if isinstance(keys, Mapping):
-            items = [first_item(line, key) for key in keys.values()]
-            if None in items:
-                raise RecordError(where, f"lacks an image: needs {[*keys.values()]}, has {sorted(line)}")
-        else:
-            key, values = first_item(line, keys) or ("", [])
-            if not isinstance(values, list):
-                raise RecordError(where, f"{key}: expected a list of images, got {values!r:.60}")
-            items = [(key, value) for value in values]
-        if self.num_images not in (None, len(items)):
-            raise RecordError(where, f"shows {len(items)} images together; expected {self.num_images} (num_images)")
-        return {"images": [self._source(*item, root, where) for item in items]} if items else {}
-
-    def _image_or_video(self, line: dict, root: Path, where: str) -> Record:
-        image = first_item(line, self.keys["image"])
-        key, value = image or first_item(line, self.keys["video"]) or ("", None)
-        if value is None:
-            return {}
-        if isinstance(value, list) and value and isinstance(value[0], list):
-            return self._nested_clips(key, value, line, root, where)
-        if isinstance(value, list):
-            return {"video": [self._source(key, one, root, where) for one in value]}
-        if image:
-            return {"image": self._source(key, value, root, where)}
-        return {"video": self._source(key, value, root, where, file=True), **self._segment(line, where)}
-
-    def _segment(self, line: dict, where: str) -> Record:
-        """``segment``, the part of the video that is meant, in seconds, where the record names one."""
-        start, end = (first_value(line, self.keys[key]) for key in ("start", "end"))
-        if start is None and end is None:
-            return {}
-        part = 0.0 if start is None else start, math.inf if end is None else end
-        if not all(isinstance(one, int | float) for one in part) or not 0 <= part[0] < part[1]:
-            raise RecordError(
-                where, f"start and end: expected seconds, the first smaller, got {start!r:.40}, {end!r:.40}"
-            )
-        return {"segment": part}
-
-    def _nested_clips(self, key: str, value: list, line: dict, root: Path, where: str) -> Record:
-        """Clips as the release writes them: a list of frames for each, and a list with the caption of each."""
-        captions = first_value(line, self.keys["caption"])
-        if not isinstance(captions, list) or len(captions) != len(value):
-            raise RecordError(where, f"{key} has {len(value)} clips; expected a list of as many captions, one for each")
-        continuous = line.get("is_continuous")
-        if not isinstance(continuous, bool):
-            raise RecordError(where, f"is_continuous is {continuous!r}; clips need true or false there")
-        clips = []
-        for frames, caption in zip(value, captions, strict=True):
-            if not isinstance(frames, list) or not isinstance(caption, str):
-                raise RecordError(where, f"{key}: expected lists of frames with a caption each, got {caption!r:.60}")
-            clips.append({"video": [self._source(key, one, root, where) for one in frames], "caption": caption.strip()})
-        return {"clips": clips, "is_continuous": continuous}
-
-    def _clip(self, clip: Any, root: Path, where: str) -> Record:
-        media = self._image_or_video(clip, root, where) if isinstance(clip, dict) else {}
-        if "video" not in media:
-            raise RecordError(where, f"expected an object with a video or a list of frames, got {clip!r:.80}")
-        return {**media, "caption": read_captions(clip, self.keys["caption"], where)}
-
-    def _source(self, key: str, value: Any, root: Path, where: str, file: bool = False) -> Path | bytes:
-        holds_paths = file or self._holds_paths(key, value)
-        if holds_paths and not (self.image_format == "auto" and is_base64_file(value)):
-            return path_inside(root, self.names(value, where), where)
-        return from_base64(value, where)
-
-    def _holds_paths(self, key: str, value: Any = None) -> bool:
-        name = key.rpartition(".")[2]
-        if self.image_format == "auto":
-            return "." in str(value) if name == "video_frames" else name != "binary"
-        return self.image_format == "path"
 
     def _texts(self, line: dict, where: str) -> Record:
         """Captions, elements, question, answers and label of the record, those that are there."""
@@ -293,13 +191,6 @@ def _extra(line: dict, key: str, where: str) -> Any:
     if item is None:
         raise RecordError(where, f"has no {key!r}, which keys.extras lists")
     return item[1]
-
-
-def is_base64_file(value: Any) -> bool:
-    """Whether a text is a file in base64 and no path: it begins as images do, or is longer than names may be."""
-    if not isinstance(value, str) or len(value) < _SHORTEST_BASE64:
-        return False
-    return (value.startswith(_BEGINNINGS) or len(value) > _LONGEST_NAME) and _BASE64.fullmatch(value) is not None
 
 
 def _with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:

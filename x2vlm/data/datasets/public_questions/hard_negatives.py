@@ -37,8 +37,8 @@ class HardNegatives(Adapter):
       (``swap_att``).
     - ``aro``: a list of ``{image_path, true_caption, false_caption, bbox_x, bbox_y, bbox_w, bbox_h}`` with
       ``relation_name`` or ``attributes``, which are the category; the box goes to ``crop_px``
-      (:class:`~x2vlm.data.transforms.image_recipe.CropToBox`). Or a list of ``{image, caption_options}``, the true
-     one first (COCO and Flickr30k order).
+      (:class:`~x2vlm.data.transforms.images.image_recipe.CropToBox`). Or a list of ``{image, caption_options}``, the
+     true one first (COCO and Flickr30k order).
     - ``vl_checklist``: a list of pairs of an image and ``{"POS": [...], "NEG": [...]}``, of which the first of each
       count; the category is the folder (``Object``, ``Attribute``, ``Relation``), ``extras["part"]`` the file's name.
 
@@ -47,8 +47,8 @@ class HardNegatives(Adapter):
         layout: Which of the three.
         image_root: The folder that the paths of images start from; None: that of the annotation file.
         pipeline: Transforms.
-        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.subset.Subset`.
-        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.limits.RecordLimits`.
+        subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
+        limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -72,7 +72,8 @@ class HardNegatives(Adapter):
         self.layout = layout
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         entries = [entry for file in existing_files(ann_file, "ann_file") for entry in _entries(file)]
-        self._entries = [entries[i] for i in Subset.of(subset).indices(len(entries), lambda i: entries[i].where)]
+        indices = Subset.of(subset).indices(len(entries), lambda index: str(self._parts(entries[index])[0]))
+        self._entries = [entries[index] for index in indices.tolist()]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,14 +85,25 @@ class HardNegatives(Adapter):
             RecordError: If the entry is not of this layout, or names an image outside ``image_root``.
         """
         entry = self._entries[index]
-        try:
-            image, caption, negatives, extras, more = LAYOUTS[self.layout](entry)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
-            raise RecordError(entry.where, reason) from error
+        image, caption, negatives, extras, more = self._parts(entry)
         path = path_inside(self.image_root or entry.file.parent, str(image), entry.where)
         said = {"caption": caption, "negatives": negatives}
         return {"where": entry.where, "id": str(image), "image": path, **said, **more, "extras": extras}
+
+    def _parts(self, entry: Entry) -> tuple[str, str, list[str], dict, dict]:
+        """Image, caption, what is not true, extras and more of an entry."""
+        try:
+            parts = LAYOUTS[self.layout](entry)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
+            raise RecordError(entry.where, reason) from error
+        no_text = [text for text in (parts[1], *parts[2]) if not isinstance(text, str)]
+        if no_text:
+            raise RecordError(
+                entry.where,
+                f"expected texts, got {no_text[0]!r:.40}: is not as {self.layout} has it: {entry.content!s:.80}",
+            )
+        return parts
 
 
 def _entries(file: Path) -> Iterator[Entry]:

@@ -23,7 +23,7 @@ class SnliVe(NumberedAdapter):
     most annotators agree on (``"-"``) is a bad record.
 
     Args:
-        ann_file: ``snli_ve_train.jsonl``, ...: a file, a pattern, or several of either.
+        ann_file: ``snli_ve_train.jsonl``, XVNLI's ``ar_test.jsonl``, ...: a file, a pattern, or several of either.
         image_root: The folder of the images of Flickr30K.
         file_pattern: What makes a path of the number of a photograph.
         pipeline: Transforms.
@@ -52,7 +52,8 @@ class SnliVe(NumberedAdapter):
 
     def _record(self, number: int) -> Record:
         where, line = self.lines.where(number), self.lines.json(number)
-        image, label = id_field(line, "Flickr30K_ID", where).removesuffix(".jpg"), text_field(line, "gold_label", where)
+        key = "Flikr30kID" if "Flikr30kID" in line else "Flickr30K_ID"  # XVNLI spells it so
+        image, label = id_field(line, key, where).removesuffix(".jpg"), text_field(line, "gold_label", where)
         if label not in LABELS:
             raise RecordError(where, f"gold_label: expected {', '.join(LABELS)}, got {label!r:.40}")
         return {

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from x2vlm.data.io.row_readers.parquet_rows import need_pyarrow
+from x2vlm.data.io.row_readers.parquet_rows import need_pyarrow, unreadable_rows
 
 
 class ArrowRows:
     """The rows of one file, as the ``datasets`` library saves it.
 
     Holds the open map only in the process that opened it, so it can be sent to another one.
+
+    Attributes:
+        run_lengths: Rows of each batch, ``[batches]`` int64.
 
     Args:
         path: The file.
@@ -41,7 +44,8 @@ class ArrowRows:
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"{self.path} is no arrow file: {error}") from error
         self.names = file.schema.names
-        self._ends = np.cumsum([batch.num_rows for batch in self._batches])
+        self.run_lengths = np.array([batch.num_rows for batch in self._batches], dtype=np.int64)
+        self._ends = np.cumsum(self.run_lengths)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -54,7 +58,12 @@ class ArrowRows:
         self._open()
 
     def read(self, row: int) -> dict[str, Any]:
-        """The cells of a row, by column."""
+        """The cells of a row, by column.
+
+        Raises:
+            RecordError: If they are damaged.
+        """
         batch = int(np.searchsorted(self._ends, row, side="right"))
         first = int(self._ends[batch - 1]) if batch else 0
-        return {name: self._batches[batch].column(name)[row - first].as_py() for name in self.names}
+        with unreadable_rows(f"{self.path.name}[{row}]"):
+            return {name: self._batches[batch].column(name)[row - first].as_py() for name in self.names}

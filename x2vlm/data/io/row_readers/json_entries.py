@@ -14,7 +14,7 @@ import numpy as np
 
 from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.io.line_index import to_byte_offsets
-from x2vlm.data.io.paths import existing_file
+from x2vlm.data.io.paths import existing_file, refuse_compressed
 from x2vlm.data.record import RecordError
 
 _WHITE = re.compile(r"[ \t\r\n]*")
@@ -118,6 +118,7 @@ def member(path: str | PathLike, option: str, key: str) -> Any:
 
 
 def _decoded(path: Path, option: str) -> str:
+    refuse_compressed(path, option)
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
