@@ -91,7 +91,8 @@ def shrink(cfg, work_dir):
     together = any(objective.get("contexts", 1) > 1 for objective in cfg.model.objectives.values())
     for stream in cfg.get("streams", {}).values():
         stream.dataset = toy_records(stream.dataset, together)
-        stream.dataset.pipeline = from_pixels(stream.dataset.pipeline)
+        if stream.dataset.get("pipeline"):  # several data sets in one have one each
+            stream.dataset.pipeline = from_pixels(stream.dataset.pipeline)
         stream.batch_size, stream.num_workers = 4, 0
         if stream.get("max_images"):
             stream.max_images = 3

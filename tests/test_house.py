@@ -26,7 +26,7 @@ GROUND = [
     "weights",
 ]
 INSIDE = {  # rooms within a room, in the order in which they may import
-    "data": ["io", "transforms", "datasets", "collate", "toy", "inspection", "sharding"],
+    "data": ["io", "transforms", "datasets", "collate", "toy", "inspection", "sharding", "pretraining_set"],
     "engine": ["distributed", "optim", "checkpoint", "hooks", "failures"],
     "evaluation": ["metrics", "tasks"],
 }

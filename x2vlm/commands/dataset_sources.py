@@ -1,7 +1,6 @@
 """Data sets as commands name them: a stream of a config, an adapter call, an index, tar files, or a folder."""
 
 import ast
-import json
 import re
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -141,19 +140,10 @@ def _by_ending(spec: str) -> dict[str, Any]:
     if spec.endswith(".tar"):
         return {"type": "WebDataset", "shards": spec}
     if spec.endswith(".jsonl"):
-        return {"type": "TarShards" if _is_index(Path(files[0])) else "JsonLines", "ann_file": spec}
+        from x2vlm.data.datasets.file_formats.lines_or_shards import is_shard_index
+
+        return {"type": "TarShards" if is_shard_index(Path(files[0])) else "JsonLines", "ann_file": spec}
     raise ConfigError(f"{spec} is not understood. Data is named as {HELP}.")
-
-
-def _is_index(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                first = json.loads(line)
-            except ValueError:
-                continue  # a broken line is for the adapter to report
-            return isinstance(first, dict) and "shard" in first
-    return False
 
 
 def _of_config(

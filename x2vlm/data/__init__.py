@@ -12,6 +12,7 @@ from x2vlm.data.datasets.file_formats.image_folder import ImageFolder
 from x2vlm.data.datasets.file_formats.image_table import ImageTable
 from x2vlm.data.datasets.file_formats.imagenet_archive import ImageNetArchive
 from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.lines_or_shards import LinesOrShards
 from x2vlm.data.datasets.file_formats.parallel_table import ParallelTable
 from x2vlm.data.datasets.file_formats.plain_text import ParallelText, PlainText
 from x2vlm.data.datasets.file_formats.tables import Table
@@ -54,7 +55,7 @@ from x2vlm.data.transforms.images.patch_masking import MaskPatches
 from x2vlm.data.transforms.images.rand_augment import RandAugment
 from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions, RegionsAsCaptions
 from x2vlm.data.transforms.sample_frames import SampleFrames
 from x2vlm.data.transforms.texts.choices import PickChoices, PickHardNegatives
-from x2vlm.data.transforms.texts.pick_text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption, PickPair, PickQuestion, PickText

@@ -80,13 +80,13 @@ def test_evaluations_give_what_they_give_with_ddp(runs):
 @slow
 @pytest.mark.parametrize("key", ["state_dict", "ema_state_dict", "optimizer"])
 def test_a_sharded_run_goes_on_to_the_bit(runs, key):
-    ours, theirs = (read_checkpoint(runs / name / "iter_12.pth")[key] for name in ("again", "plain_sharded"))
+    ours, theirs = (read_checkpoint(runs / name / "iter_20.pth")[key] for name in ("again", "plain_sharded"))
     assert not list(differences(ours, theirs))
 
 
 @slow
 def test_a_sharded_run_with_its_objectives_in_another_order_keeps_every_state_where_it_belongs(runs):
-    ours, theirs = (read_checkpoint(runs / n) for n in ("swapped/resumed.pth", "plain_sharded/iter_9.pth"))
+    ours, theirs = (read_checkpoint(runs / n) for n in ("swapped/resumed.pth", "plain_sharded/iter_15.pth"))
     assert list(ours["state_dict"]) != list(theirs["state_dict"])
     assert not list(differences(by_name(ours), by_name(theirs)))
 
@@ -94,7 +94,7 @@ def test_a_sharded_run_with_its_objectives_in_another_order_keeps_every_state_wh
 @slow
 @pytest.mark.parametrize("name", ["from_file", "to_ddp"])
 def test_sharded_runs_go_on_from_a_file_and_ddp_from_a_folder(runs, name):
-    assert_same_curve(curve(runs / name), curve(runs / "plain_sharded")[9:], 1e-5)
+    assert_same_curve(curve(runs / name), curve(runs / "plain_sharded")[15:], 1e-5)
 
 
 @slow
@@ -115,8 +115,8 @@ def test_one_process_goes_on_where_two_stopped_and_the_other_way_round(runs):
 def test_the_last_checkpoints_and_the_best_are_kept(runs):
     assert sorted(path.name for path in (runs / "plain_sharded").glob("*.pth*")) == [
         "curve.pth",
-        "iter_12.pth",
-        "iter_9.pth",
+        "iter_15.pth",
+        "iter_20.pth",
     ]
     assert len(list((runs / "two").glob("best_held_out_loss_free_iter_*.pth"))) == 1
 

@@ -1,6 +1,6 @@
 """Records that a training set shares with a test set, by identity and by near-duplicate images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.inspection.decode_media import DecodeMedia
 from x2vlm.data.inspection.map_records import map_records
 from x2vlm.data.inspection.perceptual_hash import DISTANCE, VIEWS, WORDS, image_hashes, near_duplicate_pairs
+from x2vlm.data.record import Record
 
 
 @dataclass
@@ -37,15 +38,22 @@ class DatasetFingerprint:
     bad: list[BadRecord]
 
 
+def own_identity(record: Record) -> str:
+    """What a record is called in its own data set."""
+    return str(record.get("own_id", record["id"]))
+
+
 class FingerprintRecord:
     """Identity, location and image hashes of a record.
 
     Args:
         images: Decode and hash its images; False leaves that out.
+        identity: What it is called; can be pickled.
     """
 
-    def __init__(self, images: bool = True) -> None:
+    def __init__(self, images: bool = True, identity: Callable[[Record], str] = own_identity) -> None:
         self.decode = DecodeMedia() if images else None
+        self.identity = identity
 
     def __call__(self, adapter: Adapter, index: int) -> tuple[str, str, list[np.ndarray | None]]:
         """Identity, location, and for each image its hashes (None for one with too little contrast).
@@ -57,10 +65,16 @@ class FingerprintRecord:
         if self.decode is not None:
             record = self.decode(record)
         hashes = [image_hashes(frame) for frame in record.get("frames", ())]
-        return str(record.get("own_id", record["id"])), record["where"], hashes
+        return self.identity(record), record["where"], hashes
 
 
-def fingerprint_dataset(name: str, adapter: Adapter, images: bool = True, workers: int = 0) -> DatasetFingerprint:
+def fingerprint_dataset(
+    name: str,
+    adapter: Adapter,
+    images: bool = True,
+    workers: int = 0,
+    identity: Callable[[Record], str] = own_identity,
+) -> DatasetFingerprint:
     """Read a data set and compute the identities and image hashes of its records.
 
     Args:
@@ -68,9 +82,10 @@ def fingerprint_dataset(name: str, adapter: Adapter, images: bool = True, worker
         adapter: The data set.
         images: Hash images too.
         workers: Processes that read; 0 reads in this one.
+        identity: What a record is called; can be pickled.
     """
     ids, wheres, hashes, owner, bad, low_contrast = [], [], [], [], [], 0
-    for result in map_records(adapter, FingerprintRecord(images), workers):
+    for result in map_records(adapter, FingerprintRecord(images, identity), workers):
         if result.bad:
             bad.append(result.bad)
             continue

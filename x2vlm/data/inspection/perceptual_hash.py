@@ -19,7 +19,8 @@ from x2vlm.constants import HASH_BITS, HASH_DISTANCE
 BITS = HASH_BITS
 WORDS = BITS // 64
 SIDE = 64  # pixels of the small grey copy that is transformed
-_TEST_BLOCK = 256  # images of the test set that are compared at a time
+_TEST_BLOCK = 256  # images of the test set that are compared with a block of the training set
+_FEW = 16  # images of the training set, up to which all of the test set is compared at once
 CROP = 0.05  # share of a side that a crop lacks
 
 DISTANCE = HASH_DISTANCE
@@ -99,8 +100,7 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 class _Comparison:
     """:func:`distances` into preallocated arrays: allocation would take most of the time."""
 
-    def __init__(self, train_block: int) -> None:
-        shape = (train_block, _TEST_BLOCK)
+    def __init__(self, *shape: int) -> None:
         self.differ = np.empty(shape, np.uint64)
         self.bits, self.total = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
 
@@ -137,14 +137,15 @@ def near_duplicate_pairs(
     # The whole of one with every view of the other; mirroring both at once would change nothing.
     combinations = [(0, v) for v in views] + [(v, 0) for v in views if v]
     test_hashes = {(v, flipped): mirrored(test[:, v]) if flipped else test[:, v] for v in views for flipped in (0, 1)}
-    compare = _Comparison(block)
+    test_block = _TEST_BLOCK if len(train) > _FEW else max(len(test), 1)
+    compare = _Comparison(min(block, max(len(train), 1)), test_block)
     for start in range(0, len(train), block):
         nearest: dict[tuple[int, int], tuple[int, bool]] = {}
-        for first in range(0, len(test), _TEST_BLOCK):
+        for first in range(0, len(test), test_block):
             for train_view, test_view in combinations:
                 left = train[start : start + block, train_view]
                 for flipped in (False, True):
-                    right = test_hashes[test_view, flipped][first : first + _TEST_BLOCK]
+                    right = test_hashes[test_view, flipped][first : first + test_block]
                     bits = compare(left, right)
                     if bits.min() > most:
                         continue

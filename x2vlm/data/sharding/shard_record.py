@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,24 @@ class ShardRecord:
         line: Its line of the index, but for the name of the tar file.
         members: Its images and videos: name in the tar file and bytes, in order.
         digest: SHA-256 of all of the record's content, to compare with what is read back.
+        counts: Numbers that are added up for the shard's entry in the manifest.
     """
 
     line: dict[str, Any]
     members: list[tuple[str, bytes]]
     digest: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExcludedRecord:
+    """A record that is left out on purpose.
+
+    Attributes:
+        line: What is kept of it: a line of JSON in ``NAME.excluded``.
+    """
+
+    line: dict[str, Any]
 
 
 class EncodeRecord:
@@ -57,29 +70,44 @@ class EncodeRecord:
             RecordError: If it cannot be read, or holds what JSON cannot.
         """
         record = adapter.record(index)
-        where = record["where"]
-        members: list[tuple[str, bytes]] = []
-
-        def add_member(source: Any) -> dict[str, str]:
-            data, extension = _read_media(source, where, self.max_bytes)
-            number = f"-{len(members)}" if members else ""
-            members.append((f"{index:09d}{number}.{extension}", data))
-            return {MEMBER: members[-1][0]}
-
-        tree = map_media({key: value for key, value in record.items() if key not in ("where", "id")}, add_member)
-        if "caption" in tree:
-            caption = read_captions(tree, "caption", where)
-            tree = {key: value for key, value in tree.items() if key != "caption"}
-            tree |= {} if caption is None else {"caption": caption}
+        encoded = encode_record(record, index, self.max_bytes)
         if self.decode is not None:
             self._decode(record)
-        tree = as_json({"extras": {}, **tree}, where)
-        line = {"key": str(record["id"]), **_index_line(tree)}
-        return ShardRecord(line, members, _digest(line["key"], tree, dict(members).__getitem__))
+        return encoded
 
     def _decode(self, record: Record) -> None:
         for shown in ({**record, "clips": None}, *(record.get("clips") or ())):
             self.decode({**shown, "where": record["where"]})
+
+
+def encode_record(record: Record, index: int, max_bytes: int = MAX_BYTES) -> ShardRecord:
+    """A record as a line of an index and the members of a tar file; nothing is decoded.
+
+    Args:
+        record: As adapters make it.
+        index: Its number, which names its members.
+        max_bytes: Larger files are bad records.
+
+    Raises:
+        RecordError: If a file cannot be read, or the record holds what JSON cannot.
+    """
+    where = record["where"]
+    members: list[tuple[str, bytes]] = []
+
+    def add_member(source: Any) -> dict[str, str]:
+        data, extension = _read_media(source, where, max_bytes)
+        number = f"-{len(members)}" if members else ""
+        members.append((f"{index:09d}{number}.{extension}", data))
+        return {MEMBER: members[-1][0]}
+
+    tree = map_media({key: value for key, value in record.items() if key not in ("where", "id")}, add_member)
+    if "caption" in tree:
+        caption = read_captions(tree, "caption", where)
+        tree = {key: value for key, value in tree.items() if key != "caption"}
+        tree |= {} if caption is None else {"caption": caption}
+    tree = as_json({"extras": {}, **tree}, where)
+    line = {"key": str(record["id"]), **_index_line(tree)}
+    return ShardRecord(line, members, _digest(line["key"], tree, dict(members).__getitem__))
 
 
 def _index_line(tree: Mapping[str, Any]) -> dict[str, Any]:

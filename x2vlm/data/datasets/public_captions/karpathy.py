@@ -38,6 +38,8 @@ class KarpathySplit(NumberedAdapter):
     """
 
     paths = ("ann_file", "image_root")
+    # COCO: the TensorFlow Datasets catalogue (coco_captions, by Karpathy and Li); Flickr30K and Flickr8K: the cards of
+    # copies that keep these splits (AnyModal/flickr30k, jxie/flickr8k).
     published = {  # noqa: RUF012  (never changed)
         **{"coco train": 82_783, "coco restval": 30_504, "coco train+restval": 113_287},
         **{"coco val": 5_000, "coco test": 5_000},
@@ -93,7 +95,7 @@ class KarpathySplit(NumberedAdapter):
 
 
 def _split_and_count(entry: Any) -> tuple[str, int]:
-    """The split of an image, empty where it has none (which is told when it is read), and its number of captions."""
+    """The split of an image, empty where it has none (reported when it is read), and its number of captions."""
     if not isinstance(entry, dict) or not isinstance(entry.get("split"), str):
         return "", 0
     sentences = entry.get("sentences")

@@ -55,7 +55,8 @@ class WebCaptions(NumberedAdapter):
     """
 
     paths = ("ann_file", "downloads")
-    published = {  # noqa: RUF012  (never changed); rows, of which fewer can be downloaded
+    # Rows, of which fewer can be downloaded. CC3M: the dataset's page; SBU: the title of Ordonez et al., NIPS 2011.
+    published = {  # noqa: RUF012  (never changed)
         **{"Train_GCC-training": 3_318_333, "Validation_GCC-1.1.0-Validation": 15_840, "sbu-captions-all": 1_000_000},
     }
 
@@ -128,7 +129,7 @@ class WebCaptions(NumberedAdapter):
         try:
             return self._file(row, self._pair(row)[1]) in there
         except RecordError:
-            return True  # a broken row is told when it is read
+            return True  # a broken row is reported when it is read
 
     def _example(self) -> str:
         return self._file(0, self._pair(0)[1])

@@ -32,6 +32,7 @@ class GqaQuestions(NumberedAdapter):
     """
 
     paths = ("questions_file", "image_root")
+    # The card of Mineru/GQA, a copy of the balanced splits.
     published = {  # noqa: RUF012  (never changed)
         **{"train_balanced_questions": 943_000, "val_balanced_questions": 132_062},
         **{"testdev_balanced_questions": 12_578},
@@ -90,7 +91,8 @@ class GqaSceneGraphs(NumberedAdapter):
     """
 
     paths = ("graphs_file", "image_root")
-    published = {"train_sceneGraphs": 74_942, "val_sceneGraphs": 10_696}  # noqa: RUF012  (never changed)
+    # As projects that read the file report; of the validation graphs no source was found.
+    published = {"train_sceneGraphs": 74_942}  # noqa: RUF012  (never changed)
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class Nlvr2(ImagePairs):
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
+    # Suhr et al., arXiv:1811.00491: with the 6,970 of the hidden test set, 107,292 in all.
     published = {"train": 86_373, "dev": 6_982, "test1": 6_967}  # noqa: RUF012  (never changed)
 
     def _record(self, number: int) -> Record:
@@ -94,6 +95,7 @@ class Marvl(ImagePairs):
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
     """
 
+    # The card of neulab/PangeaBench-marvl, a copy of the original repository.
     published = {  # noqa: RUF012  (never changed)
         **{"marvl-id": 1_128, "marvl-sw": 1_108, "marvl-ta": 1_242, "marvl-tr": 1_180, "marvl-zh": 1_012},
     }

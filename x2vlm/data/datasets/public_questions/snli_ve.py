@@ -32,6 +32,7 @@ class SnliVe(NumberedAdapter):
     """
 
     paths = ("ann_file", "image_root")
+    # The README of SNLI-VE.
     published = {"snli_ve_train": 529_527, "snli_ve_dev": 17_858, "snli_ve_test": 17_901}  # noqa: RUF012  (never changed)
 
     def __init__(

@@ -38,6 +38,8 @@ class VqaQuestions(NumberedAdapter):
     """
 
     paths = ("questions_file", "annotations_file", "image_root")
+    # VQA v2: its download page, and for test-dev "Plug-and-Play VQA" (Tiong et al., 2022); OK-VQA: the card of
+    # HuggingFaceM4/OK-VQA.
     published = {  # noqa: RUF012  (never changed)
         **{"v2 train2014": 443_757, "v2 val2014": 214_354, "v2 test2015": 447_793, "v2 test-dev2015": 107_394},
         **{"okvqa train2014": 9_009, "okvqa val2014": 5_046},
@@ -115,6 +117,7 @@ class AOkVqa(NumberedAdapter):
     """
 
     paths = ("ann_file", "image_root")
+    # Schwenk et al., arXiv:2206.01718; rounded (17.1k, 1.15k, 6.7k) on the card of HuggingFaceM4/A-OKVQA.
     published = {"train": 17_056, "val": 1_145, "test": 6_702}  # noqa: RUF012  (never changed)
 
     def __init__(

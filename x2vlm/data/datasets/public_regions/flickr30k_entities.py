@@ -38,6 +38,7 @@ class Flickr30kEntities(NumberedAdapter):
     """
 
     paths = ("root", "image_root", "split_file")
+    # All: the README of Flickr30K Entities. The splits: that of SNLI-VE, which has the same images.
     published = {"train": 29_783, "val": 1_000, "test": 1_000, "all": 31_783}  # noqa: RUF012  (never changed)
 
     def __init__(

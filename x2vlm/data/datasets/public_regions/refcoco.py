@@ -40,7 +40,10 @@ class RefCoco(NumberedAdapter):
     """
 
     paths = ("refs_file", "instances_file", "image_root")
-    published = {  # noqa: RUF012  (never changed); expressions: RefCOCO, RefCOCO+, RefCOCOg (umd, google)
+    # Expressions. They add up to the 142,210 of RefCOCO's files (142,209 in Yu et al., arXiv:1608.00272), the 141,564
+    # of RefCOCO+ (ibid.), and, by either division of RefCOCOg, to 95,010 (Mao et al., arXiv:1511.02283: 85,474 of
+    # them in training).
+    published = {  # noqa: RUF012  (never changed)
         **{"refcoco train": 120_624, "refcoco val": 10_834, "refcoco testA": 5_657, "refcoco testB": 5_095},
         **{"refcoco+ train": 120_191, "refcoco+ val": 10_758, "refcoco+ testA": 5_726, "refcoco+ testB": 4_889},
         **{"refcocog umd train": 80_512, "refcocog umd val": 4_896, "refcocog umd test": 9_602},

@@ -50,6 +50,7 @@ class VisualGenome(NumberedAdapter):
     """
 
     paths = ("image_data", "image_root", "regions", "objects", "attributes", "relationships")
+    # Visual Genome's own page (version 1.2 on).
     published = {"images": 108_077}  # noqa: RUF012  (never changed)
     split_name = "images"
 
@@ -190,6 +191,7 @@ class VisualGenomeQuestions(NumberedAdapter):
     """
 
     paths = ("image_data", "questions", "image_root")
+    # Version 1.2 as surveys of VQA data count it; the authors' page still has the 1.7 million of the first version.
     published = {"questions": 1_445_322}  # noqa: RUF012  (never changed)
     split_name = "questions"
 

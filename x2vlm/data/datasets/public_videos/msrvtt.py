@@ -40,7 +40,9 @@ class MsrVtt(NumberedAdapter):
     """
 
     paths = ("ann_file", "video_root", "videos")
-    published = {  # noqa: RUF012  (never changed); videos
+    # Videos. The three splits: Xu et al., CVPR 2016. The lists: JSFusion's 1,000 test videos, the 9,000 others, and
+    # train and validate together.
+    published = {  # noqa: RUF012  (never changed)
         **{"train": 6_513, "validate": 497, "test": 2_990, "MSRVTT_train.9k": 9_000, "MSRVTT_train.7k": 7_010},
         **{"MSRVTT_JSFUSION_test": 1_000},
     }
@@ -157,8 +159,9 @@ class VideoQuestions(NumberedAdapter):
     """
 
     paths = ("ann_file", "video_root", "video_map")
+    # The cards of M3IT's copies of both; of MSRVTT's training questions no two sources give the same number.
     published = {  # noqa: RUF012  (never changed)
-        **{"MSRVTT train_qa": 158_581, "MSRVTT val_qa": 12_278, "MSRVTT test_qa": 72_821},
+        **{"MSRVTT val_qa": 12_278, "MSRVTT test_qa": 72_821},
         **{"MSVD train_qa": 30_933, "MSVD val_qa": 6_415, "MSVD test_qa": 13_157},
     }
 

@@ -37,6 +37,7 @@ class Msvd(NumberedAdapter):
     """
 
     paths = ("captions_file", "video_root", "videos")
+    # The card of VLM2Vec/MSVD, which keeps the official splits.
     published = {"all": 1_970, "train_list": 1_200, "val_list": 100, "test_list": 670}  # noqa: RUF012  (never changed)
 
     def __init__(
