@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts: str) -> tuple[Path, dict[str, float]]:
-    """Test the last checkpoint of a folder and write ``report.html`` there.
+    """Test the last checkpoint of a folder, unless its training has, and write ``report.html`` there.
 
     Args:
         cfg: The config, checked.
@@ -55,11 +55,16 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     from x2vlm.inference.report.page import write_report
     from x2vlm.inference.report.run_facts import run_facts
 
-    cfg.work_dir, cfg.load_from = str(work_dir), str(latest_checkpoint(work_dir))
-    start = time.perf_counter()
+    checkpoint = latest_checkpoint(work_dir)
+    cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
     runner = build_runner(cfg, mode="test")
-    results = runner.test()
-    seconds = seconds | {"testing": time.perf_counter() - start}
+    results = results_of(checkpoint, cfg.evaluations)
+    if results is None:
+        start = time.perf_counter()
+        results = runner.test()
+        seconds = seconds | {"testing": time.perf_counter() - start}
+    else:
+        runner.load_or_resume()
     page = write_report(
         work_dir,
         results=results,
@@ -69,6 +74,16 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         **texts,
     )
     return page, results
+
+
+def results_of(checkpoint: Path, evaluations: Mapping[str, Any]) -> dict[str, float] | None:
+    """The metrics of a checkpoint, if its training has made all of these evaluations with it; None if it has not."""
+    from x2vlm.inference.report.history import read_evaluations
+
+    iteration = checkpoint.stem.rpartition("_")[2]
+    made = [line["metrics"] for line in read_evaluations(checkpoint.parent) if str(line["iter"]) == iteration]
+    metrics = {name: value for line in made for name, value in line.items()}
+    return metrics if set(evaluations) <= {name.rpartition("/")[0] for name in metrics} else None
 
 
 def find_config(name: str | Path) -> Path:
