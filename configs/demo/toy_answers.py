@@ -1,7 +1,7 @@
 """Questions about toy scenes, answered in words: images and fusion start from the demo's model, texts from nothing.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
-python tools/train.py configs/demo/toy_answers.py --cfg-options load_from=work_dirs/toy/iter_700.pth
+python tools/train.py configs/demo/toy_answers.py --cfg-options load_from=work_dirs/toy/iter_1400.pth
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,7 @@
 """Toy scenes captioned word by word: the demo's model goes on as a writer.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
-python tools/train.py configs/demo/toy_captions.py --cfg-options load_from=work_dirs/toy/iter_700.pth
+python tools/train.py configs/demo/toy_captions.py --cfg-options load_from=work_dirs/toy/iter_1400.pth
 """
 
 from mmengine.config import read_base

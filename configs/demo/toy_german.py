@@ -1,7 +1,7 @@
 """The demo's model learns another language: a new text encoder with other words beside the images it knows.
 
 python tools/train.py configs/demo/toy_pretrain.py --work-dir work_dirs/toy
-python tools/train.py configs/demo/toy_german.py --cfg-options load_from=work_dirs/toy/iter_700.pth
+python tools/train.py configs/demo/toy_german.py --cfg-options load_from=work_dirs/toy/iter_1400.pth
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,7 @@ Coloured shapes are what the demo's model knows: begin with its weights, for all
 
 x2vlm make-vocab nlvr_vocab.txt data/nlvr_v1/dev.jsonl data/nlvr_v1/train_examples.jsonl --key sentence
 x2vlm train configs/demo/toy_pretrain.py --work-dir work_dirs/toy
-x2vlm train configs/finetune/nlvr_v1_tiny.py --cfg-options load_from=work_dirs/toy/iter_700.pth data_root=data/nlvr_v1
+x2vlm train configs/finetune/nlvr_v1_tiny.py --cfg-options load_from=work_dirs/toy/iter_1400.pth data_root=data/nlvr_v1
 """
 
 from mmengine.config import read_base

@@ -43,7 +43,7 @@ def test_the_python_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
     scope, printed = {}, io.StringIO()
     build_and_step, save_and_load, infer = blocks
     exec(compile(build_and_step, "README.md", "exec"), scope)
-    torch.save(scope["model"].state_dict(), "work_dirs/toy/iter_700.pth")  # the run that the last block starts from
+    torch.save(scope["model"].state_dict(), "work_dirs/toy/iter_1400.pth")  # the run that the last block starts from
     exec(compile(save_and_load, "README.md", "exec"), scope)
     with contextlib.redirect_stdout(printed):
         exec(compile(infer, "README.md", "exec"), scope)

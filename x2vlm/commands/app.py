@@ -51,7 +51,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="x2vlm app",
         description=__doc__,
-        epilog="example:\n  x2vlm app configs/demo/toy_pretrain.py --checkpoint work_dirs/toy/iter_700.pth "
+        epilog="example:\n  x2vlm app configs/demo/toy_pretrain.py --checkpoint work_dirs/toy/iter_1400.pth "
         "--toy-examples",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -49,13 +49,11 @@ def test_iterations_and_evaluations_to_come_are_counted(monkeypatch):
 def test_a_run_tells_it_in_its_log(config, tmp_path):
     cfg = config(12)
     cfg["default_hooks"]["finish"] = dict(type="FinishTimeHook", first=2, times=3)
+    cfg["log_level"] = "INFO"
     build_runner(cfg).train()
     (log,) = tmp_path.rglob("*.log")
-    assert re.findall(r"(\d+) of 12 iterations: done at about \d\d:\d\d, in 0 seconds\.", log.read_text()) == [
-        "2",
-        "4",
-        "8",
-    ]
+    told = re.findall(r"(\d+) of 12 iterations: done at about .*\d\d:\d\d, in .+\.", log.read_text())
+    assert told == ["2", "4", "8"]
 
 
 def test_counts_are_from_one():
