@@ -18,7 +18,7 @@ from mmengine.registry import Registry
 
 import x2vlm
 from x2vlm import registry as families
-from x2vlm.family import Family
+from x2vlm.part_registry import Family
 
 ENTRY_POINT_GROUP = "x2vlm.plugins"
 

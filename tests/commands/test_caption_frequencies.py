@@ -3,9 +3,9 @@
 import pytest
 from mmengine.config import Config
 
-from x2vlm.building import ConfigError
 from x2vlm.cider import DocumentFrequencies, caption_tokens
 from x2vlm.commands.caption_frequencies import main, write_frequencies
+from x2vlm.part_errors import ConfigError
 
 LINES = [
     '{"image": "a.jpg", "caption": ["a red dog", "the red dog"], "image_id": 1}',

@@ -11,12 +11,12 @@ from mmengine.hooks import Hook
 from tests.engine.recorder import json_lines, trained
 from tests.engine.tiny_parts import TinyModel
 from tests.models.conftest import tiny_model
-from x2vlm.building import ConfigError
 from x2vlm.engine import build_runner
 from x2vlm.engine.failures.bad_numbers import NotFiniteError
 from x2vlm.engine.total_loss import sum_of_losses
 from x2vlm.engine.train_loop import in_order_of_backward
 from x2vlm.engine.train_step import takes_several_batches
+from x2vlm.part_errors import ConfigError
 from x2vlm.registry import MODELS
 
 
@@ -265,7 +265,7 @@ def test_bad_records_are_counted_in_the_run_and_listed(config):
 
 
 def test_too_many_bad_records_stop_the_run(config):
-    from x2vlm.data.bad_records import TooManyBadRecordsError
+    from x2vlm.data.bad_record_log import TooManyBadRecordsError
 
     cfg = config(max_iters=100, bad_records=dict(max_fraction=0.1, min_records=10))
     cfg["streams"]["image"]["dataset"] |= dict(bad=[1, 3, 5])

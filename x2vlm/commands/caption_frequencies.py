@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from x2vlm.building import ConfigError
+from x2vlm.part_errors import ConfigError
 
 EXAMPLE = (
     "example:\n  x2vlm caption-frequencies configs/finetune/x2vlm_base_captioning_coco_scst.py frequencies.json "
@@ -78,7 +78,8 @@ def write_frequencies(cfg: Any, out: Path, stream: str | None = None, records: i
 
 def stream_dataset(cfg: Any, stream: str | None) -> Any:
     """The data set of a stream of a config, built, without its pipeline: no image is decoded."""
-    from x2vlm.building import build, suggestion
+    from x2vlm.argument_checks import suggestion
+    from x2vlm.building import build
     from x2vlm.data.data_root import with_data_root
     from x2vlm.registry import DATASETS
 

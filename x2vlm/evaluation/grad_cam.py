@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from x2vlm.building import suggestion
+from x2vlm.argument_checks import suggestion
 from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.one_image import read_with_image

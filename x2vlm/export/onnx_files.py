@@ -13,7 +13,7 @@ from torch.export import save as save_program
 from x2vlm import __version__
 from x2vlm.building import ConfigError
 from x2vlm.export.graphs import NAMES
-from x2vlm.export.programs import longest_text, programs_of
+from x2vlm.export.torch_export import longest_text, programs_of
 
 OPSET = 20
 DESCRIPTION = "export.json"

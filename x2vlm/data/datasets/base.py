@@ -6,10 +6,11 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from x2vlm.building import PartError, build, is_foreign, naming_the_part
+from x2vlm.building import build
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
 from x2vlm.data.record_contract import record_problem, step_problem
+from x2vlm.part_errors import PartError, is_foreign, naming_the_part
 from x2vlm.registry import TRANSFORMS
 
 

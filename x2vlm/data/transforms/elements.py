@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from x2vlm.data.io.box_rules import Box, fitting_convention, read_box, xywh_inside
 from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.transforms.geometry import frame_size
+from x2vlm.data.transforms.images.geometry import frame_size
 
 
 class Element(NamedTuple):

@@ -12,7 +12,7 @@ from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
-from x2vlm.data.transforms.labels import read_classes
+from x2vlm.data.transforms.class_names import read_classes
 from x2vlm.distributed import all_gather_lists, rank
 from x2vlm.evaluation.metrics.exact_match import exact_match, most_frequent
 from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
@@ -53,7 +53,7 @@ class AnsweredQuestion:
 class VQAMetric:
     """Accuracy of answers in percent: that of the VQA challenge, or exact match for questions with one annotation.
 
-    Records hold the annotators' answers in ``extras["answers"]`` (:class:`~x2vlm.data.transforms.labels.PickAnswers`
+    Records hold the annotators' answers in ``extras["answers"]`` (:class:`~x2vlm.data.transforms.answers.PickAnswers`
     puts them there). A test set without annotations is only answered: give ``save_to``, and submit that file.
 
     Args:
