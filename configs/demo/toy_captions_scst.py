@@ -20,4 +20,4 @@ streams.caption.dataset.pipeline = [
 streams.caption.collate = dict(type="PairCollate", max_tokens=32, masking=None)
 streams.caption.batch_size = 16
 train_cfg.max_iters = train_cfg.val_interval = 150
-optim_wrapper.optimizer.lr = 3e-4
+optim_wrapper.optimizer.lr = 1e-4

@@ -99,6 +99,23 @@ def test_the_gradient_is_that_of_reinforce_with_the_greedy_caption_as_baseline(n
         torch.testing.assert_close(gradient, expected[name], atol=2e-5, rtol=1e-3, msg=name)
 
 
+def test_the_baseline_can_be_the_mean_of_the_other_samples(seed):
+    net = model_of(baseline="samples")
+    torch.manual_seed(1)
+    head = net.objectives["caption"]
+    samples = head.sample(net, net.encode(batch_of(), CONTEXT)).samples
+    torch.manual_seed(1)
+    head.baseline = "greedy"
+    against_greedy = head.sample(net, net.encode(batch_of(), CONTEXT)).samples
+    # Both differ by one number for all samples of an image; against each other they sum to 0.
+    of_images = samples.advantages.view(3, 4)
+    torch.testing.assert_close(of_images.sum(dim=1), torch.zeros(3), atol=1e-5, rtol=0.0)
+    spread = against_greedy.advantages.view(3, 4)
+    expected = (spread - spread.mean(dim=1, keepdim=True)) * 4 / 3
+    torch.testing.assert_close(of_images, expected, atol=1e-5, rtol=1e-4)
+    assert of_images.abs().sum() > 0
+
+
 def test_the_log_probabilities_are_those_with_which_the_words_were_drawn(net, monkeypatch):
     _, (_, sampled) = written_by(net, monkeypatch)
     torch.manual_seed(1)
@@ -160,6 +177,8 @@ def test_what_is_missing_is_told(net):
         net(replace(batch_of(), texts=[]))
     with pytest.raises(ValueError, match="samples=0 and max_length=6 are counts from 1"):
         model_of(samples=0)
+    with pytest.raises(ValueError, match=r"baseline is 'samples' with samples=1\. Accepted: greedy; samples, of two"):
+        model_of(baseline="samples", samples=1)
     with pytest.raises(ValueError, match=r"shards them\. Use DDP"):
         net.parameters = lambda: [type("Sharded", (), {"to_local": None})()]
         net.objectives["caption"].sample(net, None)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+BASELINES = ("greedy", "samples")
+
+
 @OBJECTIVES.register_module()
 class SCST(CaptionGeneration):
     """Raise CIDEr-D of sampled captions above that of the greedy one (self-critical training, arXiv:1612.00563).
@@ -55,6 +58,9 @@ class SCST(CaptionGeneration):
         document_frequencies: File that ``x2vlm caption-frequencies`` wrote of the training captions; it is read at the
             first step, and not needed otherwise.
         samples: Sampled captions of each image.
+        baseline: What a sampled caption's reward is compared with: ``greedy``, that of the greedy caption; ``samples``,
+            the mean of the image's other samples, which varies less where sampled captions are much worse than the
+            greedy one.
         max_length: Most tokens of a caption, [SEP] counted.
         prompt: The prompt of every caption.
         tied: Score words by the text encoder's input embeddings instead of a matrix of its own.
@@ -76,6 +82,7 @@ class SCST(CaptionGeneration):
         tokenizer: "PreTrainedTokenizerBase",
         document_frequencies: str | PathLike | DocumentFrequencies | None = None,
         samples: int = 5,
+        baseline: str = "greedy",
         max_length: int = 20,
         prompt: str = PROMPT,
         tied: bool = True,
@@ -86,8 +93,12 @@ class SCST(CaptionGeneration):
         super().__init__(width, vocab_size, tokenizer, prompt, 0.0, tied, layer_norm_eps, weight, word_width)
         if min(samples, max_length) < 1:
             raise ValueError(f"samples={samples} and max_length={max_length} are counts from 1.")
+        if baseline not in BASELINES or (baseline == "samples" and samples < 2):
+            raise ValueError(
+                f"baseline is {baseline!r} with samples={samples}. Accepted: greedy; samples, of two or more."
+            )
         self.tokenizer, self.document_frequencies, self.samples = tokenizer, document_frequencies, samples
-        self.max_length = max_length
+        self.max_length, self.baseline = max_length, baseline
         self.greedy = BeamSearch(beams=1, min_length=0, max_length=max_length, no_repeat=0)
         self.sampling = Sampling(min_length=0, max_length=max_length, no_repeat=0)
 
@@ -127,7 +138,9 @@ class SCST(CaptionGeneration):
             greedy = self._write(model, encoded, index, self.greedy)
             sampled = self._write(model, encoded, index.repeat_interleave(self.samples), self.sampling)
         greedy_rewards, rewards = self.rewards(greedy, references), self.rewards(sampled, references)
-        advantages = (rewards.view(-1, self.samples) - greedy_rewards[:, None]).flatten()
+        of_images = rewards.view(-1, self.samples)
+        baseline = greedy_rewards[:, None] if self.baseline == "greedy" else mean_of_others(of_images)
+        advantages = (of_images - baseline).flatten()
         text, at, labels = self._encode(model, sampled, index.device)
         scalars = {"sampled_cider": 100 * rewards.mean(), "greedy_cider": 100 * greedy_rewards.mean()}
         context = encoded.context.select(index.repeat_interleave(self.samples))
@@ -181,6 +194,11 @@ class SCST(CaptionGeneration):
         text = encode_text(model, TextIds(ids, mask, positions))
         labels = np.array([word for row in rows for word in row[prompt:]], dtype=np.int64)
         return text, padded([one.masked_indices for one in inputs], -1).numpy(), labels
+
+
+def mean_of_others(rewards: Tensor) -> Tensor:
+    """``[B, S]`` rewards -> ``[B, S]``: for each sample the mean of the others of its image."""
+    return (rewards.sum(dim=1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
 
 
 def references_of_images(batch: Batch) -> tuple[list[int], list[list[str]]]:
