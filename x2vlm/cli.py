@@ -104,8 +104,8 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
-        told = error.__cause__ or error
-        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        cause = error.__cause__ or error
+        trace = "".join(traceback.format_exception(cause)) if cause is not error or str(error) != error.sentence else ""
         sys.stderr.write(f"{error.sentence}\n\n{trace}")
         return 1
 

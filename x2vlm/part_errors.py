@@ -56,8 +56,8 @@ def naming_the_part(part: Any, where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = isinstance(error, (PartError, ConfigError)) or type(error).__name__ == "OutOfMemoryError"
-        if told or not is_foreign(part):
+        is_explained = isinstance(error, (PartError, ConfigError)) or type(error).__name__ == "OutOfMemoryError"
+        if is_explained or not is_foreign(part):
             raise
         name = getattr(part, "__name__", None) or type(part).__name__
         raise PartError(f"{where}: {name} raised {type(error).__name__}: {error}") from error

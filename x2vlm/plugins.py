@@ -89,8 +89,8 @@ def use_plugins(config_files: Iterable[str | Path] = (), modules: Iterable[str] 
 
     def wanted(home: str) -> bool:
         plugin = next((p for p in _loaded.values() if _is_inside(home, p.package)), None)
-        asked = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
-        return asked or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
+        is_named = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
+        return is_named or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
 
     return [
         name for family in vars(families).values() if isinstance(family, Family) for name in family.put_in_place(wanted)

@@ -14,7 +14,7 @@ from plugins.real_towers.stored_features import FEATURES, VIEWS, FeatureFolder, 
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.regions import PickRegions
-from x2vlm.data.transforms.texts.pick_text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 SIZE = 64
 ROOT = Path(__file__).resolve().parents[2]

@@ -32,7 +32,7 @@ from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
 from x2vlm.data.transforms.sample_frames import SampleFrames
 from x2vlm.data.transforms.texts.choices import PickHardNegatives
-from x2vlm.data.transforms.texts.pick_text import PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import PickCaption, PickPair, PickQuestion, PickText
 
 ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")
 

@@ -33,7 +33,7 @@ from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.sample_frames import SampleFrames
-from x2vlm.data.transforms.texts.pick_text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 
 def refused(work, *reasons):

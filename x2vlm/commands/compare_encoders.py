@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def page(names: Sequence[str] = ()) -> Iterator[tuple[str, bool]]:
-    """Lines of Markdown, each with whether it tells of a difference that must not be."""
+    """Lines of Markdown, each with whether it reports a difference that must not be."""
     import timm
     import transformers
 

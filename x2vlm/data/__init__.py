@@ -58,4 +58,4 @@ from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions, RegionsAsCaptions
 from x2vlm.data.transforms.sample_frames import SampleFrames
 from x2vlm.data.transforms.texts.choices import PickChoices, PickHardNegatives
-from x2vlm.data.transforms.texts.pick_text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption, PickPair, PickQuestion, PickText

@@ -66,9 +66,9 @@ def write_onnx(program: ExportedProgram, file: Path, graph: str) -> None:
     count = len(program.graph_signature.user_outputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quieter = logging.getLogger("torch.onnx")
-        level = quieter.level
-        quieter.setLevel(logging.ERROR)
+        onnx_log = logging.getLogger("torch.onnx")
+        level = onnx_log.level
+        onnx_log.setLevel(logging.ERROR)
         try:
             onnx_program = torch.onnx.export(
                 program,
@@ -79,7 +79,7 @@ def write_onnx(program: ExportedProgram, file: Path, graph: str) -> None:
                 verbose=False,
             )
         finally:
-            quieter.setLevel(level)
+            onnx_log.setLevel(level)
     onnx_program.save(str(file))
 
 

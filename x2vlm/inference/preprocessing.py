@@ -15,7 +15,7 @@ from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
 from x2vlm.data.transforms.sample_frames import SampleFrames
-from x2vlm.data.transforms.texts.pick_text import AllCaptions, PickCaption, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption, PickQuestion, PickText
 from x2vlm.part_errors import ConfigError
 from x2vlm.registry import TRANSFORMS
 

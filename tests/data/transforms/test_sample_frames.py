@@ -14,7 +14,7 @@ from x2vlm.data.transforms.clips import EverySoOften, FrameList, gather_frames, 
 from x2vlm.data.transforms.images.load_crop_flip import Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.sample_frames import SampleFrames, sample_indices
-from x2vlm.data.transforms.texts.pick_text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 
 def frames(*values, size=4):

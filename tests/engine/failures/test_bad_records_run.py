@@ -15,7 +15,7 @@ from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.data.transforms.images.load_crop_flip import LoadImage, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.texts.pick_text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 RECORDS, ITERATIONS, BATCH = 40, 6, 5
 BROKEN = {3: '{"image": "0.png", ', 9: '{"image": "0.png"}', 14: '{"image": "gone.png", "caption": "a"}'}

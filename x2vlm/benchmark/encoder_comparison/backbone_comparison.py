@@ -65,7 +65,7 @@ def try_family(family: str, names: list[str]) -> Backbone:
         for side in sides:
             try:
                 encoder = TimmVisionEncoder(name, image_size=side)
-            except Exception as error:  # timm is foreign code: what it does not take is told
+            except Exception as error:  # timm is foreign code: what it does not take is listed
                 reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 continue
             if min(encoder.grid) > 3:  # in smaller ones every token has seen the whole image

@@ -68,7 +68,7 @@ def compare(kind: str) -> Comparison:
     with _silent():
         try:
             config, reference = tiny(kind)
-        except Exception as error:  # transformers is foreign code with hundreds of types: what cannot be made is told
+        except Exception as error:  # transformers is foreign code with hundreds of types: what cannot be made is listed
             return Comparison(kind, "not tried", reason=f"{type(error).__name__}: {_first_line(error)}")
         try:
             encoder, verdict = HFTextEncoder(config=config), "equal"
@@ -140,7 +140,7 @@ def largest_difference(encoder: HFTextEncoder, reference: nn.Module) -> float:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Transformers tells much about settings that nobody would train with."""
+    """Transformers warns of settings that nobody would train with."""
     level, seed = transformers.logging.get_verbosity(), torch.random.fork_rng(devices=[])
     transformers.logging.set_verbosity(logging.CRITICAL)
     try:

@@ -65,7 +65,7 @@ class Adapter(Dataset, ABC):
         return apply_pipeline(self.pipeline, result, result["where"])
 
     def _checked_record(self, index: int) -> Record:
-        """:meth:`record`; what a plugin's gives or raises against its contract is told with its class and index."""
+        """:meth:`record`; what a plugin's gives or raises against its contract is reported with its class and index."""
         name = type(self).__name__
         try:
             with naming_the_part(self, f"record {index} of {len(self)}"):

@@ -34,7 +34,7 @@ class Concat(Adapter):
         times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
         names: What to call each data set in the log.
         images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
-            known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
+            known. A data set with less than nine tenths as many records is reported in the log: part of it was lost.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
         join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same images).
 

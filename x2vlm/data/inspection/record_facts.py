@@ -62,7 +62,7 @@ def facts_of(record: Record, size: tuple[int, int] | None) -> RecordFacts:
         pair for key in ("caption", "question", "text", "text_pair", "parallel") for pair in _texts(record.get(key))
     ]
     texts += [text for clip in record.get("clips") or () for text in _texts(clip.get("caption"))]
-    if size is not None and record.get("elems"):  # as what has been read; sizes that do not fit are told there
+    if size is not None and record.get("elems"):  # as what has been read; sizes that do not fit are reported there
         record = on_real_size(record, size[::-1], rescale=True)
     boxes, unusable, conventions = [], [], []
     for number, elem in enumerate(record.get("elems") or ()):

@@ -58,7 +58,7 @@ class Segment:
     def __init__(self, clip: Any, start: float, end: float, where: str) -> None:
         fps = getattr(clip, "fps", 0.0)
         if not fps > 0:
-            raise RecordError(where, f"a segment of {start:g} to {end:g} seconds of a video that tells no frame rate")
+            raise RecordError(where, f"a segment of {start:g} to {end:g} seconds of a video without a frame rate")
         self.clip, self.fps, self.first = clip, fps, max(0, round(start * fps))
         self.length = min(len(clip), max(round(min(end, 1e9) * fps), self.first + 1)) - self.first
         if self.length < 1:
@@ -83,7 +83,7 @@ class EverySoOften:
         where: The record's place, for messages.
 
     Raises:
-        RecordError: If the file does not tell its own pace.
+        RecordError: If the file does not state its frame rate.
     """
 
     def __init__(self, clip: Clip, fps: float, where: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 from x2vlm.data.datasets.file_formats.tables import Table
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.labels import PickLabel
-from x2vlm.data.transforms.texts.pick_text import PickText
+from x2vlm.data.transforms.texts.text_transforms import PickText
 
 PAIRS = dict(text="sentence1", text_pair="sentence2", label="label")
 

@@ -14,8 +14,8 @@ from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
 from x2vlm.data.tokenizer import bert_vocab, tokenize
 from x2vlm.data.transforms.images.load_crop_flip import LoadImage
-from x2vlm.data.transforms.texts.pick_text import AllCaptions
 from x2vlm.data.transforms.texts.text_cleaning import clean_caption
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions
 
 ENTITIES = {
     "1": {"types": ["people"], "boxes": [[0, 0, 2, 2], [4, 1, 2, 4]]},

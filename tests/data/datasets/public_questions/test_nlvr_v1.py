@@ -8,7 +8,7 @@ from x2vlm.data.datasets.public_questions.nlvr_v1 import NlvrV1
 from x2vlm.data.io.image_decoding import decode_image
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.labels import PickLabel
-from x2vlm.data.transforms.texts.pick_text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 
 def item(x, y, size=10, kind="square", color="Yellow"):

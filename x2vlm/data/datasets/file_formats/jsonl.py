@@ -131,7 +131,7 @@ class JsonLines(Adapter):
         return {"where": where, "id": self._identity(number, line), **media, **texts, "extras": extras}
 
     def _has(self, row: int, names: Sequence[str]) -> bool:
-        """Whether a line has all of these; one that is broken stays, and is told when it is read."""
+        """Whether a line has all of these; one that is broken stays, and is reported when it is read."""
         try:
             line = self.lines.json(row)
         except RecordError:
@@ -155,7 +155,7 @@ class JsonLines(Adapter):
             try:
                 line = self.lines.json(row)
             except RecordError:
-                continue  # told when it is read
+                continue  # reported when it is read
             file = first_value(line, self.keys["image"]) or first_value(line, self.keys["video"])
             identity = self._identity(row, line)
             if isinstance(file, str) and not is_base64_file(file) and owners.setdefault(file, identity) != identity:

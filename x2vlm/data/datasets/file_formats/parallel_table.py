@@ -62,7 +62,7 @@ class ParallelTable(NumberedAdapter):
         self._take(len(rows), subset)
 
     def _score(self, row: int) -> float:
-        """The score of a line; infinite where it cannot be read, which is told when the line is."""
+        """The score of a line; infinite where it cannot be read, which is reported when the line is."""
         try:
             return float(self.lines.text(row).split("\t")[self.score_column])
         except (RecordError, ValueError, IndexError):

@@ -130,7 +130,7 @@ def _articles(path: Path, min_chars: int) -> Iterator[tuple[tuple[int, int, int]
     start, position, at, has_text = -1, 0, 0, False
     with open(path, "rb") as file:
         for line, data in enumerate(file, start=1):
-            if data.startswith(b"<doc ") and start >= 0:  # the one before does not end: told when it is read
+            if data.startswith(b"<doc ") and start >= 0:  # the one before does not end: reported when it is read
                 yield (start, position, at), True
                 start = -1
             if data.startswith(b"<doc "):

@@ -95,7 +95,7 @@ class KarpathySplit(NumberedAdapter):
 
 
 def _split_and_count(entry: Any) -> tuple[str, int]:
-    """The split of an image, empty where it has none (which is told when it is read), and its number of captions."""
+    """The split of an image, empty where it has none (reported when it is read), and its number of captions."""
     if not isinstance(entry, dict) or not isinstance(entry.get("split"), str):
         return "", 0
     sentences = entry.get("sentences")

@@ -129,7 +129,7 @@ class WebCaptions(NumberedAdapter):
         try:
             return self._file(row, self._pair(row)[1]) in there
         except RecordError:
-            return True  # a broken row is told when it is read
+            return True  # a broken row is reported when it is read
 
     def _example(self) -> str:
         return self._file(0, self._pair(0)[1])

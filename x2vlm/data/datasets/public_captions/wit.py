@@ -93,7 +93,7 @@ class Wit(NumberedAdapter):
                     lost += 1
                     continue
             except RecordError:
-                pass  # a broken row is told when it is read
+                pass  # a broken row is reported when it is read
             kept.append(row)
         if lost:
             message = f"{self.lines.files[0].name}: {lost:,} rows with a caption were not downloaded and are left out"

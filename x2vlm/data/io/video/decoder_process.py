@@ -1,4 +1,4 @@
-"""The process in which a sandboxed video is decoded: a fork with limits, asked through pipes."""
+"""The process in which a sandboxed video is decoded: a fork with limits, with requests and responses through pipes."""
 
 import ctypes
 import json

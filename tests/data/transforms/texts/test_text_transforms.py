@@ -4,7 +4,7 @@ import pytest
 from x2vlm.building import build
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.texts.pick_text import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption, PickPair, PickQuestion, PickText
 from x2vlm.registry import TRANSFORMS
 
 PARALLEL = {"en": "A dog!", "de": "Ein Hund.", "zh": ""}
