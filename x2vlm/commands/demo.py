@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts: str) -> tuple[Path, dict[str, float]]:
-    """Test the last checkpoint of a folder, unless its training has, and write ``report.html`` there.
+    """Test the last checkpoint of a folder and write ``report.html`` there.
 
     Args:
         cfg: The config, checked.
@@ -51,23 +51,25 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         The page, and the metrics.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
+    from x2vlm.inference.preprocessing import preprocessing_of_config
     from x2vlm.inference.report.example_cards import example_cards
+    from x2vlm.inference.report.mistakes import evaluation_mistakes
     from x2vlm.inference.report.page import write_report
     from x2vlm.inference.report.run_facts import run_facts
 
-    checkpoint = latest_checkpoint(work_dir)
-    cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
+    cfg.work_dir, cfg.load_from = str(work_dir), str(latest_checkpoint(work_dir))
+    start = time.perf_counter()
+    files = save_predictions(cfg.evaluations, work_dir)
     runner = build_runner(cfg, mode="test")
-    results = results_of(checkpoint, cfg.evaluations)
-    if results is None:
-        start = time.perf_counter()
-        results = runner.test()
-        seconds = seconds | {"testing": time.perf_counter() - start}
-    else:
-        runner.load_or_resume()
+    results = runner.test()
+    seconds = seconds | {"testing": time.perf_counter() - start}
+    classes = {name: preprocessing_of_config(cfg, runner.model, name).classes for name in files}
+    confusions, mistakes = evaluation_mistakes(cfg.evaluations, files, classes)
     page = write_report(
         work_dir,
         results=results,
+        confusions=confusions,
+        mistakes=mistakes,
         gallery=example_cards(cfg.evaluations, results, runner.model, runner.tokenizer),
         facts=run_facts(runner.model, seconds),
         config=cfg.pretty_text,
@@ -76,14 +78,20 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     return page, results
 
 
-def results_of(checkpoint: Path, evaluations: Mapping[str, Any]) -> dict[str, float] | None:
-    """The metrics of a checkpoint, if its training has made all of these evaluations with it; None if it has not."""
-    from x2vlm.inference.report.history import read_evaluations
+def save_predictions(evaluations: Mapping[str, Any], work_dir: Path) -> dict[str, Path]:
+    """Let classification and grounding save their predictions; the files, by evaluation."""
+    from x2vlm.argument_checks import arguments
+    from x2vlm.building import resolve
+    from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
+    from x2vlm.evaluation.tasks.grounding import GroundingMetric
+    from x2vlm.registry import METRICS
 
-    iteration = checkpoint.stem.rpartition("_")[2]
-    made = [line["metrics"] for line in read_evaluations(checkpoint.parent) if str(line["iter"]) == iteration]
-    metrics = {name: value for line in made for name, value in line.items()}
-    return metrics if set(evaluations) <= {name.rpartition("/")[0] for name in metrics} else None
+    files = {}
+    for name, evaluation in evaluations.items():
+        kind = resolve(METRICS, evaluation["metric"]["type"])
+        if kind in (ClassificationMetric, GroundingMetric) and "save_to" in arguments(kind)[0]:
+            files[name] = work_dir / evaluation["metric"].setdefault("save_to", f"predictions/{name}.jsonl")
+    return files
 
 
 def find_config(name: str | Path) -> Path:
