@@ -143,7 +143,9 @@ def test_every_message_of_the_page_on_troubleshooting_is_one_of_the_library():
     written = "\n".join(text for path in (ROOT / "x2vlm").rglob("*.py") for text in sentences(path))
     assert len(quoted) >= 25
     assert len(quoted) == page.count("\n### ")
-    assert not [message for message in quoted if message not in written]
+    rows = re.findall(r"^\| .* \| `(.+)` \|$", page, flags=re.MULTILINE)
+    assert len(rows) == page.count("` |\n") >= 30
+    assert not [message for message in (*quoted, *rows) if message not in written]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

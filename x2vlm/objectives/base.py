@@ -9,6 +9,7 @@ An objective that learns from what the model writes itself has a third function,
 ``requests``: it generates texts without gradient, and encodes them with it (:class:`~x2vlm.objectives.scst.SCST`).
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Objective(nn.Module):
         """Requests to the fusion encoder; none, where it reads only outputs of the towers."""
         return ()
 
+    @abstractmethod
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
         """Losses by name, each with "loss" in it; anything else is only logged.
 
@@ -50,4 +52,3 @@ class Objective(nn.Module):
             encoded: The batch.
             fused: Its requests for this batch with their states, in the same order.
         """
-        raise NotImplementedError(f"{type(self).__name__} must give losses(encoded, fused).")
