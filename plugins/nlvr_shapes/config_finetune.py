@@ -1,0 +1,85 @@
+"""Human sentences of NLVR v1, true or false of the image, from the model that learned from drawn scenes.
+
+Fold 0 of dev is held out, to choose settings on. Drawn scenes go on in a second stream.
+
+x2vlm train plugins/nlvr_shapes/config_finetune.py --work-dir work_dirs/nlvr_v1 \
+    --cfg-options load_from=work_dirs/nlvr_shapes/iter_800.pth
+x2vlm test plugins/nlvr_shapes/config_finetune.py work_dirs/nlvr_v1/iter_150.pth \
+    --cfg-options evaluations.hidden.at_end=False
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .config import *
+
+pipeline = [
+    dict(type="LoadImage"),
+    dict(type="NarrowStrips"),
+    dict(type="PickCaption", max_words=40),
+    dict(type="PickLabel"),
+    dict(type="PackSample"),
+]
+collate = dict(type="PairCollate", max_tokens=48, masking=None)
+model.objectives = dict(classification=dict(type="Classification", num_classes=2))
+model.embed_dim = None
+streams.pop("region")
+streams.statement.weight = 0.5
+streams.statement.batch_size = 6
+streams.human = dict(
+    dataset=dict(
+        type="Concat",
+        datasets=[
+            dict(
+                type="NlvrGroups",
+                ann_file="dev.jsonl",
+                images="dev_images.tar",
+                folds=(1, 2, 3, 4),
+                only_true=False,
+                pipeline=pipeline,
+            ),
+            dict(
+                type="NlvrV1",
+                ann_file="train_examples.jsonl",
+                images="train_examples_images.tar",
+                only_true=False,
+                pipeline=pipeline,
+            ),
+        ],
+    ),
+    collate=collate,
+    batch_size=24,
+    objectives=("classification",),
+    weight=1.0,
+)
+evaluations = dict(
+    held_out=dict(
+        dataset=dict(
+            type="NlvrGroups",
+            ann_file="dev.jsonl",
+            images="dev_images.tar",
+            folds=(0,),
+            only_true=False,
+            pipeline=pipeline,
+        ),
+        collate=collate,
+        metric=dict(type="ClassificationMetric"),
+        batch_size=64,
+    ),
+    hidden=dict(
+        dataset=dict(
+            type="NlvrV1",
+            ann_file="hidden.jsonl",
+            images="hidden_images.tar",
+            only_true=False,
+            pipeline=pipeline,
+        ),
+        collate=collate,
+        metric=dict(type="ClassificationMetric"),
+        batch_size=64,
+        at_end=True,
+    ),
+)
+train_cfg.max_iters = 150
+train_cfg.val_interval = 75
+optim_wrapper.optimizer.lr = 5e-4
