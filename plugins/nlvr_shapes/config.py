@@ -1,4 +1,4 @@
-"""Drawn scenes of NLVR v1's geometry: true or false statements of a small grammar, and phrases with boxes.
+"""Drawn scenes of NLVR v1's geometry: true or false statements of a small grammar.
 
 x2vlm make-vocab nlvr_vocab.txt data/nlvr_v1/dev.jsonl data/nlvr_v1/train_examples.jsonl --key sentence
 x2vlm train plugins/nlvr_shapes/config.py --work-dir work_dirs/nlvr_shapes
@@ -28,15 +28,9 @@ model = dict(
         ),
         dropout=0.0,
     ),
-    fusion_encoder=dict(type="CrossAttentionFusion", depth=3, num_heads=3, dropout=0.0, init_std=0.1),
-    objectives=dict(
-        classification=dict(type="Classification", num_classes=2),
-        itc=dict(type="ITC", positives="ids_and_texts"),
-        itm=dict(type="ITM", positives="ids_and_texts"),
-        mlm=dict(type="MLM"),
-        bbox=dict(type="BBox", l1_weight=12.0, giou_weight=5.0),
-    ),
-    embed_dim=64,
+    fusion_encoder=dict(type="CountingFusion", grid=(5, 17)),
+    objectives=dict(classification=dict(type="Classification", num_classes=2)),
+    embed_dim=None,
     num_frames=0,
 )
 streams = dict(
@@ -45,8 +39,8 @@ streams = dict(
             type="NlvrShapes",
             kind="statements",
             num_scenes=1_000_000,
-            towers=0.7,
-            num_statements=16,
+            towers=0.75,
+            num_statements=24,
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="NarrowStrips"),
@@ -58,25 +52,6 @@ streams = dict(
         batch_size=12,  # scenes, each with all its statements
         objectives=("classification",),
         weight=1.0,
-    ),
-    region=dict(
-        dataset=dict(
-            type="NlvrShapes",
-            kind="phrases",
-            num_scenes=1_000_000,
-            seed=1,
-            pipeline=[
-                dict(type="LoadImage"),
-                dict(type="NarrowStrips"),
-                dict(type="PickRegions", max_regions=6, training=False),
-                dict(type="PackSample"),
-            ],
-        ),
-        collate=dict(type="PairCollate", max_tokens=24, masking=dict(prob=0.3, max_masks=6)),
-        batch_size=16,  # phrases
-        max_images=4,
-        objectives=("itc", "itm", "mlm", "bbox"),
-        weight=0.25,
     ),
 )
 evaluations = dict(
@@ -99,7 +74,8 @@ evaluations = dict(
         batch_size=50,
     ),
 )
-train_cfg = dict(type="MixedTrainLoop", max_iters=800, val_interval=200)
-optim_wrapper.optimizer.lr = 1.5e-3
+train_cfg = dict(type="MixedTrainLoop", max_iters=3000, val_interval=100)
+optim_wrapper.optimizer.lr = 2e-3
 default_hooks.checkpoint.interval = 50
 default_hooks.logger.interval = 10
+param_scheduler = dict(type="WarmupLinear", warmup=50)

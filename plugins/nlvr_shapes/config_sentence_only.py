@@ -10,8 +10,7 @@ with read_base():
 
 pipeline = [dict(type="PickText"), dict(type="PickLabel"), dict(type="PackSample")]
 keys = dict(text="sentence", label="label", image=None)
-model.pop("vision_encoder")
-model.pop("fusion_encoder")
+model.vision_encoder = model.fusion_encoder = None
 model.objectives = dict(classification=dict(type="Classification", num_classes=2, reads="text"))
 streams = dict(
     text=dict(
