@@ -13,7 +13,9 @@ data_root = "data/nlvr_v1"
 tokenizer = dict(type="BertVocab", vocab="nlvr_vocab.txt")
 model = dict(
     type="X2VLM",
-    vision_encoder=dict(type="ConvStemEncoder", image_size=(100, 340), width=96, depth=1, num_heads=3, channels=(16, 32)),
+    vision_encoder=dict(
+        type="ConvStemEncoder", image_size=(100, 340), width=96, depth=1, num_heads=3, channels=(16, 32)
+    ),
     text_encoder=dict(
         type="HFTextEncoder",
         config=dict(

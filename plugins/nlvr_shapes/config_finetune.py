@@ -4,7 +4,7 @@ Fold 0 of dev is held out, to choose settings on. Drawn scenes go on in a second
 looked at once, at the end.
 
 x2vlm train plugins/nlvr_shapes/config_finetune.py --work-dir work_dirs/nlvr_v1 \
-    --cfg-options load_from=work_dirs/nlvr_shapes/iter_350.pth
+    --cfg-options load_from=work_dirs/nlvr_shapes/iter_2000.pth
 """
 
 from mmengine.config import read_base
@@ -12,14 +12,14 @@ from mmengine.config import read_base
 with read_base():
     from .config import *
 
-pipeline = [
+human_pipeline = [
     dict(type="LoadImage"),
     dict(type="NarrowStrips"),
     dict(type="PickCaption", max_words=40),
     dict(type="PickLabel"),
     dict(type="PackSample"),
 ]
-collate = dict(type="PairCollate", max_tokens=48, masking=None)
+streams.pop("first")
 streams.statement.batch_size = 8
 streams.human = dict(
     dataset=dict(
@@ -32,14 +32,14 @@ streams.human = dict(
                 folds=(1, 2, 3, 4),
                 only_true=False,
                 pictures=(0, 3),  # of six orders of the boxes: the order means nothing to the fusion encoder
-                pipeline=pipeline,
+                pipeline=human_pipeline,
             ),
             dict(
                 type="NlvrV1",
                 ann_file="train_examples.jsonl",
                 images="train_examples_images.tar",
                 only_true=False,
-                pipeline=pipeline,
+                pipeline=human_pipeline,
             ),
         ],
     ),
@@ -57,7 +57,7 @@ evaluations = dict(
             folds=(0,),
             only_true=False,
             pictures=(0, 3),
-            pipeline=pipeline,
+            pipeline=human_pipeline,
         ),
         collate=collate,
         metric=dict(type="ClassificationMetric"),
@@ -69,7 +69,7 @@ evaluations = dict(
             ann_file="hidden.jsonl",
             images="hidden_images.tar",
             only_true=False,
-            pipeline=pipeline,
+            pipeline=human_pipeline,
         ),
         collate=collate,
         metric=dict(type="ClassificationMetric", by="picture"),

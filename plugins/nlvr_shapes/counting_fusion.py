@@ -19,6 +19,9 @@ class CountingFusion(nn.Module):
     every cell a share from 0 to 1, shares are added up within a box, and what a small network makes of the sums of a
     box is added up over the boxes. So the order of the boxes changes nothing.
 
+    Counts are normalised over the batch. Otherwise, while nothing is known, the quickest way to a smaller loss is to
+    look at nothing: detectors close within some ten steps, and nothing is learned any more.
+
     The result is the state of the first token; the others stay as they are. It suits classification and matching, not
     masked words.
 
@@ -57,18 +60,28 @@ class CountingFusion(nn.Module):
         self.probes = nn.Linear(width, num_detectors, bias=False)
         self.queries = nn.Linear(width, detector_width)
         self.keys = nn.Linear(context_width, detector_width)
-        self.offset = nn.Parameter(torch.full((num_detectors,), -1.0))
-        self.of_group = _network(num_detectors + width, 2 * width, 2 * width)
-        self.of_image = _network(2 * width + width, 2 * width, width)
+        self.offset = nn.Parameter(torch.full((num_detectors,), -2.0))
+        self.balance = nn.BatchNorm1d(num_detectors)
+        self.of_counts = nn.Linear(num_detectors + width, 2 * width)
+        self.gate = nn.Linear(width, 2 * width)
+        self.of_group = nn.Linear(2 * width, 2 * width)
+        self.of_image = nn.Sequential(nn.Linear(2 * width + width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.norm = nn.LayerNorm(width)
+        # Fresh detectors differ from one another: each reads few words, and scores spread over some units.
+        nn.init.normal_(self.probes.weight, std=2 * width**-0.5)
+        nn.init.normal_(self.queries.weight, std=1.5 * width**-0.5)
+        nn.init.normal_(self.keys.weight, std=1.5 * context_width**-0.5)
+        nn.init.constant_(self.norm.weight, 0.1)  # the first answers are near one half
 
     def forward(self, text: TextStates, context: Context | None, keys_values: Tensor | None = None) -> Tensor:
         """``[B, L, D]``; plain text stays as it is."""
         if context is None:
             return text.embeds
         counts = self.count(text, context)  # [B, G, K]
+        counts = self.balance(counts.flatten(0, 1)).view_as(counts)
         words = text.summary
-        groups = self.of_group(torch.cat([counts, words[:, None].expand(-1, counts.shape[1], -1)], dim=-1))
+        found = self.of_counts(torch.cat([counts, words[:, None].expand(-1, counts.shape[1], -1)], dim=-1))
+        groups = self.of_group(nn.functional.gelu(found) * self.gate(words)[:, None])  # [B, G, 2 * D]
         both = groups.sigmoid().sum(dim=1)  # [B, 2 * D]: in how many groups each property holds
         fused = self.norm(words + self.of_image(torch.cat([both, words], dim=-1)))
         return torch.cat([fused[:, None], text.embeds[:, 1:]], dim=1)
@@ -84,7 +97,3 @@ class CountingFusion(nn.Module):
 
     def _groups(self, num_cells: int) -> Tensor:
         return self.member if num_cells == self.num_cells else self.member.new_ones(1, num_cells)
-
-
-def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))

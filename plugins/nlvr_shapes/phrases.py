@@ -48,7 +48,9 @@ def number_word(rng: Random, number: int) -> str:
 
 def make_quantity(rng: Random, most: int = 6, some: bool = True) -> Quantity:
     """A quantity at random; ``some`` includes those that one item satisfies ("a", "at least one")."""
-    kind = rng.choices(("a", "number", "exactly", "at least", "only", "no", "more", "less", "at most"), _weights(some))[0]
+    kind = rng.choices(("a", "number", "exactly", "at least", "only", "no", "more", "less", "at most"), _weights(some))[
+        0
+    ]
     if kind == "a":
         return Quantity("a", False, lambda n: n >= 1)
     if kind == "no":
@@ -131,7 +133,16 @@ Touch = tuple[tuple[str, ...], Callable[[Item], bool], int]
 
 TOUCHES: tuple[Touch, ...] = (
     (
-        ("the edge", "the wall", "any edge", "an edge", "a edge", "the side", "the edge of the box", "the wall of a box")
+        (
+            "the edge",
+            "the wall",
+            "any edge",
+            "an edge",
+            "a edge",
+            "the side",
+            "the edge of the box",
+            "the wall of a box",
+        )
         + ("a wall of a box", "the side of the box", "a wall"),
         touches_wall,
         10,

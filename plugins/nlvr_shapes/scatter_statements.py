@@ -223,3 +223,14 @@ STATEMENTS: dict[Callable[[Random], Statement], int] = {
     same_number: 1,
 }
 """Makers of statements about scattered shapes, and how often each is used."""
+
+
+def one_item(rng: Random) -> Statement:
+    """There is a blue square."""
+    shape, color = rng.choice(SHAPES), rng.choice(tuple(COLORS))
+    noun = noun_of(shape, color, shape)
+    return f"there is a {noun.singular}", lambda scene: noun.count(scene.items) > 0
+
+
+FIRST_STATEMENTS: dict[Callable[[Random], Statement], int] = {one_item: 1}
+"""A few sentences with few words, to begin with."""

@@ -70,7 +70,9 @@ def test_what_lies_between_the_groups_and_what_is_masked_is_not_counted():
     text, context = pairs()
     changed = context.tokens.clone().view(1, 2, 7, 8)
     changed[:, :, 3] += 5
-    assert torch.equal(fusion().count(text, context), fusion().count(text, replace(context, tokens=changed.flatten(1, 2))))
+    assert torch.equal(
+        fusion().count(text, context), fusion().count(text, replace(context, tokens=changed.flatten(1, 2)))
+    )
     nothing = fusion().count(text, replace(context, mask=torch.zeros_like(context.mask)))
     assert not nothing.any()
 

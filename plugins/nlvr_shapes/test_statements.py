@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from plugins.nlvr_shapes import scatter_statements, tower_statements
-from plugins.nlvr_shapes.dataset import NlvrShapes, make_statement, make_statements, name_items
+from plugins.nlvr_shapes.dataset import NlvrShapes, make_pair, make_statements, name_items
 from plugins.nlvr_shapes.scenes import COLORS, STEP, draw_scene, make_scene, read_scene
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nlvr_v1"
@@ -189,18 +189,38 @@ def test_the_order_of_the_boxes_changes_no_truth(towers):
             assert meaning(scene) == meaning(turned)
 
 
-def test_statements_are_as_often_true_as_false_whatever_their_first_words():
-    rng, truths = Random(3), defaultdict(list)
-    for _ in range(150):
-        scene = make_scene(rng, rng.random() < 0.5)
-        for text, truth in make_statements(rng, scene, 8):
-            truths[" ".join(text.split()[:3])].append(truth)
-    assert 0.46 < np.mean([truth for found in truths.values() for truth in found]) < 0.54
+def test_every_sentence_is_true_of_one_scene_of_a_pair_and_false_of_the_other():
+    dataset = NlvrShapes(num_statements=6)
+    for index in range(0, 40, 2):
+        first, second = (dict(dataset.record(index + i)["statements"]) for i in range(2))
+        assert first and first.keys() == second.keys()
+        assert all(first[text] != second[text] for text in first)
 
 
-def test_a_statement_has_the_truth_that_was_asked_for():
-    rng = Random(4)
-    assert [make_statement(rng, make_scene(rng, True), truth)[1] for truth in (True, False)] == [True, False]
+def test_the_truth_of_a_statement_is_that_of_its_own_scene():
+    dataset, checked = NlvrShapes(num_statements=12, towers=1.0), 0
+    for index in range(20):
+        record = dataset.record(index)
+        for text, truth in record["statements"]:
+            match = COUNTED.fullmatch(text)
+            if match:
+                checked += 1
+                assert truth == counts(match["many"], count_by_image(match, record["image"])), text
+    assert checked > 5
+
+
+def test_some_pairs_differ_in_the_places_of_their_colours_alone():
+    pairs = [make_pair(Random(seed), towers=True) for seed in range(40)]
+    alike = [sorted(i.color for i in a.items) == sorted(i.color for i in b.items) for a, b in pairs]
+    assert 3 < sum(alike) < 30
+    assert all(
+        [i.y for i in a.items] == [i.y for i in b.items] for (a, b), same in zip(pairs, alike, strict=True) if same
+    )
+
+
+def test_scenes_that_do_not_differ_give_no_statement():
+    scene = make_scene(Random(0), towers=True)
+    assert make_statements(Random(1), (scene, scene), 3) == []
 
 
 @pytest.mark.parametrize("towers", [True, False])
@@ -215,9 +235,7 @@ def test_a_phrase_has_the_box_of_what_it_names():
     record = NlvrShapes(kind="phrases", towers=0.0).record(1)
     for elem in record["elems"]:
         x, y, width, height = map(int, elem["bb"])
-        color = next(color for color in COLORS if color in elem["caption"].split()) if any(
-            color in elem["caption"].split() for color in COLORS
-        ) else None
+        color = next((color for color in COLORS if color in elem["caption"].split()), None)
         middle = tuple(record["image"][y + height * 6 // 10, x + width // 2])
         assert middle in COLORS.values() and (color is None or middle == COLORS[color])
 

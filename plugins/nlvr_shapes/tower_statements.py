@@ -87,8 +87,9 @@ def some_of_the_towers(rng: Random) -> Statement:
         2: rng.choice(("two of the three towers have", "two of the towers have", "two towers have")),
         3: rng.choice(("all 3 towers have", "all three towers have", "all the towers have", "each tower has")),
     }[number]
-    return f"{beginning} {words}", lambda scene: (
-        sum(map(has, scene.boxes)) >= 1 if number == 1 else sum(map(has, scene.boxes)) == number
+    return (
+        f"{beginning} {words}",
+        lambda scene: sum(map(has, scene.boxes)) >= 1 if number == 1 else sum(map(has, scene.boxes)) == number,
     )
 
 
@@ -149,7 +150,7 @@ def make_tower_property(rng: Random, heights: bool = True) -> TowerProperty:
 
 
 def _end(rng: Random) -> tuple[str, int]:
-    """"Base" or "top", with the index of that block."""
+    """ "Base" or "top", with the index of that block."""
     return rng.choice((("base", 0), ("top", -1)))
 
 
@@ -158,7 +159,9 @@ def _at_end(rng: Random) -> TowerProperty:
     color, (end, at) = rng.choice(tuple(COLORS)), _end(rng)
     place = rng.choice((end, end, end, "bottom")) if at == 0 else end
     one = rng.choice(("a", "a", "a", "a", "1", "one"))
-    text = rng.choice((f"{one} {color} block at the {place}",) * 5 + (f"{one} {color} block at {end}", f"a {color} {end}"))
+    text = rng.choice(
+        (f"{one} {color} block at the {place}",) * 5 + (f"{one} {color} block at {end}", f"a {color} {end}")
+    )
     return text, lambda tower: tower[at].color == color
 
 
@@ -166,7 +169,9 @@ def _at_level(rng: Random) -> TowerProperty:
     """A black block as the second block; a blue block in the middle."""
     color, level = rng.choice(tuple(COLORS)), rng.choice((1, 1, 2))
     word = ("second", "third")[level - 1]
-    text = rng.choice((f"a {color} block as the {word} block", f"{color} {word} block", f"a {color} block as the {word} level"))
+    text = rng.choice(
+        (f"a {color} block as the {word} block", f"{color} {word} block", f"a {color} block as the {word} level")
+    )
     return text, lambda tower: len(tower) > level and tower[level].color == color
 
 
@@ -180,7 +185,9 @@ def _several_counted(rng: Random) -> TowerProperty:
     colors = rng.sample(tuple(COLORS), rng.choice((2, 2, 3)))
     numbers = [rng.choice((1, 1, 2)) for _ in colors]
     words = [
-        f"{rng.choice(('a', 'a', '1', 'one'))} {color} block" if number == 1 else f"{number_word(rng, number)} {color} blocks"
+        f"{rng.choice(('a', 'a', '1', 'one'))} {color} block"
+        if number == 1
+        else f"{number_word(rng, number)} {color} blocks"
         for color, number in zip(colors, numbers, strict=True)
     ]
     text = f"{', '.join(words[:-1])} and {words[-1]}"
@@ -291,3 +298,21 @@ STATEMENTS: dict[Callable[[Random], Statement], int] = {
     alike_towers: 1,
 }
 """Makers of statements about towers, and how often each is used."""
+
+
+def one_end(rng: Random) -> Statement:
+    """There is a tower with a black block at the base."""
+    color, (end, at) = rng.choice(tuple(COLORS)), _end(rng)
+    text = f"there is a tower with a {color} block at the {end}"
+    return text, lambda scene: any(tower[at].color == color for tower in scene.boxes)
+
+
+def one_height(rng: Random) -> Statement:
+    """There is a tower with exactly three blocks."""
+    height = rng.randint(1, 4)
+    text = f"there is a tower with exactly {WORDS[height]} block{'s' if height > 1 else ''}"
+    return text, lambda scene: any(len(tower) == height for tower in scene.boxes)
+
+
+FIRST_STATEMENTS: dict[Callable[[Random], Statement], int] = {one_end: 3, one_height: 1}
+"""A few sentences with few words, to begin with."""
