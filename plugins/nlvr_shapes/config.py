@@ -31,7 +31,7 @@ model = dict(
         dropout=0.0,
     ),
     fusion_encoder=dict(type="CountingFusion", grid=(5, 17)),
-    objectives=dict(classification=dict(type="Classification", num_classes=2, head="linear")),
+    objectives=dict(classification=dict(type="Classification", num_classes=2)),
     embed_dim=None,
     num_frames=0,
 )

@@ -71,7 +71,6 @@ class CountingFusion(nn.Module):
         nn.init.normal_(self.probes.weight, std=2 * width**-0.5)
         nn.init.normal_(self.queries.weight, std=1.5 * width**-0.5)
         nn.init.normal_(self.keys.weight, std=1.5 * context_width**-0.5)
-        nn.init.constant_(self.norm.weight, 0.1)  # the first answers are near one half
 
     def forward(self, text: TextStates, context: Context | None, keys_values: Tensor | None = None) -> Tensor:
         """``[B, L, D]``; plain text stays as it is."""

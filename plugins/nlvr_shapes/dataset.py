@@ -31,8 +31,9 @@ class NlvrShapes(Adapter):
 
     ``kind="statements"``: ``statements`` holds pairs of a sentence and its truth. Scenes come in pairs (records 2n and
     2n + 1) with the same sentences, each true of one and false of the other: so the words alone say nothing about the
-    truth. In some pairs the second scene is the first with its colours in other places. ``kind="phrases"``: ``elems`` holds a phrase and the exact box of each shape that a phrase
-    can single out.
+    truth. In some pairs the second scene is the first with its colours in other places.
+
+    ``kind="phrases"``: ``elems`` holds a phrase and the exact box of each shape that a phrase can single out.
 
     Args:
         kind: ``statements`` or ``phrases``.

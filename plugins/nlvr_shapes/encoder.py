@@ -12,7 +12,7 @@ CELL = 20
 
 @VISION_ENCODERS.register_module()
 class ConvStemEncoder(nn.Module):
-    """Four convolutions with overlapping windows and ``depth`` pre-norm transformer layers over cells of 20 x 20 pixels.
+    """Four convolutions with overlapping windows, then ``depth`` pre-norm transformer layers over cells of 20 pixels.
 
     A linear layer over raw patches has to learn every shape at every offset within its patch; convolutions share what
     they learn (arXiv:2106.14881 finds the same of stems in general).

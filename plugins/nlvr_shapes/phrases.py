@@ -134,16 +134,9 @@ Touch = tuple[tuple[str, ...], Callable[[Item], bool], int]
 TOUCHES: tuple[Touch, ...] = (
     (
         (
-            "the edge",
-            "the wall",
-            "any edge",
-            "an edge",
-            "a edge",
-            "the side",
-            "the edge of the box",
-            "the wall of a box",
-        )
-        + ("a wall of a box", "the side of the box", "a wall"),
+            *("the edge", "the wall", "any edge", "an edge", "a edge", "the side", "a wall"),
+            *("the edge of the box", "the wall of a box", "a wall of a box", "the side of the box"),
+        ),
         touches_wall,
         10,
     ),

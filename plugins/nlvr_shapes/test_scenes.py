@@ -40,7 +40,7 @@ def test_the_items_of_a_scene_keep_apart_and_stay_inside_their_box():
         for box in make_scene(Random(seed), towers=False).boxes:
             taken = np.zeros((100, 100), dtype=int)
             for item in box:
-                assert 0 <= item.x and item.right <= 100 and 0 <= item.y and item.bottom <= 100
+                assert item.x >= 0 and item.right <= 100 and item.y >= 0 and item.bottom <= 100
                 taken[item.y : item.bottom, item.x : item.right] += 1
             assert taken.max() == 1
 

@@ -3,6 +3,7 @@
 A tower is a tuple of its blocks from the base to the top.
 """
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -150,7 +151,7 @@ def make_tower_property(rng: Random, heights: bool = True) -> TowerProperty:
 
 
 def _end(rng: Random) -> tuple[str, int]:
-    """ "Base" or "top", with the index of that block."""
+    """The word for the lowest or the highest block, with the index of that block."""
     return rng.choice((("base", 0), ("top", -1)))
 
 
@@ -228,7 +229,7 @@ def _over(rng: Random) -> TowerProperty:
     else:
         text = f"a {upper} block {rng.choice(OVER)} {rng.choice(('a', 'a', 'a', 'the'))} {lower} block"
     return text, lambda tower: any(
-        below.color == lower and above.color == upper for below, above in zip(tower, tower[1:], strict=False)
+        below.color == lower and above.color == upper for below, above in itertools.pairwise(tower)
     )
 
 
@@ -248,7 +249,8 @@ def _colors(rng: Random) -> TowerProperty:
         return text, lambda tower: len(tower) == height and _num_colors(tower) == 1
     number = rng.choice((2, 3))
     written = rng.choice((str(number), WORDS[number]))
-    text = f"blocks of {'all ' if number == 3 and rng.random() < 0.6 else ''}{written} {rng.choice(('', 'different '))}{word}s"
+    every = "all " if number == 3 and rng.random() < 0.6 else ""
+    text = f"blocks of {every}{written} {rng.choice(('', 'different '))}{word}s"
     return text, lambda tower: _num_colors(tower) == number
 
 
@@ -256,9 +258,7 @@ def _stacked(rng: Random) -> TowerProperty:
     """2 blue blocks stacked together."""
     color = rng.choice(tuple(COLORS))
     text = f"{rng.choice(('2', 'two'))} {color} blocks {rng.choice(('stacked together', 'attached with each other'))}"
-    return text, lambda tower: any(
-        one.color == other.color == color for one, other in zip(tower, tower[1:], strict=False)
-    )
+    return text, lambda tower: any(one.color == other.color == color for one, other in itertools.pairwise(tower))
 
 
 def _num_colors(tower: Tower) -> int:

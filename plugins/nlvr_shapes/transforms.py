@@ -33,8 +33,8 @@ class NarrowStrips(BaseTransform):
 
     Goes after ``LoadImage`` and before the transform that chooses the texts.
 
-    With strips of 20 pixels an image of 400 x 100 becomes one of 340 x 100, and every box of shapes begins at a multiple
-    of 20 pixels: cells of 20 x 20 pixels never lie in two of them.
+    With strips of 20 pixels an image of 400 x 100 becomes one of 340 x 100, and every box of shapes begins at a
+    multiple of 20 pixels: cells of 20 x 20 pixels never lie in two of them.
 
     Args:
         width: Pixels that are left of a strip, from 1 to 50.

@@ -1,0 +1,21 @@
+"""The first steps: a few sentences with few words about drawn towers. Then `config.py`, from these weights.
+
+x2vlm make-vocab nlvr_vocab.txt data/nlvr_v1/dev.jsonl data/nlvr_v1/train_examples.jsonl --key sentence
+x2vlm train plugins/nlvr_shapes/config_first.py --work-dir work_dirs/nlvr_first
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .config import *
+
+streams.pop("statement")
+streams.first.dataset.towers = 1.0
+streams.first.batch_size = 20
+evaluations.drawn.dataset.grammar = "first"
+evaluations.drawn.dataset.towers = 1.0
+evaluations.drawn.dataset.num_statements = 4
+train_cfg.max_iters = 150
+train_cfg.val_interval = 50
+optim_wrapper.optimizer.lr = 1e-3
+param_scheduler.warmup = 20
