@@ -1,7 +1,7 @@
-"""Drawn scenes of NLVR v1's geometry: true or false statements of a small grammar.
+"""Drawn scenes of NLVR v1's geometry: true or false statements of a small grammar, after `config_first.py`.
 
-x2vlm make-vocab nlvr_vocab.txt data/nlvr_v1/dev.jsonl data/nlvr_v1/train_examples.jsonl --key sentence
-x2vlm train plugins/nlvr_shapes/config.py --work-dir work_dirs/nlvr_shapes
+x2vlm train plugins/nlvr_shapes/config.py --work-dir work_dirs/nlvr_shapes \
+    --cfg-options load_from=work_dirs/nlvr_first/iter_150.pth
 """
 
 from mmengine.config import read_base
@@ -43,22 +43,6 @@ pipeline = [
 ]
 collate = dict(type="PairCollate", max_tokens=48, masking=None)
 streams = dict(
-    first=dict(  # few sentences with few words: without them the loss does not leave that of a guess
-        dataset=dict(
-            type="NlvrShapes",
-            grammar="first",
-            num_scenes=1_000_000,
-            seed=3,
-            num_statements=6,
-            towers=0.65,
-            pipeline=pipeline,
-        ),
-        collate=collate,
-        batch_size=8,  # scenes, each with all its statements
-        shuffle=False,  # both scenes of a pair come in one batch
-        objectives=("classification",),
-        weight=1.0,
-    ),
     statement=dict(
         dataset=dict(
             type="NlvrShapes",
@@ -68,8 +52,8 @@ streams = dict(
             pipeline=pipeline,
         ),
         collate=collate,
-        batch_size=12,
-        shuffle=False,
+        batch_size=12,  # scenes, each with all its statements
+        shuffle=False,  # both scenes of a pair come in one batch
         objectives=("classification",),
         weight=1.0,
     ),
@@ -88,8 +72,8 @@ evaluations = dict(
         batch_size=50,
     ),
 )
-train_cfg = dict(type="MixedTrainLoop", max_iters=2000, val_interval=200)
-optim_wrapper.optimizer.lr = 1.5e-3
+train_cfg = dict(type="MixedTrainLoop", max_iters=1500, val_interval=250)
+optim_wrapper.optimizer.lr = 1e-3
 default_hooks.checkpoint.interval = 50
 default_hooks.logger.interval = 10
-param_scheduler = dict(type="WarmupLinear", warmup=50)
+param_scheduler = dict(type="WarmupLinear", warmup=30)

@@ -4,7 +4,7 @@ Fold 0 of dev is held out, to choose settings on. Drawn scenes go on in a second
 looked at once, at the end.
 
 x2vlm train plugins/nlvr_shapes/config_finetune.py --work-dir work_dirs/nlvr_v1 \
-    --cfg-options load_from=work_dirs/nlvr_shapes/iter_2000.pth
+    --cfg-options load_from=work_dirs/nlvr_shapes/iter_1500.pth
 """
 
 from mmengine.config import read_base
@@ -19,7 +19,6 @@ human_pipeline = [
     dict(type="PickLabel"),
     dict(type="PackSample"),
 ]
-streams.pop("first")
 streams.statement.batch_size = 8
 streams.human = dict(
     dataset=dict(
@@ -79,5 +78,5 @@ evaluations = dict(
 )
 train_cfg.max_iters = 240
 train_cfg.val_interval = 120
-optim_wrapper.optimizer.lr = 1.5e-3
+optim_wrapper.optimizer.lr = 5e-4
 param_scheduler = dict(type="WarmupLinear", warmup=20)

@@ -9,9 +9,11 @@ from mmengine.config import read_base
 with read_base():
     from .config import *
 
-streams.pop("statement")
-streams.first.dataset.towers = 1.0
-streams.first.batch_size = 20
+streams.statement.dataset.grammar = "first"
+streams.statement.dataset.seed = 3
+streams.statement.dataset.num_statements = 6
+streams.statement.dataset.towers = 1.0
+streams.statement.batch_size = 20
 evaluations.drawn.dataset.grammar = "first"
 evaluations.drawn.dataset.towers = 1.0
 evaluations.drawn.dataset.num_statements = 4
