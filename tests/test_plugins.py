@@ -15,7 +15,7 @@ from x2vlm.building import ConfigError, import_locations, resolve
 from x2vlm.commands.ablate import unique_names
 from x2vlm.config import load_config
 from x2vlm.engine.defaults import fill_defaults
-from x2vlm.family import Family
+from x2vlm.part_registry import Family
 from x2vlm.plugins import broken_plugins, load_plugins, plugin_folders, plugin_of
 from x2vlm.registry import VISION_ENCODERS
 from x2vlm.run_name import run_name

@@ -1,14 +1,14 @@
 """``build``: from ``dict(type=..., ...)`` to an object, with errors that say where, what, and which name was meant."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import Registry
 
-from x2vlm.signatures import argument_problems, arguments, suggestion
+from x2vlm.argument_checks import argument_problems, arguments, suggestion
+from x2vlm.part_errors import ConfigError, PartError, is_foreign
 
 LAZY = (LazyObject, LazyAttr)  # MMEngine's objects for imports in a config
 
@@ -34,64 +34,6 @@ MMENGINE_HOMES = {
     "vis_backend": "mmengine.visualization",
     "transform": "mmcv.transforms",
 }
-
-
-class ConfigError(ValueError):
-    """An error of a config, as a sentence for its author.
-
-    Args:
-        message: What was given, what is accepted, what to do.
-        path: Where in the config, e.g. ``"model.vision_encoder"``; put in front of the message.
-    """
-
-    def __init__(self, message: str, path: str = "") -> None:
-        super().__init__(f"{path}: {message}" if path else message)
-        self.message = message
-        self.path = path
-
-
-class PartError(RuntimeError):
-    """A part of a plugin broke its contract or raised what nobody expects of it.
-
-    The message says where and which part; the cause, where there is one, has the traceback. (One argument, so that it
-    travels between processes.)
-    """
-
-    @property
-    def sentence(self) -> str:
-        """The message alone, also where it came from a data worker with a traceback in front."""
-        text = str(self)
-        return text.rsplit("PartError: ", 1)[-1].strip() if text.startswith("Caught ") else text
-
-
-_KNOWN_PACKAGES = ("x2vlm", "torch", "torchvision", "mmengine", "mmcv", "timm", "transformers", "builtins", "functools")
-
-
-def is_foreign(part: Any) -> bool:
-    """Whether an object's class (or a class, or a function) is neither this library's nor one of its packages'."""
-    home = getattr(part, "__module__", None) or type(part).__module__
-    return home.split(".")[0] not in _KNOWN_PACKAGES
-
-
-@contextmanager
-def naming_the_part(part: Any, where: str) -> Iterator[None]:
-    """Around the work of a part: what a plugin's raises becomes a sentence that says where, and which part it was.
-
-    Args:
-        part: An object, a class or a function; errors of the library's own parts are left as they are.
-        where: Stream and record, evaluation, or place in the config.
-
-    Raises:
-        PartError: In the place of what the part raised.
-    """
-    try:
-        yield
-    except Exception as error:
-        told = isinstance(error, (PartError, ConfigError)) or type(error).__name__ == "OutOfMemoryError"
-        if told or not is_foreign(part):
-            raise
-        name = getattr(part, "__name__", None) or type(part).__name__
-        raise PartError(f"{where}: {name} raised {type(error).__name__}: {error}") from error
 
 
 def build(registry: Registry, cfg: Any, path: str = "", **defaults: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from x2vlm import __version__
-from x2vlm.signatures import suggestion
+from x2vlm.argument_checks import suggestion
 
 # name -> (module with ``main(argv) -> int | None``, or "module:function", what it does)
 COMMANDS = {
@@ -32,6 +32,10 @@ COMMANDS = {
     "components": ("x2vlm.commands.components", "list every part a config can name"),
     "compare-encoders": ("x2vlm.commands.compare_encoders", "text types and backbones beside transformers and timm"),
     "make-shards": ("x2vlm.commands.make_shards", "pack a data set into tar shards with an index, and check them"),
+    "build-pretraining-set": (
+        "x2vlm.commands.build_pretraining_set",
+        "make the 4M or 1B list from raw sets: test images left out, tar shards, a report",
+    ),
     "verify-dataset": ("x2vlm.commands.verify_dataset", "read a whole data set: figures, and every broken record"),
     "browse-dataset": ("x2vlm.commands.browse_dataset", "write a page of records as training sees them"),
     "check-leakage": ("x2vlm.commands.check_leakage", "find what a training set shares with a test set"),
@@ -80,7 +84,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 after Ctrl-C.
     """
-    from x2vlm.building import ConfigError, PartError  # brings MMEngine, which `x2vlm --help` does without
+    from x2vlm.building import ConfigError, PartError
 
     module, _, function = COMMANDS[command][0].partition(":")
     try:
@@ -96,8 +100,8 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except PartError as error:  # a plugin's: the sentence, then what its author needs to mend it
-        told = error.__cause__ or error
-        trace = "".join(traceback.format_exception(told)) if told is not error or str(error) != error.sentence else ""
+        cause = error.__cause__ or error
+        trace = "".join(traceback.format_exception(cause)) if cause is not error or str(error) != error.sentence else ""
         sys.stderr.write(f"{error.sentence}\n\n{trace}")
         return 1
 

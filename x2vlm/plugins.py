@@ -18,7 +18,7 @@ from mmengine.registry import Registry
 
 import x2vlm
 from x2vlm import registry as families
-from x2vlm.family import Family
+from x2vlm.part_registry import Family
 
 ENTRY_POINT_GROUP = "x2vlm.plugins"
 
@@ -89,8 +89,8 @@ def use_plugins(config_files: Iterable[str | Path] = (), modules: Iterable[str] 
 
     def wanted(home: str) -> bool:
         plugin = next((p for p in _loaded.values() if _is_inside(home, p.package)), None)
-        asked = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
-        return asked or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
+        is_named = plugin is not None and any(_is_inside(module, plugin.package) for module in modules)
+        return is_named or (plugin is not None and any(Path(plugin.origin) in (f, *f.parents) for f in folders))
 
     return [
         name for family in vars(families).values() if isinstance(family, Family) for name in family.put_in_place(wanted)

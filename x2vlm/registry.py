@@ -8,7 +8,7 @@ that are imported at the first build, not before: importing this file stays chea
 from mmengine import registry as mm
 from mmengine.registry import Registry
 
-from x2vlm.family import Family
+from x2vlm.part_registry import Family
 
 _SCOPE = "x2vlm"
 
@@ -29,7 +29,7 @@ ATTENTION_BACKENDS = _own("attention backend", "x2vlm.models.layers.attention")
 TEMPORAL_ENCODERS = _own("temporal encoder", "x2vlm.models.temporal")
 OBJECTIVES = _own("objective", "x2vlm.objectives")
 TOKENIZERS = _own("tokenizer", "x2vlm.data.tokenizer")
-VIDEO_READERS = _own("video reader", "x2vlm.data.io.video_decoding", "x2vlm.data.io.sandboxed_video")
+VIDEO_READERS = _own("video reader", "x2vlm.data.io.video.decord_reader", "x2vlm.data.io.video.sandboxed_video")
 DATASETS = _child("dataset adapter", mm.DATASETS, "x2vlm.data")
 TRANSFORMS = _child("transform", mm.TRANSFORMS, "x2vlm.data")
 METRICS = _child("metric", mm.METRICS, "x2vlm.evaluation")

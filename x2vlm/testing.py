@@ -137,7 +137,7 @@ def assert_adapter(adapter: Adapter, records: int = 5) -> None:
 
 
 def assert_transform(transform: Callable | Mapping, record: Record | None = None) -> Any:
-    """Check what a transform makes of a record (a picture with a box and a text, if not given); returns it."""
+    """Check what a transform makes of a record (an image with a box and a text, if not given); returns it."""
     transform = build(TRANSFORMS, transform, "transform")
     before = known_picture() if record is None else record
     kept = {key: np.copy(value) if isinstance(value, np.ndarray) else value for key, value in before.items()}
@@ -150,7 +150,7 @@ def assert_transform(transform: Callable | Mapping, record: Record | None = None
 
 
 def known_picture(height: int = 48, width: int = 64, box: Sequence[int] = (8, 12, 24, 36)) -> Record:
-    """A record of a black picture with a red rectangle exactly in its only box, (x0, y0, x1, y1) in pixels."""
+    """A record of a black image with a red rectangle exactly in its only box, (x0, y0, x1, y1) in pixels."""
     frame = np.zeros((height, width, 3), dtype=np.uint8)
     frame[box[1] : box[3], box[0] : box[2]] = _RED
     boxes = np.array([box], dtype=np.float32)
@@ -161,7 +161,7 @@ def known_picture(height: int = 48, width: int = 64, box: Sequence[int] = (8, 12
 
 
 def assert_boxes_follow(transform: Callable | Mapping, draws: int = 20, slack: float = 2.0) -> None:
-    """Run a transform on a known picture and look where the rectangle went: its box must be there.
+    """Run a transform on a known image and look where the rectangle went: its box must be there.
 
     Args:
         transform: The transform, built or as its config.
@@ -188,7 +188,7 @@ def assert_boxes_follow(transform: Callable | Mapping, draws: int = 20, slack: f
         limits = np.array([frame.shape[1], frame.shape[0]] * 2, dtype=np.float32)
         error = np.abs(box.clip(0, limits) - place).max()
         assert error <= slack, f"draw {draw}: the rectangle is at {place.tolist()}, its box at {box.tolist()}"
-    assert seen, "the rectangle was in none of the pictures that came out"
+    assert seen, "the rectangle was in none of the images that came out"
 
 
 def assert_metric(metric: Any, loader: Sequence[Batch] | None = None, **changes: Any) -> dict[str, float]:

@@ -23,7 +23,7 @@ streams.image_clean = dict(
         times=(1, 1, 1, 1, 1),
         datasets=[
             *streams.image.dataset.datasets,
-            dict(type="JsonLines", ann_file="images/cc12m/*.jsonl", image_root="."),
+            dict(type="LinesOrShards", ann_file="images/cc12m/*.jsonl", image_root="."),
         ],
         pipeline=streams.image.dataset.pipeline,
     ),
@@ -37,7 +37,7 @@ streams.image.dataset = dict(
     names=("laion",),
     images=(1_300_000_000,),
     times=(1,),
-    datasets=[dict(type="JsonLines", ann_file="images_noisy/laion/*.jsonl", image_root=".")],
+    datasets=[dict(type="LinesOrShards", ann_file="images_noisy/laion/*.jsonl", image_root=".")],
     pipeline=streams.image.dataset.pipeline,
 )
 streams.image.objectives = ("itc", "mlm")

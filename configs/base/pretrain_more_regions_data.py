@@ -14,6 +14,6 @@ streams.region.dataset.images = (*streams.region.dataset.images, 1_700_000, 580_
 streams.region.dataset.times = (*streams.region.dataset.times, 1, 1)
 streams.region.dataset.datasets = [
     *streams.region.dataset.datasets,
-    dict(type="JsonLines", ann_file="regions/openimages/*.jsonl", image_root=".", kind="object"),
-    dict(type="JsonLines", ann_file="regions/objects365/*.jsonl", image_root=".", kind="object"),
+    dict(type="LinesOrShards", ann_file="regions/openimages/*.jsonl", image_root=".", kind="object"),
+    dict(type="LinesOrShards", ann_file="regions/objects365/*.jsonl", image_root=".", kind="object"),
 ]

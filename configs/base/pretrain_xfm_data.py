@@ -32,12 +32,12 @@ streams = dict(
             images=(110_000, 100_000, 100_000, None, None, None),
             times=(1, 1, 1, 1, 1, 1),
             datasets=[
-                dict(type="JsonLines", ann_file="regions/coco_objects/*.jsonl", image_root=".", kind="object"),
-                dict(type="JsonLines", ann_file="regions/vg_objects/*.jsonl", image_root=".", kind="object"),
-                dict(type="JsonLines", ann_file="regions/vg_regions/*.jsonl", image_root=".", kind="region"),
-                dict(type="JsonLines", ann_file="regions/refcoco/*.jsonl", image_root=".", kind="region"),
-                dict(type="JsonLines", ann_file="regions/gqa/*.jsonl", image_root=".", kind="object"),
-                dict(type="JsonLines", ann_file="regions/flickr_entities/*.jsonl", image_root=".", kind="object"),
+                dict(type="LinesOrShards", ann_file="regions/coco_objects/*.jsonl", image_root=".", kind="object"),
+                dict(type="LinesOrShards", ann_file="regions/vg_objects/*.jsonl", image_root=".", kind="object"),
+                dict(type="LinesOrShards", ann_file="regions/vg_regions/*.jsonl", image_root=".", kind="region"),
+                dict(type="LinesOrShards", ann_file="regions/refcoco/*.jsonl", image_root=".", kind="region"),
+                dict(type="LinesOrShards", ann_file="regions/gqa/*.jsonl", image_root=".", kind="object"),
+                dict(type="LinesOrShards", ann_file="regions/flickr_entities/*.jsonl", image_root=".", kind="object"),
             ],
             pipeline=[
                 dict(type="LoadImage"),
@@ -78,10 +78,10 @@ streams = dict(
             images=(110_000, 100_000, 860_000, 2_900_000),
             times=(1, 1, 1, 1),
             datasets=[
-                dict(type="JsonLines", ann_file="images/coco/*.jsonl", image_root="."),
-                dict(type="JsonLines", ann_file="images/vg/*.jsonl", image_root="."),
-                dict(type="JsonLines", ann_file="images/sbu/*.jsonl", image_root="."),
-                dict(type="JsonLines", ann_file="images/cc3m/*.jsonl", image_root="."),
+                dict(type="LinesOrShards", ann_file="images/coco/*.jsonl", image_root="."),
+                dict(type="LinesOrShards", ann_file="images/vg/*.jsonl", image_root="."),
+                dict(type="LinesOrShards", ann_file="images/sbu/*.jsonl", image_root="."),
+                dict(type="LinesOrShards", ann_file="images/cc3m/*.jsonl", image_root="."),
             ],
             pipeline=[
                 dict(type="LoadImage"),

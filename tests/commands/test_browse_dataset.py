@@ -10,8 +10,8 @@ from PIL import Image
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.browse_dataset import main
-from x2vlm.data.tools.draw_record import draw_annotations, greyed, unnormalised, with_boxes
-from x2vlm.data.transforms.image import LoadImage, Resize
+from x2vlm.data.inspection.draw_record import draw_annotations, greyed, unnormalised, with_boxes
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
 
 

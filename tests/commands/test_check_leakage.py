@@ -8,8 +8,8 @@ from PIL import Image
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.check_leakage import main
-from x2vlm.data.datasets.jsonl import JsonLines
-from x2vlm.data.datasets.tar_shards import TarShards
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 
 
 def scene(seed, size=(96, 72)):

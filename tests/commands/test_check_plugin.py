@@ -34,7 +34,7 @@ def write_plugin(folder: Path, result: str) -> Path:
     (home / "__init__.py").write_text("from plugins.conv_grid.encoder import ConvGrid\n")
     (home / "encoder.py").write_text(PART.replace("RESULT", result))
     from x2vlm.config import load_config
-    from x2vlm.config_text import config_text
+    from x2vlm.config_to_python import config_text
 
     cfg = load_config(ROOT / "configs" / "demo" / "toy_pretrain.py")
     cfg.model.vision_encoder = dict(type="ConvGrid", image_size=64)

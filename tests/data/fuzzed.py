@@ -9,29 +9,30 @@ from typing import Any, NamedTuple
 
 from tests.data import hostile
 from x2vlm.data.datasets.base import Adapter
-from x2vlm.data.datasets.coco import Coco
 from x2vlm.data.datasets.concat import Concat
-from x2vlm.data.datasets.hard_negatives import HardNegatives
-from x2vlm.data.datasets.image_folder import ImageFolder
-from x2vlm.data.datasets.jsonl import JsonLines
-from x2vlm.data.datasets.nlvr_v1 import NlvrV1
-from x2vlm.data.datasets.plain_text import ParallelText, PlainText
-from x2vlm.data.datasets.tables import Table
-from x2vlm.data.datasets.tar_shards import TarShards
-from x2vlm.data.datasets.video_folder import VideoFolder
-from x2vlm.data.datasets.webdataset import WebDataset
-from x2vlm.data.tools.shard_record import EncodeRecord
-from x2vlm.data.tools.shard_writer import ShardWriter
+from x2vlm.data.datasets.file_formats.coco import Coco
+from x2vlm.data.datasets.file_formats.image_folder import ImageFolder
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.plain_text import ParallelText, PlainText
+from x2vlm.data.datasets.file_formats.tables import Table
+from x2vlm.data.datasets.file_formats.tar_shards import TarShards
+from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
+from x2vlm.data.datasets.file_formats.webdataset import WebDataset
+from x2vlm.data.datasets.public_questions.hard_negatives import HardNegatives
+from x2vlm.data.datasets.public_questions.nlvr_v1 import NlvrV1
+from x2vlm.data.sharding.shard_record import EncodeRecord
+from x2vlm.data.sharding.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
-from x2vlm.data.transforms.choices import PickHardNegatives
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
-from x2vlm.data.transforms.image_recipe import CropToBox
-from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.answers import PickAnswers
+from x2vlm.data.transforms.images.image_recipe import CropToBox
+from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
-from x2vlm.data.transforms.text import PickCaption, PickPair, PickQuestion, PickText
+from x2vlm.data.transforms.sample_frames import SampleFrames
+from x2vlm.data.transforms.texts.choices import PickHardNegatives
+from x2vlm.data.transforms.texts.text_transforms import PickCaption, PickPair, PickQuestion, PickText
 
 ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")
 

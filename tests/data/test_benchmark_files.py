@@ -9,7 +9,7 @@ import pytest
 from x2vlm.building import build
 from x2vlm.config import load_config
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.record import RecordError
 from x2vlm.registry import DATASETS
 

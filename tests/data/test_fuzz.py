@@ -14,11 +14,12 @@ import pytest
 
 from tests.data import hostile
 from tests.data.fuzzed import CASES, Stock
-from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.numbered import NumberedAdapter
-from x2vlm.data.loader import SeededCollate, SeededDataset
+from x2vlm.data.loader import SeededCollate
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.registry import DATASETS
 
@@ -115,7 +116,7 @@ def test_every_adapter_is_among_them():
 
 @pytest.mark.slow
 def test_ten_thousand_hostile_records_are_read_in_memory_that_does_not_grow(tmp_path, stock, monkeypatch):
-    monkeypatch.setattr("x2vlm.data.bad_records.print_log", lambda *args, **kwargs: None)
+    monkeypatch.setattr("x2vlm.data.bad_record_log.print_log", lambda *args, **kwargs: None)
     tallies, sizes = {name: Counter() for name in CASES}, []
     for seed in range(100, 100 + ROUNDS):
         for name, tally in tallies.items():

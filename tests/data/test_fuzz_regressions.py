@@ -10,16 +10,16 @@ import time
 import pytest
 
 from tests.data import hostile
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
+from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch
 from x2vlm.data.collate.pair_collate import PairCollate
-from x2vlm.data.datasets.coco import Coco
-from x2vlm.data.datasets.jsonl import JsonLines
-from x2vlm.data.datasets.nlvr_v1 import NlvrV1
-from x2vlm.data.datasets.plain_text import PlainText
-from x2vlm.data.datasets.tables import Table
-from x2vlm.data.datasets.tar_shards import TarShards
-from x2vlm.data.datasets.webdataset import WebDataset
+from x2vlm.data.datasets.file_formats.coco import Coco
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.plain_text import PlainText
+from x2vlm.data.datasets.file_formats.tables import Table
+from x2vlm.data.datasets.file_formats.tar_shards import TarShards
+from x2vlm.data.datasets.file_formats.webdataset import WebDataset
+from x2vlm.data.datasets.public_questions.nlvr_v1 import NlvrV1
 from x2vlm.data.io.image_decoding import decode_image
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.phrase_boxes import phrase_elements
@@ -27,12 +27,13 @@ from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
 from x2vlm.data.streams import Stream
 from x2vlm.data.tokenizer import bert_vocab
+from x2vlm.data.transforms.answers import PickAnswers
 from x2vlm.data.transforms.elements import box_inside
-from x2vlm.data.transforms.frames import SampleFrames
-from x2vlm.data.transforms.image import LoadImage
-from x2vlm.data.transforms.labels import PickAnswers, PickLabel
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import PickCaption
+from x2vlm.data.transforms.sample_frames import SampleFrames
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 
 def refused(work, *reasons):

@@ -8,10 +8,11 @@ from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, PartError
 from x2vlm.data import Adapter, PackSample, PairCollate, RecordError, Sample
-from x2vlm.data.loader import SeededDataset
 from x2vlm.data.record_contract import pairs_problem
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.streams import check_dataset
-from x2vlm.data.transforms.geometry import flip_boxes, mirror, move_boxes
+from x2vlm.data.transforms.images.box_geometry import flip_boxes, move_boxes
+from x2vlm.data.transforms.images.geometry import mirror
 from x2vlm.testing import assert_adapter, assert_boxes_follow, assert_transform, known_picture
 
 

@@ -9,9 +9,9 @@ import torch
 
 from tests.engine.tiny_parts import TinyCollate, TinyTexts
 from x2vlm.building import ConfigError
-from x2vlm.data.bad_records import TooManyBadRecordsError
+from x2vlm.data.bad_record_log import TooManyBadRecordsError
 from x2vlm.data.batch import BadRecord, Batch
-from x2vlm.data.loader import SeededDataset
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.streams import Stream, build_evaluation_loader, build_streams
 
 

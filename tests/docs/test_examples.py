@@ -82,7 +82,7 @@ def registered():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_parts_in_a_document_exist_and_take_these_arguments(path, registered):
-    from x2vlm.signatures import argument_problems
+    from x2vlm.argument_checks import argument_problems
 
     if path.name == "plugins.md":  # registers parts of its own
         return

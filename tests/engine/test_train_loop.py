@@ -254,7 +254,7 @@ def test_bad_records_are_counted_in_the_run_and_listed(config):
 
 
 def test_too_many_bad_records_stop_the_run(config):
-    from x2vlm.data.bad_records import TooManyBadRecordsError
+    from x2vlm.data.bad_record_log import TooManyBadRecordsError
 
     cfg = config(max_iters=100, bad_records=dict(max_fraction=0.1, min_records=10))
     cfg["streams"]["image"]["dataset"] |= dict(bad=[1, 3, 5])

@@ -8,8 +8,8 @@ from PIL import Image
 
 from tests.models.conftest import tiny_model
 from x2vlm.data.collate.pair_collate import PairCollate
-from x2vlm.data.datasets.coco import Coco
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.coco import Coco
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.data.transforms.labels import PickLabel

@@ -59,6 +59,28 @@ def test_classification_in_two_processes_equals_one(model, images, tmp_path):
 
 
 @pytest.mark.parametrize("turns", [2, 1])
+def test_two_processes_save_the_predictions_of_one_in_the_order_of_the_data_set(model, regions, tmp_path, turns):
+    """Also where a record in between has no text with a box."""
+    singles = list(records([*regions, *regions, *regions]))
+    singles = [replace(record, where=[f"data:{n}"] * len(record)) for n, record in enumerate(singles)]
+    singles[2] = replace(singles[2], has_box=torch.zeros(3, dtype=torch.bool))
+    GroundingMetric(save_to=tmp_path / "one").evaluate(model, singles)
+    metric = GroundingMetric(save_to=tmp_path / "two")
+    in_two_processes(lambda rank: metric.evaluate(model, singles[rank::turns] if rank < turns else []), tmp_path)
+    assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
+    assert len((tmp_path / "one").read_text().splitlines()) == 15
+
+
+def test_two_processes_save_the_classes_of_one(model, images, tmp_path):
+    model.objectives["classification"] = Classification(num_classes=3, width=8)
+    singles = [replace(record, labels=torch.zeros(len(record), dtype=torch.long)) for record in records(images)]
+    ClassificationMetric(save_to=tmp_path / "one").evaluate(model, singles)
+    metric = ClassificationMetric(save_to=tmp_path / "two")
+    in_two_processes(lambda rank: metric.evaluate(model, singles[rank::2]), tmp_path)
+    assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
+
+
+@pytest.mark.parametrize("turns", [2, 1])
 def test_winoground_in_two_processes_equals_one(model, make, tmp_path, turns):
     """Records go round the processes; or the second process gets none."""
     pairs = dict(owner=torch.tensor([0, 1, 0, 1]), text_owner=torch.tensor([0, 0, 1, 1]), boxes_xyxy=None)

@@ -10,7 +10,7 @@ from tests.models.conftest import tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
 from x2vlm.export.onnx_files import export_model
-from x2vlm.export.programs import programs_of
+from x2vlm.export.torch_export import programs_of
 
 VISION = {
     "beit2": dict(type="BEiT2", image_size=16, patch_size=8, width=16, depth=2, num_heads=2),

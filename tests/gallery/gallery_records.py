@@ -9,7 +9,7 @@ from x2vlm.data.batch import Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.record import RecordError
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.gallery.encode_gallery import encode_gallery
+from x2vlm.gallery.encode_to_disk import encode_gallery
 from x2vlm.gallery.gallery_dataset import GalleryData
 from x2vlm.gallery.gallery_layout import GalleryStorage, shard_ranges
 from x2vlm.gallery.stored_gallery import StoredGallery

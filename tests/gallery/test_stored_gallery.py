@@ -6,7 +6,7 @@ import torch
 from tests.gallery.gallery_records import COLLATE, KINDS, all_features, encode_to, random_model
 from x2vlm.building import ConfigError
 from x2vlm.data.loader import EvaluationLoader
-from x2vlm.gallery.retrieval_features import encode_retrieval_set
+from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
 

@@ -3,7 +3,8 @@
 import pytest
 
 from x2vlm.building import ConfigError, build
-from x2vlm.inference.processor import Preprocessing, Processor, preprocessing_of_config
+from x2vlm.inference.preprocessing import Preprocessing, preprocessing_of_config
+from x2vlm.inference.processor import Processor
 from x2vlm.registry import TOKENIZERS
 
 

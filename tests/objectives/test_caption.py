@@ -26,7 +26,7 @@ def divergence(scores, labels, smoothing, cls_id):
 
 
 def model_of(**options):
-    head = dict(type="CaptionGeneration", tokenizer=TOKENIZER, **options)
+    head = {"type": "CaptionGeneration", "tokenizer": TOKENIZER, **options}
     net = tiny_model(objectives=dict(caption=head))
     with torch.no_grad():  # BERT's start is so small that all words would be nearly equal
         for parameter in net.parameters():
@@ -311,7 +311,8 @@ def test_a_smoothing_without_meaning_is_refused():
 
 
 @pytest.mark.slow
-def test_captions_are_learned_by_heart(seed):
+@pytest.mark.parametrize(("objective", "masked"), [("CaptionGeneration", "twice"), ("NextTokenCaption", "next")])
+def test_captions_are_learned_by_heart(seed, objective, masked):
     texts = ["red dog on the mat", "cats on the mat", "the big cat sits on a small dog", "a small dog runs"]
     config = dict(model_type="bert", vocab_size=VOCAB, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
     config |= dict(intermediate_size=64, max_position_embeddings=20, initializer_range=0.15)
@@ -320,12 +321,12 @@ def test_captions_are_learned_by_heart(seed):
         vision_encoder=dict(type="TimmVisionEncoder", name="vit_tiny_patch16_224", image_size=16, options=sizes),
         text_encoder=dict(type="HFTextEncoder", config=config),
         fusion_encoder=dict(type="CrossAttentionFusion", depth=2, num_heads=2, init_std=0.15),
-        objectives=dict(caption=dict(type="CaptionGeneration", tokenizer=TOKENIZER)),
+        objectives=dict(caption=dict(type=objective, tokenizer=TOKENIZER)),
     ).eval()  # without dropout
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     for _ in range(80):
         optimizer.zero_grad()
-        net(batch_of(texts))["loss_caption"].backward()
+        net(batch_of(texts, masked=masked))["loss_caption"].backward()
         optimizer.step()
     with torch.no_grad():
         for search in (BeamSearch(min_length=1, max_length=12), BeamSearch(beams=1, min_length=1, max_length=12)):

@@ -1,9 +1,10 @@
+import pytest
 import torch
 from torch import nn
 
 from tests.models.conftest import image_batch, losses_of, tiny_model
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.objectives.itm import draw
+from x2vlm.objectives.itm import ITM, draw
 
 
 def itm(model):
@@ -28,6 +29,30 @@ def test_harder_negatives_are_drawn_more_often():
     torch.manual_seed(0)
     drawn = draw(torch.tensor([[0.0, 0.9, 0.1]]).expand(3000, 3)[:, :].contiguous())
     assert 0.87 < (drawn == 1).float().mean() < 0.93 and (drawn != 0).all()
+
+
+def test_without_hardness_every_negative_is_as_likely():
+    model = tiny_model()
+    itm(model).hardness = (0.0, 0.0)
+    for weights in itm(model).sampling_weights(model.encode(image_batch(4))):
+        expected = (torch.ones(4, 4) - torch.eye(4)) * (1 / 4 + 1e-5)
+        torch.testing.assert_close(weights, expected)
+
+
+def test_a_hardness_between_two_numbers_is_another_for_each_row():
+    torch.manual_seed(0)
+    model = tiny_model()
+    encoded = model.encode(image_batch(4))
+    logits = (encoded.context.feat @ encoded.text.feat.T / encoded.temperature).detach()
+    itm(model).hardness = (0.5, 2.0)
+    t2i, i2t = itm(model).sampling_weights(encoded)
+    factors = []
+    for weights, rows in ((t2i - 1e-5, logits.T), (i2t - 1e-5, logits)):
+        for row in range(4):
+            a, b = [column for column in range(4) if column != row][:2]
+            factors.append((weights[row, a].log() - weights[row, b].log()) / (rows[row, a] - rows[row, b]))
+    factors = torch.stack(factors)
+    assert (factors > 0.45).all() and (factors < 2.05).all() and factors.std() > 0.1
 
 
 def test_rows_without_a_candidate_draw_nothing():
@@ -92,3 +117,42 @@ def test_negatives_are_drawn_as_multinomial_draws_them():
     expected = torch.multinomial(weights, 1).squeeze(1)
     torch.manual_seed(1)
     assert torch.equal(draw(weights), expected)
+
+
+def test_few_pairs_of_a_batch_are_trained_on_with_negatives_from_all_of_it():
+    torch.manual_seed(0)
+    model = tiny_model()
+    itm(model).max_pairs = 2
+    encoded = model.encode(image_batch(6))
+    rows = [itm(model).requests(encoded)[0] for _ in range(50)]
+    for request in rows:
+        assert len(request.labels) == 6 and request.labels.tolist() == [1, 1, 0, 0, 0, 0]
+        assert (request.texts[:2] == request.contexts[:2]).all() and (request.texts[2:] != request.contexts[2:]).all()
+    assert {int(row) for request in rows for row in request.texts[4:]} == set(range(6))
+
+
+def test_as_many_pairs_as_the_batch_has_or_more_are_all_of_them():
+    model = tiny_model()
+    encoded = model.encode(image_batch(4))
+    torch.manual_seed(0)
+    expected = itm(model).requests(encoded)[0]
+    itm(model).max_pairs = 4
+    torch.manual_seed(0)
+    assert itm(model).requests(encoded)[0].texts.equal(expected.texts)
+
+
+def test_smoothed_labels_cost_what_torch_says():
+    model = tiny_model()
+    encoded = model.encode(image_batch(1))
+    itm(model).label_smoothing = 0.2
+    fused = model.fuse(encoded.context, encoded.text)
+    expected = nn.functional.cross_entropy(itm(model).score(fused[:, 0]), torch.tensor([1]), label_smoothing=0.2)
+    torch.testing.assert_close(losses_of(model, "itm", encoded)["loss_itm"], expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_pairs": 0}, {"label_smoothing": 1.0}, {"hardness": -1.0}, {"hardness": (1.0, 0.5)}]
+)
+def test_numbers_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        ITM(8, **options)

@@ -9,7 +9,7 @@ from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.text import HFTextEncoder
 from x2vlm.models.vision import BEiT2
 from x2vlm.weights.checkpoint_file import CheckpointError
-from x2vlm.weights.tower_weights import bert_tensors, choose_layers, fill, split_bert, vision_tensors
+from x2vlm.weights.tower_weights import bert_tensors, choose_layers, fill, fusion_tensors, vision_tensors
 
 SIZES = dict(vocab_size=20, hidden_size=8, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
 
@@ -27,7 +27,9 @@ def folder(bert, tmp_path):
 
 
 def test_twelve_layers_become_twelve_and_the_upper_six_again(bert):
-    ours = split_bert(bert_tensors(bert.state_dict()), text_layers=4, fusion_layers=2)
+    tensors = bert_tensors(bert.state_dict())
+    ours = {f"text_encoder.net.{name}": value for name, value in choose_layers(tensors, range(4)).items()}
+    ours |= {f"fusion_encoder.{name}": value for name, value in fusion_tensors(tensors, 2).items()}
     layers = bert.bert.encoder.layer
     for i in range(4):
         name = f"text_encoder.net.encoder.layer.{i}.attention.self.query.weight"

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from x2vlm import __version__
-from x2vlm.app.rest import router_of, too_large
+from x2vlm.app.rest_routes import router_of, too_large
 from x2vlm.app.service import MAX_UPLOAD_BYTES, Service
 from x2vlm.app.web_page import page_of, theme
 

@@ -18,7 +18,7 @@ from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_optio
 if TYPE_CHECKING:
     import numpy as np
 
-    from x2vlm.data.tools.draw_record import Drawing
+    from x2vlm.data.inspection.draw_record import Drawing
 
 PAGES = (".html", ".htm")
 SHEETS = (".png", ".jpg", ".jpeg")
@@ -73,9 +73,9 @@ def entry_of(adapter: Any, index: int, seed: int = 0, patch_size: int = 16) -> d
         patch_size: Side of a patch in pixels.
     """
     from x2vlm.data.batch import Sample
+    from x2vlm.data.inspection.draw_record import draw_annotations, draw_sample
     from x2vlm.data.record import RecordError
     from x2vlm.data.sampler import derive_seed, seeded
-    from x2vlm.data.tools.draw_record import draw_annotations, draw_sample
 
     entry: dict[str, Any] = {"where": f"record {index}", "annotated": None, "trained": None, "problem": None}
     try:

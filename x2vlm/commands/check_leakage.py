@@ -15,12 +15,12 @@ from x2vlm.building import ConfigError
 from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, is_config, open_sources
 
 if TYPE_CHECKING:
-    from x2vlm.data.tools.leakage import DatasetFingerprint
+    from x2vlm.data.inspection.leakage import DatasetFingerprint
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare; returns the exit status."""
-    from x2vlm.data.tools.leakage import METHODS, fingerprint_dataset, shared_records
+    from x2vlm.data.inspection.leakage import METHODS, fingerprint_dataset, shared_records
 
     args = _parse(argv)
     by = args.by or METHODS
@@ -110,8 +110,8 @@ def _print(text: str) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from x2vlm.data.tools.leakage import METHODS
-    from x2vlm.data.tools.perceptual_hash import BITS, DISTANCE
+    from x2vlm.data.inspection.leakage import METHODS
+    from x2vlm.data.inspection.perceptual_hash import BITS, DISTANCE
 
     parser = argparse.ArgumentParser(prog="x2vlm check-leakage", description=__doc__)
     parser.add_argument("train", help=f"the training set: {HELP}")

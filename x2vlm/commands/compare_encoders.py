@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def page(names: Sequence[str] = ()) -> Iterator[tuple[str, bool]]:
-    """Lines of Markdown, each with whether it tells of a difference that must not be."""
+    """Lines of Markdown, each with whether it reports a difference that must not be."""
     import timm
     import transformers
 
-    from x2vlm.models.text.text_comparison import compare, text_types
-    from x2vlm.models.vision.backbone_comparison import families, try_family
+    from x2vlm.benchmark.encoder_comparison.backbone_comparison import families, try_family
+    from x2vlm.benchmark.encoder_comparison.text_comparison import compare, text_types
 
     known, found = text_types(), families()
     unknown = [name for name in names if name not in known and name not in found]

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 
 from mmengine.registry import Registry
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError, import_locations, lineage
 from x2vlm.config.config_source import display_path
 from x2vlm.config.schema import ALL_FAMILIES
 from x2vlm.plugins import load_plugins, plugin_of
-from x2vlm.signatures import suggestion
 
 log = logging.getLogger("x2vlm")
 

@@ -61,7 +61,7 @@ def _by_names(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
 def _through_model(args: argparse.Namespace, tensors: dict[str, Any]) -> str:
     """Convert through the model of a config: resized, copied and checked, as training with that config loads it."""
     from x2vlm.building import build
-    from x2vlm.inference.processor import preprocessing_of_config
+    from x2vlm.inference.preprocessing import preprocessing_of_config
     from x2vlm.registry import MODELS, TOKENIZERS
     from x2vlm.weights.load_weights import Loading, load_into
     from x2vlm.weights.published_state import to_published

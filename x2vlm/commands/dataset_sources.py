@@ -1,7 +1,6 @@
 """Data sets as commands name them: a stream of a config, an adapter call, an index, tar files, or a folder."""
 
 import ast
-import json
 import re
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from x2vlm.building import ConfigError, build, suggestion
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.datasets.file_formats.lines_or_shards import is_shard_index
 from x2vlm.registry import DATASETS
 
 KINDS = ("streams", "evaluations")
@@ -103,7 +103,7 @@ def open_source(spec: str, overrides: dict[str, Any] | None = None) -> DatasetSo
 
 
 def parse_adapter_call(spec: str) -> dict[str, Any]:
-    """``"JsonLines(ann_file='a.jsonl')"`` as a config dict; only literal values, nothing is run.
+    """``"JsonLines(ann_file='a.jsonl')"`` as a config dict; only literal values and ``dict(...)``, nothing is run.
 
     Raises:
         ConfigError: If it is written otherwise.
@@ -112,12 +112,25 @@ def parse_adapter_call(spec: str) -> dict[str, Any]:
         call = ast.parse(spec, mode="eval").body
         if call.args or any(keyword.arg is None for keyword in call.keywords):
             raise ValueError("arguments need names")
-        return {"type": call.func.id, **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}}
+        return {"type": call.func.id, **{keyword.arg: _plain_value(keyword.value) for keyword in call.keywords}}
     except (SyntaxError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{spec}: expected Adapter(name=value, ...) with plain values ({error}), "
             "e.g. \"TarShards(ann_file='train.jsonl')\"."
         ) from error
+
+
+def _plain_value(node: ast.expr) -> Any:
+    """A literal, or ``dict(name=value, ...)`` of such as configs write it.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("arguments need names")
+        return {keyword.arg: _plain_value(keyword.value) for keyword in node.keywords}
+    return ast.literal_eval(node)
 
 
 def _by_ending(spec: str) -> dict[str, Any]:
@@ -127,19 +140,8 @@ def _by_ending(spec: str) -> dict[str, Any]:
     if spec.endswith(".tar"):
         return {"type": "WebDataset", "shards": spec}
     if spec.endswith(".jsonl"):
-        return {"type": "TarShards" if _is_index(Path(files[0])) else "JsonLines", "ann_file": spec}
+        return {"type": "TarShards" if is_shard_index(Path(files[0])) else "JsonLines", "ann_file": spec}
     raise ConfigError(f"{spec} is not understood. Data is named as {HELP}.")
-
-
-def _is_index(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                first = json.loads(line)
-            except ValueError:
-                continue  # a broken line is for the adapter to report
-            return isinstance(first, dict) and "shard" in first
-    return False
 
 
 def _of_config(

@@ -44,7 +44,7 @@ class Encode:
 
     def __call__(self) -> str:
         """Encode; returns a line with the size of the gallery."""
-        from x2vlm.gallery.encode_gallery import encode_gallery
+        from x2vlm.gallery.encode_to_disk import encode_gallery
 
         session = self.session
         with session.autocast():

@@ -63,7 +63,7 @@ class GallerySession:
         )
 
     def _data(self) -> Any:
-        from x2vlm.data.bad_records import BadRecordLog
+        from x2vlm.data.bad_record_log import BadRecordLog
         from x2vlm.data.data_root import with_data_root
         from x2vlm.distributed import rank
         from x2vlm.gallery.gallery_dataset import GalleryData

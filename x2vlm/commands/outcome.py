@@ -28,7 +28,7 @@ class Outcome:
 
     def run(self, work: Callable[[], Any]) -> Any:
         """Run the work itself. Only errors made for the user become a sentence; others keep their traceback."""
-        from x2vlm.data.bad_records import TooManyBadRecordsError
+        from x2vlm.data.bad_record_log import TooManyBadRecordsError
         from x2vlm.engine.checkpoint.atomic_save import SaveError
         from x2vlm.engine.distributed.stall import StalledError
         from x2vlm.engine.failures.bad_numbers import NotFiniteError

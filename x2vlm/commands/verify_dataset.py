@@ -52,9 +52,9 @@ def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dic
         workers: Processes that read.
         max_bad: Largest share of bad records of a data set that is ``ok``.
     """
-    from x2vlm.data.tools.dataset_report import DatasetReport
-    from x2vlm.data.tools.map_records import map_records
-    from x2vlm.data.tools.record_facts import ExtractFacts
+    from x2vlm.data.inspection.dataset_report import DatasetReport
+    from x2vlm.data.inspection.map_records import map_records
+    from x2vlm.data.inspection.record_facts import ExtractFacts
 
     statistics = DatasetReport()
     for result in map_records(source.adapter, ExtractFacts(), workers):

@@ -20,7 +20,7 @@ from x2vlm.config.source_checks import (
     name_problems,
     removal_problems,
 )
-from x2vlm.config_text import OrderedConfig
+from x2vlm.config_to_python import OrderedConfig
 from x2vlm.plugins import load_plugins, use_plugins
 
 log = logging.getLogger("x2vlm")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config.shipped import PACKAGE, is_shipped, shipped_file
-from x2vlm.signatures import suggestion
 
 
 @dataclass(frozen=True)

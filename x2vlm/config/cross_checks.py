@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from types import NoneType
 from typing import Any
 
+from x2vlm.argument_checks import arguments, suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config.schema import PartSchema, part_schema_at
-from x2vlm.signatures import arguments, suggestion
 
 ResolveType = Callable[[Any, PartSchema], Any]
 SIZE_NAMES = ("size", "image_size")
@@ -23,6 +23,7 @@ def cross_check_problems(tree: dict[str, Any], resolve_type: ResolveType) -> Ite
     model = tree.get("model") if isinstance(tree.get("model"), dict) else {}
     for name, stream in members(tree, "streams"):
         yield from _objective_problems(name, stream.get("objectives"), model.get("objectives"))
+        yield from _caption_problems(name, stream, model.get("objectives"))
     yield from _loop_problems(tree)
     image_size = _as_size(_value(model.get("vision_encoder"), ("model", "vision_encoder"), SIZE_NAMES, resolve_type))
     num_frames = _value(model, ("model",), FRAMES, resolve_type)
@@ -78,6 +79,27 @@ def _objective_problems(stream: str, objectives: Any, names: Any) -> Iterator[st
             if name not in names:
                 listed = ", ".join(sorted(names))
                 yield f"{path}: '{name}' is not one of this model's objectives: {listed}.{suggestion(name, names)}"
+
+
+def _caption_problems(name: str, stream: dict[str, Any], parts: Any) -> Iterator[str]:
+    """Captions that are collated for one way of learning and learned by another."""
+    collate, parts = stream.get("collate"), parts if isinstance(parts, dict) else {}
+    if not isinstance(collate, dict) or _type_name(collate) != "CaptionCollate":
+        return
+    wanted = stream.get("objectives")
+    kinds = {key: _type_name(part) for key, part in parts.items() if wanted is None or key in wanted}
+    masked = collate.get("masked", "twice")
+    for key, kind in kinds.items():
+        if kind in ("CaptionGeneration", "NextTokenCaption") and (kind == "NextTokenCaption") != (masked == "next"):
+            yield (
+                f"streams.{name}.collate.masked: it is {masked!r}, but model.objectives.{key} is {kind}. "
+                "masked='next' and NextTokenCaption belong together."
+            )
+
+
+def _type_name(part: Any) -> str:
+    type_ = part.get("type") if isinstance(part, dict) else None
+    return str(getattr(type_, "__name__", type_)).rpartition(".")[2]
 
 
 def _loop_problems(tree: dict[str, Any]) -> Iterator[str]:

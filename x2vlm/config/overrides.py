@@ -4,11 +4,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.config.schema import TOP_LEVEL
-from x2vlm.signatures import suggestion
 
 # Dicts keyed by name: a new name on the command line is a misspelt one.
-NAMED = ("streams", "evaluations", "model.objectives")
+NAMED = ("streams", "evaluations", "model.objectives", "raw_sets", "held_out_sets")
 
 
 def apply_overrides(cfg: Config, overrides: dict[str, Any]) -> list[str]:

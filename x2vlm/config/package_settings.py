@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from x2vlm.signatures import suggestion
+from x2vlm.argument_checks import suggestion
 
 
 def package_problems(tree: dict[str, Any]) -> Iterator[str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config.config_source import ConfigSource, format_location
 from x2vlm.config.shipped import is_shipped
-from x2vlm.signatures import suggestion
 
 
 @contextmanager

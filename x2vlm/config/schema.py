@@ -98,6 +98,8 @@ PART_SCHEMAS = {
     "streams.*.dataset": PartSchema((families.DATASETS,)),
     "streams.*.collate": _COLLATE,
     "evaluations.*.dataset": PartSchema((families.DATASETS,)),
+    "raw_sets.*.dataset": PartSchema((families.DATASETS,)),
+    "held_out_sets.*.dataset": PartSchema((families.DATASETS,)),
     "evaluations.*.collate": _COLLATE,
     "evaluations.*.metric": PartSchema((families.METRICS,), derived=("tokenizer", "work_dir")),
     "evaluations.*.metric.search": PartSchema(
@@ -133,7 +135,7 @@ PART_SCHEMAS = {
 OURS = frozenset(
     {
         *("tokenizer", "model", "loading", "data_root", "streams", "evaluations", "gallery", "bad_records"),
-        *("keep_best", "require_pretrained"),
+        *("keep_best", "require_pretrained", "raw_sets", "held_out_sets", "same_images"),
     }
 )
 # What MMEngine's runner reads, as far as ours lets it.
@@ -176,11 +178,13 @@ SETTINGS_SCHEMAS = {
         extra=("metric",),
         optional=False,
     ),
+    "raw_sets.*": SettingsSchema("x2vlm.data.pretraining_set.raw_sets:RawSet", optional=False),
+    "held_out_sets.*": SettingsSchema("x2vlm.data.pretraining_set.raw_sets:HeldOutSet", optional=False),
     "train_cfg.plan": SettingsSchema("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
     "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.bad_numbers:BadNumbers"),
     "loading": SettingsSchema("x2vlm.weights.load_weights:Loading"),
     "gallery": SettingsSchema("x2vlm.gallery.gallery_layout:GalleryStorage"),
-    "bad_records": SettingsSchema("x2vlm.data.bad_records:BadRecordLog", hidden=("file",)),
+    "bad_records": SettingsSchema("x2vlm.data.bad_record_log:BadRecordLog", hidden=("file",)),
     "streams.*.collate.masking": _MASKING,
     "evaluations.*.collate.masking": _MASKING,
     "**.dataset.subset": SettingsSchema("x2vlm.data.datasets.subset:Subset"),

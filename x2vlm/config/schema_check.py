@@ -8,6 +8,7 @@ different paths.
 from collections.abc import Iterator
 from typing import Any
 
+from x2vlm.argument_checks import argument_problems, suggestion, value_problems
 from x2vlm.building import LAZY, ConfigError, called, imported, resolve
 from x2vlm.config.cross_checks import cross_check_problems
 from x2vlm.config.package_settings import package_problems
@@ -22,7 +23,6 @@ from x2vlm.config.schema import (
 )
 from x2vlm.plugins import broken_plugins
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from x2vlm.signatures import argument_problems, suggestion, value_problems
 
 
 def tree_problems(tree: dict[str, Any]) -> list[str]:

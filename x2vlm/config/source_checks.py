@@ -7,11 +7,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from x2vlm.argument_checks import suggestion
 from x2vlm.building import LAZY, ConfigError, imported
 from x2vlm.config.config_source import ConfigSource, format_location
 from x2vlm.config.run_config import plain_values, run_config, unresolved
 from x2vlm.config.schema import TOP_LEVEL
-from x2vlm.signatures import suggestion
 
 log = logging.getLogger("x2vlm")
 

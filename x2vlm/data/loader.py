@@ -5,69 +5,21 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from x2vlm.building import PartError, naming_the_part
-from x2vlm.data.bad_records import BadRecordLog
-from x2vlm.data.batch import BadRecord, Batch, Sample
-from x2vlm.data.record import RecordError
+from x2vlm.data.bad_record_log import BadRecordLog
+from x2vlm.data.batch import Batch, Sample
+from x2vlm.data.replace_bad_records import DrawResult, SeededDataset
 from x2vlm.data.sampler import derive_seed, seeded
 from x2vlm.distributed import rank, world_size
+from x2vlm.part_errors import naming_the_part
 
 Collate = Callable[[list[Sample]], Batch]
 PREFETCH_FACTOR = 2  # batches that a worker has ready; more of them even out records of very different cost
-
-
-class DrawResult(NamedTuple):
-    """The sample of one draw (None if all records tried were bad), and the bad records that were tried before it."""
-
-    sample: Sample | None
-    bad: list[BadRecord]
-    draw: int
-
-
-class SeededDataset(Dataset):
-    """An adapter with random numbers seeded by (seed, stream, draw), which replaces bad records by others.
-
-    Args:
-        adapter: Gives the sample at an index, or raises ``RecordError``.
-        name: Name of the stream.
-        seed: Seed of the run.
-        attempts: Records tried for one draw before there is no sample; 1 replaces no bad record.
-    """
-
-    def __init__(self, adapter: Dataset, name: str, seed: int = 0, attempts: int = 32) -> None:
-        self.adapter, self.name, self.seed, self.attempts = adapter, name, seed, attempts
-
-    def __getitem__(self, index_and_draw: tuple[int, int]) -> DrawResult:
-        """The sample at ``(index, draw)``; a bad record is replaced by another one, always the same for this draw.
-
-        The replacement comes from anywhere in the data. The line below a bad one is likely as bad (a missing folder, a
-        torn file), and in data that is read in order it is in the same batch already.
-        """
-        index, draw = index_and_draw
-        bad: list[BadRecord] = []
-        for attempt in range(self.attempts):
-            with seeded(derive_seed(self.seed, self.name, draw, attempt)):
-                try:
-                    return DrawResult(self._sample(index), bad, draw)
-                except RecordError as error:
-                    bad.append(BadRecord(error.where, error.reason))
-            index = derive_seed(self.seed, self.name, draw, attempt, "instead") % len(self.adapter)
-        return DrawResult(None, bad, draw)
-
-    def _sample(self, index: int) -> Sample:
-        try:
-            with naming_the_part(self.adapter, f"record {index}"):
-                return self.adapter[index]
-        except PartError as error:
-            if isinstance(error.__cause__, RecordError):  # of a data set that is no Adapter
-                raise error.__cause__ from None
-            raise PartError(f"'{self.name}': {error}") from error.__cause__
 
 
 class SeededCollate:

@@ -14,7 +14,7 @@ PER_PAIR = ("texts", "ids", "has_box", "boxes_xyxy_px", "labels", "text_answers"
 """Keys of a record that hold one entry for each pair."""
 _DECLARATION = (
     "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
-    "x2vlm.data.transforms.geometry.move_boxes."
+    "x2vlm.data.transforms.images.box_geometry.move_boxes."
 )
 
 

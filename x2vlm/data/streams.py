@@ -7,14 +7,17 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from x2vlm.building import ConfigError, PartError, argument_problems, build, is_foreign, naming_the_part
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError, format_bad_records
+from x2vlm.building import argument_problems, build
+from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError, format_bad_records
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, make_loader
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
+from x2vlm.data.sharded_sampler import ShardedSampler
 from x2vlm.distributed import rank, world_size
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 from x2vlm.registry import DATASETS, TRANSFORMS
 
 _EMPTY_BATCHES = 32  # in a row, after which a stream raises
@@ -74,19 +77,25 @@ class Stream:
 
     def start(self, seed: int) -> None:
         """Start at the draw ``self.draws``; any draw costs the same."""
-        sampler = StreamSampler(
-            len(self.dataset), seed, self.name, self.draws, self.shuffle, rank=rank(), world_size=world_size()
-        )
         loader = make_loader(
             SeededDataset(self.dataset, self.name, seed),
             SeededCollate(self.collate, self.name, seed),
             self.records_per_batch,
-            sampler,
+            self._sampler(seed),
             self.num_workers,
             self.prefetch_factor,
         )
         with torch.random.fork_rng(devices=[]):  # iter(loader) draws a number from the global generator
             self._batches = iter(loader)
+
+    def _sampler(self, seed: int) -> StreamSampler:
+        """Records from anywhere in the data, or in runs as its files have them (``shuffle_buffer`` of the adapter)."""
+        place = dict(seed=seed, stream=self.name, start=self.draws, rank=rank(), world_size=world_size())
+        buffer = getattr(self.dataset, "shuffle_buffer", None)
+        if buffer is None or not self.shuffle:
+            return StreamSampler(len(self.dataset), shuffle=self.shuffle, **place)
+        runs = self.dataset.run_lengths
+        return ShardedSampler(runs, buffer, self.records_per_batch, self.num_workers, **place)
 
     def __next__(self) -> Batch:
         """The next batch that has pairs; ``bad`` and ``drawn`` count the batches skipped before it, too.

@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
 
-from x2vlm.building import ConfigError, PartError, build, naming_the_part
+from x2vlm.building import build
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.distributed import all_gather_objects
@@ -20,6 +20,7 @@ from x2vlm.engine.loader_facade import LoaderFacade
 from x2vlm.engine.metric_contract import result_problem
 from x2vlm.engine.metrics_log import METRICS_FILE, append_line
 from x2vlm.engine.optim.autocast import autocast
+from x2vlm.part_errors import ConfigError, PartError, naming_the_part
 from x2vlm.registry import LOOPS, METRICS
 
 

@@ -15,8 +15,8 @@ from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
-from x2vlm.config_text import config_text
-from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.config_to_python import config_text
+from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import rank
 from x2vlm.engine.checkpoint.atomic_save import write_checkpoint

@@ -13,7 +13,7 @@ from torch.export import save as save_program
 from x2vlm import __version__
 from x2vlm.building import ConfigError
 from x2vlm.export.graphs import NAMES
-from x2vlm.export.programs import longest_text, programs_of
+from x2vlm.export.torch_export import longest_text, programs_of
 
 OPSET = 20
 DESCRIPTION = "export.json"
@@ -66,9 +66,9 @@ def write_onnx(program: ExportedProgram, file: Path, graph: str) -> None:
     count = len(program.graph_signature.user_outputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quieter = logging.getLogger("torch.onnx")
-        level = quieter.level
-        quieter.setLevel(logging.ERROR)
+        onnx_log = logging.getLogger("torch.onnx")
+        level = onnx_log.level
+        onnx_log.setLevel(logging.ERROR)
         try:
             onnx_program = torch.onnx.export(
                 program,
@@ -79,7 +79,7 @@ def write_onnx(program: ExportedProgram, file: Path, graph: str) -> None:
                 verbose=False,
             )
         finally:
-            quieter.setLevel(level)
+            onnx_log.setLevel(level)
     onnx_program.save(str(file))
 
 

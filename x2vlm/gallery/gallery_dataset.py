@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from x2vlm.data.bad_records import BadRecordLog
+from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.batch import Batch, Sample
-from x2vlm.data.loader import SeededCollate, SeededDataset, make_loader
+from x2vlm.data.loader import SeededCollate, make_loader
+from x2vlm.data.replace_bad_records import SeededDataset
 
 _RECORD = "record number"  # key in the extras of a sample
 

@@ -7,15 +7,14 @@ Shape letters: C distinct contexts, T texts, R queries, P pairs to score, k cand
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from x2vlm.distributed import all_gather_lists
+from x2vlm.gallery.encode_in_memory import RetrievalFeatures
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
-from x2vlm.gallery.retrieval_features import RetrievalFeatures
 from x2vlm.gallery.score_pairs import positive_logits, texts_on_device
 
 NOT_SCORED = -100.0  # score of the candidates outside the first k, as in the published evaluation
@@ -37,12 +36,6 @@ def similarity_chunks(queries: Tensor, gallery: Tensor, chunk: int) -> Iterator[
     columns = gallery.float().T
     for feats in queries.float().split(chunk):
         yield feats @ columns
-
-
-def nearest_candidates(queries: Tensor, gallery: Tensor, k: int, chunk: int) -> Tensor:
-    """Indices of the ``k`` candidates of highest cosine for each query, ``[R, k]``; all if there are fewer."""
-    k = min(k, len(gallery))
-    return torch.cat([cosines.topk(k, dim=1).indices for cosines in similarity_chunks(queries, gallery, chunk)])
 
 
 def score_candidates(score: PairScorer, texts_of: Tensor, contexts_of: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,28 +88,3 @@ def score_pairs(model: Any, features: RetrievalFeatures, contexts: Tensor, texts
     for pairs, logits in all_gather_lists(local_logits):
         scores[pairs] = logits
     return scores
-
-
-def score_matrices(model: Any, features: RetrievalFeatures, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
-    """Both full score matrices of the published evaluation, for inspection and comparison; recalls do not need them.
-
-    Args:
-        model: The model, with objective ``itm``.
-        features: Encoded contexts and texts.
-        k: Candidates per query.
-        chunk: Pairs at a time.
-
-    Returns:
-        Scores of the texts for each context, ``[C, T]``, and of the contexts for each text, ``[T, C]``: the matching
-        logit of the ``k`` nearest by cosine, -100 for all others.
-    """
-    texts_of = nearest_candidates(features.context_feats, features.texts.feat, k, chunk)
-    contexts_of = nearest_candidates(features.texts.feat, features.context_feats, k, chunk)
-    logits = score_candidates(partial(score_pairs, model, features, chunk=chunk), texts_of, contexts_of)
-    contexts, texts = len(features.context_ids), len(features.text_ids)
-    return tuple(
-        torch.full(size, NOT_SCORED).scatter_(1, candidates, values)
-        for size, candidates, values in zip(
-            ((contexts, texts), (texts, contexts)), (texts_of, contexts_of), logits, strict=True
-        )
-    )

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from x2vlm.data.record import RecordError
 from x2vlm.inference.inputs import ImageInput
-from x2vlm.inference.match import pair_scores
 from x2vlm.inference.results import Retrieved
+from x2vlm.inference.tasks.match import pair_scores
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError

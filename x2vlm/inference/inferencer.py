@@ -8,37 +8,26 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-import torch
-from mmengine.config import Config
-from torch import Tensor
-
-from x2vlm.data.batch import Batch
-from x2vlm.inference.attribute_scores import attribute_scores
-from x2vlm.inference.classify import classify
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes
-from x2vlm.inference.explain import Explanation, explain
-from x2vlm.inference.generate import answer, caption
-from x2vlm.inference.ground import ground
+from x2vlm.inference.feature_encoder import FeatureEncoder, Images, Videos, as_list
 from x2vlm.inference.image_index import ImageIndex
-from x2vlm.inference.inputs import VIDEO_ENDINGS, ImageInput, images_in, is_many
-from x2vlm.inference.match import match
-from x2vlm.inference.model_tasks import check_finite_weights, tasks_of
-from x2vlm.inference.processor import Preprocessing, Processor, VideoInput
+from x2vlm.inference.inputs import ImageInput, images_in, is_many
 from x2vlm.inference.renamed import renamed_argument, renamed_attributes
 from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
-from x2vlm.inference.trained_model import open_model
+from x2vlm.inference.tasks.attribute_scores import attribute_scores
+from x2vlm.inference.tasks.classify import classify
+from x2vlm.inference.tasks.explain import Explanation, explain
+from x2vlm.inference.tasks.generate import answer, caption
+from x2vlm.inference.tasks.ground import ground
+from x2vlm.inference.tasks.match import match
 from x2vlm.models.eval_mode import eval_mode
-from x2vlm.models.outputs import Context
-from x2vlm.models.pretrained import local_folder
 from x2vlm.registry import INFERENCERS
 
-Images = ImageInput | Sequence[ImageInput]
 _renamed = renamed_argument("picture", "image")
-Videos = VideoInput | Sequence[VideoInput]
 
 
 @INFERENCERS.register_module()
-class Inferencer:
+class Inferencer(FeatureEncoder):
     """A model, and what stands between it and people: images and texts in, dataclasses out.
 
     Every method takes one image (or, as ``video=``, one clip: a path or a list of frames) and gives one result, or a
@@ -54,74 +43,6 @@ class Inferencer:
     Raises:
         ValueError: If a weight of the model is not finite.
     """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any = None,
-        preprocessing: Preprocessing | None = None,
-        urls: bool = False,
-        chunk: int = 64,
-    ) -> None:
-        check_finite_weights(model)
-        self.model, self.chunk = model.eval(), chunk
-        tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
-        self.processor = Processor(tokenizer, preprocessing or Preprocessing.of_model(model), urls)
-
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | PathLike, device: str | torch.device = "cpu", **options: Any
-    ) -> "Inferencer":
-        """The model of a folder that ``save_pretrained`` wrote, or of a repository ``owner/name`` on the hub."""
-        return cls.from_checkpoint(local_folder(folder), None, device=device, **options)
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        model: str | PathLike | Config,
-        checkpoint: str | PathLike | None = None,
-        evaluation: str | None = None,
-        device: str | torch.device = "cpu",
-        **options: Any,
-    ) -> "Inferencer":
-        """The model of a config with the weights of a checkpoint. No data has to be there.
-
-        Args:
-            model: A config, its file, or a model folder (then without ``checkpoint``).
-            checkpoint: What training with that config wrote.
-            evaluation: Whose preparation of images and texts to use, by its name in ``evaluations``; None takes, for
-                each setting, the first evaluation that has it.
-            device: Where to compute.
-            options: ``urls`` and ``chunk``.
-
-        Raises:
-            ConfigError: If the config cannot work, or has no such evaluation.
-            CheckpointError: If there is no such checkpoint or folder, or it is of another model.
-        """
-        net, tokenizer, preprocessing = open_model(model, checkpoint, evaluation)
-        return cls(net.to(device), tokenizer, preprocessing, **options)
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the methods that this model can serve."""
-        return tasks_of(self.model)
-
-    def encode_image(self, image: Images | None = None, video: Videos | None = None) -> Tensor:
-        """Features in the shared space, L2-normalised: ``[E]`` of one image or clip, ``[B, E]`` of a list."""
-        self.check_task("encode_image")
-        many, pixels = self._pixels(image, video)
-        with eval_mode(self.model):
-            feats = torch.cat([self._context(part).feat.float().cpu() for part in pixels.split(self.chunk)])
-        return feats if many else feats[0]
-
-    def encode_text(self, texts: str | Sequence[str]) -> Tensor:
-        """Features in the shared space, L2-normalised: ``[E]`` of one text, ``[T, E]`` of a list."""
-        self.check_task("encode_text")
-        ids, mask = self.processor.captions(_as_list(texts))
-        with eval_mode(self.model):
-            parts = zip(ids.split(self.chunk), mask.split(self.chunk), strict=True)
-            feats = torch.cat([self.model.encode_text(*part).feat.float().cpu() for part in parts])
-        return feats[0] if isinstance(texts, str) else feats
 
     @_renamed
     def match(
@@ -144,7 +65,7 @@ class Inferencer:
         """
         self.check_task("match")
         many, pixels = self._pixels(image, video)
-        texts = _as_list(texts)
+        texts = as_list(texts)
         with eval_mode(self.model):
             found = match(self.model, pixels, texts, self.processor.captions(texts), k, self.chunk)
         return found if many else found[0]
@@ -208,7 +129,7 @@ class Inferencer:
         self.check_task("ground")
         many = is_many(image)
         given = list(image) if many else [image]
-        words = _as_list(phrases)
+        words = as_list(phrases)
         with eval_mode(self.model):
             tokens = self.processor.captions(words)
             found = [
@@ -246,7 +167,7 @@ class Inferencer:
         """
         self.check_task("answer")
         many, pixels = self._pixels(image, video)
-        words = _as_list(questions)
+        words = as_list(questions)
         options = {"candidates": candidates, "k": k, "best": best, "max_tokens": max_tokens}
         with eval_mode(self.model):
             tokens = self.processor.questions(words)
@@ -316,7 +237,7 @@ class Inferencer:
         self.check_task("attributes")
         array = self.processor.read(image)
         with eval_mode(self.model):
-            return attribute_scores(self.model, self.processor, array, _as_list(names), box_xyxy_px, noun)
+            return attribute_scores(self.model, self.processor, array, as_list(names), box_xyxy_px, noun)
 
     def explain(
         self,
@@ -350,65 +271,13 @@ class Inferencer:
     def locate(self, image: ImageInput, phrases: str | Sequence[str]) -> list[Grounding]:
         """The old name of :meth:`ground`, with a warning."""
         warnings.warn("locate(image, phrases) is now ground(image, [phrases]).", DeprecationWarning, stacklevel=2)
-        return self.ground(image, _as_list(phrases))
+        return self.ground(image, as_list(phrases))
 
     def show(self, image: ImageInput, phrases: str | Sequence[str], side: int = 640) -> Any:
         """The old way to :meth:`draw`, with a warning."""
         message = "show(image, phrases) is now draw(image, ground(image, phrases))."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return self.draw(image, self.ground(image, _as_list(phrases)), side)
-
-    def check_task(self, task: str) -> None:
-        """Refuse a task that the model cannot serve.
-
-        Raises:
-            ValueError: If it is not in ``tasks``.
-        """
-        if task not in self.tasks:
-            has = ", ".join(self.model.objectives) or "none"
-            raise ValueError(
-                f"this model cannot {task}: its objectives are {has}. It can: {', '.join(self.tasks) or 'nothing'}."
-            )
-
-    def _pixels(self, images: Any, video: Any) -> tuple[bool, Tensor]:
-        """Whether several were given, and the pixels of all."""
-        if (images is None) == (video is None):
-            raise ValueError("give images, or clips as video=..., and not both.")
-        if video is not None:
-            many = _many_clips(video)
-            return many, self.processor.clips(list(video) if many else [video])
-        many = is_many(images)
-        if many and not images:
-            raise ValueError("the list of images is empty.")
-        return many, self.processor.images(images if many else [images])
-
-    def _context(self, pixels: Tensor) -> Context:
-        return self.model.encode_context(self._batch(pixels))
-
-    def _batch(self, pixels: Tensor, tokens: tuple[Tensor, Tensor] | None = None) -> Batch:
-        """Every image with itself; or one image with every text."""
-        ids, mask = tokens or (None, None)
-        owner = torch.arange(len(pixels)) if ids is None else torch.zeros(len(ids), dtype=torch.long)
-        return Batch(text_ids=ids, text_mask=mask, pixels=pixels, owner=owner).to(self.model.device)
-
-
-def _as_list(texts: str | Sequence[str]) -> list[str]:
-    given = [texts] if isinstance(texts, str) else list(texts)
-    if not given:
-        raise ValueError("give one text, or a list of one or more.")
-    return given
-
-
-def _many_clips(video: Any) -> bool:
-    """A list of paths, or of lists of frames, is several clips; a list of images is one."""
-    if not is_many(video):
-        return False
-    if not video:
-        raise ValueError("the list of clips is empty.")
-    first = video[0]
-    if is_many(first):
-        return True
-    return isinstance(first, str | PathLike) and str(first).lower().endswith(VIDEO_ENDINGS)
+        return self.draw(image, self.ground(image, as_list(phrases)), side)
 
 
 __getattr__ = renamed_attributes(__name__, {"Found": Grounding})

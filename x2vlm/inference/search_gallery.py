@@ -12,8 +12,8 @@ from torch import Tensor
 
 from x2vlm.building import build
 from x2vlm.data.batch import Sample
-from x2vlm.data.transforms.text import AllCaptions, PickCaption
-from x2vlm.data.transforms.text_cleaning import clean_caption
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption
+from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.gallery_dataset import GalleryData

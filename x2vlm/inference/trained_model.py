@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 import x2vlm
 from x2vlm.building import ConfigError, build
-from x2vlm.inference.processor import Preprocessing, preprocessing_of_config
-from x2vlm.models.pretrained import load_pretrained
+from x2vlm.inference.preprocessing import Preprocessing, preprocessing_of_config
+from x2vlm.models.pretrained.model_folder import load_pretrained
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights import load_into
 
@@ -24,7 +24,7 @@ def open_model(
     Args:
         model: A folder that ``save_pretrained`` wrote; or a config, or its file, with ``checkpoint``.
         checkpoint: What training wrote.
-        evaluation: See :func:`~x2vlm.inference.processor.preprocessing_of_config`.
+        evaluation: See :func:`~x2vlm.inference.preprocessing.preprocessing_of_config`.
 
     Raises:
         ConfigError: If the config cannot work, or a checkpoint is missing or too much.

@@ -10,20 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from x2vlm.boxes import boxes_to_patch_mask
-from x2vlm.data.batch import Batch, HostBatch
+from x2vlm.data.batch import Batch
 from x2vlm.models.outputs import Context, TextStates
+from x2vlm.models.patch_masks import attends_whole_image, mean_of_masked_patches, patch_mask
 
 Visual = tuple[Tensor, Tensor]  # tokens [U, N, D], summaries [U, D]
-
-
-def encodes_regions(model: Any, batch: Batch) -> bool:
-    """Whether the vision encoder encodes regions of these images separately, beside the images."""
-    return (
-        batch.pixels.dim() == 4
-        and hasattr(model.vision_encoder, "encode_regions")
-        and not bool(_attends_whole_image(batch.on_host()).all())
-    )
 
 
 def visual_context(
@@ -43,35 +34,20 @@ def visual_context(
         return _context_with_regions(model, batch, project, source)
     owner, host, (tokens, summaries) = batch.owner, batch.on_host(), encoded
     shared = {"summaries": summaries, "host_owner": host.owner, "source": source}
-    if _attends_whole_image(host).all():
+    if attends_whole_image(host).all():
         mask = tokens.new_ones(len(owner), tokens.shape[1], dtype=torch.bool)
         feat = feature(project, summaries)
         feat = None if feat is None else feat[owner]
         return Context(tokens, owner, mask, summaries[owner], feat, sees_whole=True, **shared)
-    mask = _patch_mask(model, batch)
+    mask = patch_mask(model, batch)
     summary = torch.where(mask.all(dim=1, keepdim=True), summaries[owner], mean_of_masked_patches(tokens, owner, mask))
     return Context(tokens, owner, mask, summary, feature(project, summary), **shared)
 
 
-def _attends_whole_image(host: HostBatch) -> np.ndarray:
-    """``[B]`` bool, True for pairs whose region is the whole image."""
-    if host.patch_mask is not None:
-        return host.patch_mask.all(axis=1)
-    if host.boxes_xyxy is None:
-        return np.ones(len(host.owner), bool)
-    return (host.boxes_xyxy == (0, 0, 1, 1)).all(axis=1)
-
-
-def _patch_mask(model: Any, batch: Batch) -> Tensor:
-    if batch.patch_mask is not None:
-        return batch.patch_mask
-    return boxes_to_patch_mask(batch.boxes_xyxy, model.vision_encoder.grid)
-
-
 def _context_with_regions(model: Any, batch: Batch, project: nn.Module | None, source: str | None) -> Context:
     """Contexts with separate tokens for regions, after those of the images; pairs of whole images share the latter."""
-    owner, mask, host = batch.owner, _patch_mask(model, batch), batch.on_host()
-    regions = np.flatnonzero(~_attends_whole_image(host))
+    owner, mask, host = batch.owner, patch_mask(model, batch), batch.on_host()
+    regions = np.flatnonzero(~attends_whole_image(host))
     host_owner = host.owner.copy()
     host_owner[regions] = len(batch.pixels) + np.arange(len(regions))
     regions, owner_of_tokens = (
@@ -99,22 +75,6 @@ def sentence_context(batch: Batch, sentences: TextStates) -> Context:
         host_owner=batch.on_host().owner,
         source=sentences.source,
     )
-
-
-def mean_of_masked_patches(tokens: Tensor, owner: Tensor, mask: Tensor) -> Tensor:
-    """Mean over each pair's patches, without copying patches per pair.
-
-    Args:
-        tokens: ``[U, N, D]``.
-        owner: ``[B]`` long.
-        mask: ``[B, N]`` bool, at least one True a row.
-
-    Returns:
-        ``[B, D]``.
-    """
-    weights = mask.to(tokens.dtype) / mask.sum(dim=1, keepdim=True)
-    is_owner = (owner[:, None] == torch.arange(len(tokens), device=owner.device)).to(tokens.dtype)
-    return torch.einsum("bu,bn->bun", is_owner, weights).flatten(1) @ tokens.flatten(0, 1)
 
 
 def feature(projection: nn.Module | None, summary: Tensor) -> Tensor | None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from x2vlm.building import ConfigError, is_foreign
 from x2vlm.models.fusion.requests import FusionRequest, fuse
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.models.text.reading_probe import SUMMARIES, at_rest, probe, reading_problems
+from x2vlm.part_errors import ConfigError, is_foreign
 
 _TEXTS, _TOKENS, _PATCHES = 2, 4, 3
 

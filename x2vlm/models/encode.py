@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch, HostBatch
-from x2vlm.models.contexts import Visual, encodes_regions, feature, sentence_context, visual_context
+from x2vlm.models.contexts import Visual, feature, sentence_context, visual_context
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.shape_rounding import ladder_of, round_up
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch, TextStates, is_parallel
+from x2vlm.models.patch_masks import encodes_regions
+from x2vlm.models.temporal import add_frame_positions
 
 
 class TextIds(NamedTuple):
@@ -212,10 +214,7 @@ def encode_pixels(model: Any, pixels: Tensor, masked_patches: Tensor | None = No
     tokens, summary = model.vision_encoder(pixels.flatten(0, 1))
     tokens = tokens.unflatten(0, (clips, frames))
     summary = tokens.mean(dim=2) if summary is None else summary.unflatten(0, (clips, frames))
-    if model.frame_positions is not None:
-        positions = model.frame_positions[:, :frames]
-        tokens, summary = tokens + positions, summary + positions[:, :, 0]
-    return model.temporal_encoder(tokens, summary)
+    return model.temporal_encoder(*add_frame_positions(tokens, summary, model.frame_positions))
 
 
 def _encode_masked(encoder: nn.Module, pixels: Tensor, masked_patches: Tensor) -> tuple[Tensor, Tensor | None]:

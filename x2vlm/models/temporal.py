@@ -1,5 +1,7 @@
 """From the frames of a clip to what plays one image: means over time, all frames side by side, or attention over time.
 
+Their positions are added before, by :func:`add_frame_positions`.
+
 Shape letters: U clips, F frames, N patches of a frame, D width, H heads.
 """
 
@@ -9,6 +11,19 @@ from torch import Tensor, nn
 from x2vlm.registry import TEMPORAL_ENCODERS
 
 Clip = tuple[Tensor, Tensor]  # tokens [U, N', D], summaries [U, D]
+
+
+def new_frame_positions(num_frames: int, width: int) -> nn.Parameter:
+    """Learned positions of frames, ``[1, F, 1, D]``."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, num_frames, 1, width), std=0.02))
+
+
+def add_frame_positions(tokens: Tensor, summaries: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``[U, F, N, D]`` patches and ``[U, F, D]`` summaries, each with the position of its frame added."""
+    if positions is None:
+        return tokens, summaries
+    positions = positions[:, : tokens.shape[1]]
+    return tokens + positions, summaries + positions[:, :, 0]
 
 
 @TEMPORAL_ENCODERS.register_module()

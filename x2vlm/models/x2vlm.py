@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.building import PartError, build, naming_the_part
+from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
 from x2vlm.models.build_towers import build_towers, objective_arguments
@@ -30,7 +30,10 @@ from x2vlm.models.needs import (
     objective_factors,
 )
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
-from x2vlm.models.pretrained import PretrainedModel
+from x2vlm.models.pretrained.pretrained_model import PretrainedModel
+from x2vlm.models.temperature import clamp_temperature, new_temperature
+from x2vlm.models.temporal import new_frame_positions
+from x2vlm.part_errors import PartError, naming_the_part
 from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module
@@ -64,8 +67,6 @@ class X2VLM(PretrainedModel):
         frozen: Names of parts that are not trained and stay in evaluation mode, e.g. ``("vision_encoder",)`` for a
             linear probe.
     """
-
-    temperature_range = (0.001, 0.5)
 
     def __init__(
         self,
@@ -106,14 +107,13 @@ class X2VLM(PretrainedModel):
         text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
         self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
         self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
-        self.temperature = nn.Parameter(torch.tensor(float(temperature))) if embed_dim else None
+        self.temperature = new_temperature(temperature) if embed_dim else None
         self.num_frames, self.frame_positions = num_frames, None
         temporal = {"type": "MeanOfFrames"} if temporal_encoder is None else temporal_encoder
         if num_frames:
             self.temporal_encoder = build(TEMPORAL_ENCODERS, temporal, "model.temporal_encoder", width=vision_width)
         if num_frames and self.temporal_encoder.positions:
-            positions = torch.empty(1, num_frames, 1, vision_width)
-            self.frame_positions = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
+            self.frame_positions = new_frame_positions(num_frames, vision_width)
         derived = objective_arguments(*towers, tokenizer, attention)
         self.objectives = nn.ModuleDict(
             {name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()}
@@ -147,11 +147,9 @@ class X2VLM(PretrainedModel):
         """The blocks of all towers."""
         return [block for tower in self.towers.values() for block in layers_of(tower)]
 
-    @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Bring the temperature back into its range; once per training step, as published."""
-        if self.temperature is not None:
-            self.temperature.clamp_(*self.temperature_range)
+        clamp_temperature(self.temperature)
 
     def forward(
         self,

@@ -9,4 +9,5 @@ from x2vlm.objectives.itm import ITM
 from x2vlm.objectives.mim import MIM
 from x2vlm.objectives.mlm import MLM
 from x2vlm.objectives.multiple_choice import MultipleChoice
+from x2vlm.objectives.next_token_caption import NextTokenCaption
 from x2vlm.objectives.text_mlm import TextMLM

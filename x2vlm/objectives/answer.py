@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from x2vlm.argument_checks import argument_problems
 from x2vlm.building import ConfigError
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
@@ -17,7 +18,6 @@ from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES
-from x2vlm.signatures import argument_problems
 
 
 @OBJECTIVES.register_module()

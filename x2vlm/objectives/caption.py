@@ -12,6 +12,7 @@ from torch import Tensor
 
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.collate.caption_collate import PROMPT, causal_mask, prompt_ids
+from x2vlm.models.autograd.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion.encoder import CrossAttentionFusion
 from x2vlm.models.fusion.incremental import fuse_next, project_context
@@ -19,7 +20,6 @@ from x2vlm.models.fusion.requests import FusionRequest, positions_of
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.generation.search import GeneratedText, Search
 from x2vlm.models.needs import Needs
-from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch, TextStates
 from x2vlm.objectives.mlm import MASKED, MLM, masked_words
 from x2vlm.registry import OBJECTIVES
@@ -54,6 +54,8 @@ class CaptionGeneration(MLM):
 
     needs = Needs(masked_text=True, context=True, batch=("masked_mask", *MASKED))
     loss_name = "loss_caption"
+    masks_after = 1
+    """How many [MASK] come behind a partial caption, at the last token of which its next word is predicted."""
 
     def __init__(
         self,
@@ -103,10 +105,10 @@ class CaptionGeneration(MLM):
 
 
 class CaptionReader:
-    """Next-word scores of partial captions: the prediction at a [MASK] after them, as in training.
+    """Next-word scores of partial captions: the prediction at a [MASK] after them, or at their last token.
 
     With a cache, each word goes through the towers once, keys and values of an image are projected once for all words
-    and beams, and the last layer of the fusion encoder computes the [MASK] alone.
+    and beams, and the last layer of the fusion encoder computes the last token alone.
 
     Args:
         objective: Whose head scores words.
@@ -123,8 +125,8 @@ class CaptionReader:
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
         """``[R, V]`` log-probabilities; see :class:`~x2vlm.models.generation.search.Reader`."""
-        with_mask = torch.cat([ids, ids.new_full((len(ids), 1), self.objective.mask_id)], dim=1)
-        hidden = self._score_all_tokens(with_mask) if self.cache is None else self._score_new_tokens(with_mask, rows)
+        ids = torch.nn.functional.pad(ids, (0, self.objective.masks_after), value=self.objective.mask_id)
+        hidden = self._score_all_tokens(ids) if self.cache is None else self._score_new_tokens(ids, rows)
         return self.objective.score(hidden, self.encoded.word_embeddings).float().log_softmax(dim=-1)
 
     def _score_all_tokens(self, ids: Tensor) -> Tensor:
@@ -142,7 +144,7 @@ class CaptionReader:
             self.cache = None
             return self._score_all_tokens(ids)
         hidden = fuse_next(self.model.fusion_encoder, text, self.projected, cache)
-        cache.keep(ids.shape[1] - 1)  # the [MASK] gives way to the word
+        cache.keep(ids.shape[1] - self.objective.masks_after)  # the [MASK] gives way to the word
         return hidden
 
     def _text(self, ids: Tensor, num_cached: int, cache: KVCache | None) -> TextStates:

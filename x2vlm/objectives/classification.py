@@ -153,23 +153,3 @@ def mean_squared_error(predicted: Tensor, labels: Tensor) -> Tensor:
 def weighted_cross_entropy(logits: Tensor, label_weights: Tensor) -> Tensor:
     """Cross entropies of ``[B, C]`` classes times their weights, summed, divided by B (not by the weights)."""
     return -(label_weights * logits.log_softmax(dim=1)).sum() / len(logits)
-
-
-def weights_of_answers(answers: Tensor, weights: Tensor, owner: Tensor, num_texts: int, num_classes: int) -> Tensor:
-    """Label weights from a list of answers, as the published code holds them.
-
-    Args:
-        answers: ``[A]`` long, classes; -100 for an answer that is no class, which then counts 0.
-        weights: ``[A]``.
-        owner: ``[A]`` long, which text an answer belongs to.
-        num_texts: B.
-        num_classes: C.
-
-    Returns:
-        ``[B, C]``.
-    """
-    is_class = answers != IGNORE_INDEX
-    index = owner[is_class] * num_classes + answers[is_class]
-    return (
-        weights.new_zeros(num_texts * num_classes).index_add_(0, index, weights[is_class]).view(num_texts, num_classes)
-    )

@@ -1,4 +1,7 @@
-"""Image-text contrastive loss over the batches of all processes."""
+"""Image-text contrastive loss over the batches of all processes.
+
+The temperature belongs to the model: ``x2vlm.models.temperature``.
+"""
 
 from collections.abc import Sequence
 from functools import partial

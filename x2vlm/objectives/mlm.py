@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.constants import IGNORE_INDEX
+from x2vlm.models.autograd.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, positions_of
 from x2vlm.models.needs import Needs
-from x2vlm.models.ops.linear_cross_entropy import linear_cross_entropy
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.objectives.base import Objective
 from x2vlm.registry import OBJECTIVES

@@ -48,7 +48,7 @@ def vision_block(shape: VisionShape) -> SavedTensors:
     """A block for one image: per token the inputs of two norms, and 8 D of linear layers, attention and GELU.
 
     Outputs of norms and GELUs are recomputed, and layer scales are folded into weights; see
-    ``x2vlm.models.ops.recompute``.
+    ``x2vlm.models.autograd.recompute``.
     """
     d, n = shape.width, shape.tokens
     # q k v 3 D, attention output D, input of GELU 4 D

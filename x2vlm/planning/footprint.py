@@ -6,7 +6,7 @@ The tests compare the optimizer state with what is allocated. ``docs/scale.md`` 
 from collections.abc import Mapping, Sequence
 
 from x2vlm.engine.step_plan import split_into_passes
-from x2vlm.models.ops.linear_cross_entropy import SCORES
+from x2vlm.models.autograd.linear_cross_entropy import SCORES
 from x2vlm.planning.activations import BYTES, FULL, activations, recomputed
 from x2vlm.planning.model_shapes import BatchShape, ModelShape, largest_unit, parameters
 

@@ -154,27 +154,6 @@ def bert_depth(tensors: Iterable[str]) -> int:
     return 1 + max((int(match[1]) for match in map(_BERT_LAYER.match, tensors) if match), default=-1)
 
 
-def split_bert(tensors: Mapping[str, Tensor], text_layers: int, fusion_layers: int) -> dict[str, Tensor]:
-    """Text and fusion encoder from one BERT, as published: 12 layers make 12 + 6, and likewise 6 + 6.
-
-    The text encoder is initialised from the lower ``text_layers``, the fusion encoder as the upper ``fusion_layers``
-    (both, where they overlap); its cross-attention stays new.
-
-    Args:
-        tensors: As :func:`bert_tensors` gives them.
-        text_layers: Number of layers of the text encoder.
-        fusion_layers: Number of layers of the fusion encoder.
-
-    Returns:
-        Tensors as ``text_encoder.net...`` and ``fusion_encoder.layer...``.
-    """
-    text = choose_layers(tensors, range(text_layers))
-    upper = fusion_tensors(tensors, fusion_layers)
-    return {f"text_encoder.net.{name}": value for name, value in text.items()} | {
-        f"fusion_encoder.{name}": value for name, value in upper.items()
-    }
-
-
 def fusion_tensors(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
     """The upper ``depth`` layers of a BERT as fusion layers, without cross-attention: ``layer.0.attention.query...``.
 

@@ -1,47 +1,16 @@
 """Public data sets as they are published, in little: three records or more, one of which is broken.
 
 Each function writes the files of one into a folder and says how an adapter is configured for them, how many records are
-whole, what is wrong with the others, and what the first record holds.
+whole, what is wrong with the others, and what the first record holds. ``LAYOUTS`` has all of them by name.
 """
 
 import csv
-import json
 import pickle
-from typing import Any, NamedTuple
 
-from PIL import Image
+from tests.data.datasets import published_archives, published_benchmarks, published_captions, published_text
+from tests.data.datasets.layout_files import Layout, clips, image, write, write_jsonl
 
-
-class Layout(NamedTuple):
-    config: dict[str, Any]
-    whole: int
-    broken: list[str]
-    first: dict[str, Any]
-
-
-def image(path, size=(64, 48), color=(200, 30, 30)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, color).save(path)
-    return path
-
-
-def write(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
-    return path
-
-
-def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def clips(folder, *names, frames=12):
-    from tests.data.conftest import clip_writer
-
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        clip_writer(folder)(frames=frames, name=name)
+__all__ = ["LAYOUTS", "PACKAGES", "Layout", "image"]
 
 
 def karpathy_coco(root):
@@ -397,18 +366,17 @@ def msrvtt_qa(root):
 
 
 def msvd(root):
-    clips(root / "clips", "mv89psg6zh4_33_46.mp4", "-4wsuPCjDBc_5_15.mp4")
+    clips(root / "clips", "mv89psg6zh4_33_46.avi", "-4wsuPCjDBc_5_15.avi")
     lines = ["# MSVD", "", "mv89psg6zh4_33_46 a bird is bathing", "mv89psg6zh4_33_46 a bird bathes"]
     (root / "AllVideoDescriptions.txt").write_text("\n".join([*lines, "-4wsuPCjDBc_5_15 a squirrel eats"]) + "\n")
     (root / "test_list.txt").write_text("mv89psg6zh4_33_46\n-4wsuPCjDBc_5_15\nmissing_1_2\n")
     config = dict(type="Msvd", captions_file="AllVideoDescriptions.txt", video_root="clips", videos="test_list.txt")
-    config["file_pattern"] = "{}.mp4"
     first = {"caption": ["a bird is bathing", "a bird bathes"], "id": "mv89psg6zh4_33_46"}
     return Layout(config, 2, ["missing_1_2: no line describes this clip"], first)
 
 
 def msvd_csv(root):
-    clips(root / "clips", "a_1_2.mp4")
+    clips(root / "clips", "a_1_2.avi")
     head = ["VideoID", "Start", "End", "WorkerID", "Source", "AnnotationTime", "Language", "Description"]
     with (root / "video_corpus.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -418,7 +386,6 @@ def msvd_csv(root):
         rows.writerow(["a", 1, 2, 1, "clean", 10, "English", "two dogs"])
         rows.writerow(["../b", 1, 2, 1, "clean", 10, "English", "outside"])
     config = dict(type="Msvd", captions_file="video_corpus.csv", video_root="clips", captions_apart=True)
-    config["file_pattern"] = "{}.mp4"
     return Layout(config, 2, ["lies outside the folder"], {"caption": "a dog", "id": "a_1_2"})
 
 
@@ -493,7 +460,7 @@ def lvis(root):
     write(root / "lvis_v1_val.json", {"images": images, "annotations": annotations, "categories": categories})
     config = dict(type="Coco", image_root="images", instances_file="lvis_v1_val.json")
     elems = [{"bb": (1, 2, 30, 40), "caption": "air conditioner", "kind": "object"}]
-    return Layout(config, 2, [r"640x100 are stated, but the image has 64x48 pixels"], {"elems": elems})
+    return Layout(config, 2, [r"640x100 are stated, but the image has 64x48 pixels"], {"elems": elems}, decoded=True)
 
 
 def objects365(root):
@@ -578,5 +545,16 @@ LAYOUTS = {
         *(flickr30k_entities, vqa, okvqa, aokvqa, gqa, gqa_scenes, nlvr2, marvl, snli_ve, cc3m, cc12m_in_a_tar, sbu),
         *(msrvtt, msrvtt_1k, msrvtt_qa, msvd, msvd_csv, webvid, howto100m, yt_temporal, open_images, lvis, objects365),
         *(stair, localized_narratives, xflickrco, parallel_table),
+        *published_archives.LAYOUTS,
+        *published_benchmarks.LAYOUTS,
+        *published_captions.LAYOUTS,
+        *published_text.LAYOUTS,
     )
 }
+
+PACKAGES = {
+    **dict.fromkeys(("msrvtt", "msrvtt_1k", "msrvtt_7k", "msrvtt_qa", "msvd", "msvd_csv", "msvd_qa"), "av"),
+    **dict.fromkeys(("webvid", "howto100m", "yt_temporal", "next_qa", "next_oe"), "av"),
+    **dict.fromkeys(("laion", "hf_saved", "hf_parquet", "wikipedia_parquet"), "pyarrow"),
+}
+"""What is needed to write some of them."""

@@ -2,7 +2,7 @@ import pytest
 
 from x2vlm.building import build
 from x2vlm.data.datasets.concat import Concat
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.record import RecordError
 from x2vlm.registry import DATASETS
 

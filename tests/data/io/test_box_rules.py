@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from x2vlm.data.datasets.coco import Coco
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.coco import Coco
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.io.box_rules import fitting_convention, polygon_box, xywh_inside
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 from x2vlm.data.transforms.regions import PickPhrases
 
 

@@ -1,5 +1,10 @@
+import bz2
+import gzip
+import lzma
+
 import pytest
 
+from x2vlm.data.io.line_index import LineIndex
 from x2vlm.data.io.paths import existing_file, existing_files, existing_folder, path_inside, read_bytes
 from x2vlm.data.record import RecordError
 
@@ -61,3 +66,10 @@ def test_a_file_over_the_limit_is_not_read(tmp_path):
     assert read_bytes(tmp_path / "big", "w", max_bytes=6) == b"123456"
     with pytest.raises(RecordError, match="larger than the limit of 5 bytes"):
         read_bytes(tmp_path / "big", "w", max_bytes=5)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_is_refused_with_how_to_unpack_it(tmp_path, pack):
+    (tmp_path / "a.tsv").write_bytes(pack(b"a\tb\n"))
+    with pytest.raises(ValueError, match=r"a\.tsv is compressed with .*: unpack it first \(\w+ a\.tsv\)"):
+        LineIndex([tmp_path / "a.tsv"])

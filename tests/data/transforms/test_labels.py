@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import Flip, LoadImage, RandomResizedCrop, Resize
-from x2vlm.data.transforms.labels import AnswerLabel, PickAnswers, PickLabel, read_classes
+from x2vlm.data.transforms.answers import AnswerLabel, PickAnswers
+from x2vlm.data.transforms.class_names import read_classes
+from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import PickQuestion, PickText
+from x2vlm.data.transforms.texts.text_transforms import PickQuestion, PickText
 
 TEN = ["yes"] * 6 + ["no"] * 3 + ["maybe"]
 

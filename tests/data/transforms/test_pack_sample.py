@@ -8,7 +8,7 @@ from torchvision import transforms as torchvision_transforms
 
 from tests.data.transforms.image_records import noise, record, with_bright
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.image import LoadImage, Resize
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage, Resize
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD, PackSample
 
 

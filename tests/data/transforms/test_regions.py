@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.elements import box_inside
-from x2vlm.data.transforms.image import Flip, Resize
+from x2vlm.data.transforms.images.load_crop_flip import Flip, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.regions import PickPhrases, PickRegions, random_crop_around
+from x2vlm.data.transforms.regions import PickPhrases, PickRegions, RegionsAsCaptions, random_crop_around
 
 DOG = {"bb": (2, 3, 4, 5), "caption": "A dog.", "attributes": "big brown", "kind": "object"}
 CAT = {"bb": (10, 2, 6, 4), "caption": ["cat", "kitten"], "kind": "object"}
@@ -243,3 +243,18 @@ def test_texts_of_one_box_share_their_identity_and_others_do_not():
 def test_phrases_list_the_kinds_of_their_elements(seed):
     picked = PickPhrases()(record(DOG, {**BOTH, "caption": ["a dog", "two animals"]}))
     assert picked["extras"]["kinds"] == [DOG["kind"]] + [BOTH["kind"]] * 2
+
+
+def test_sentences_of_regions_become_captions_once_each_and_objects_none():
+    elems = [
+        {"bb": (0, 0, 9, 9), "caption": "a grey wall", "kind": "region"},
+        {"bb": (0, 0, 9, 9), "caption": "wall", "kind": "object"},
+        {"bb": (1, 1, 9, 9), "caption": "a dog", "kind": "region"},
+        {"bb": (2, 2, 9, 9), "caption": "a grey wall", "kind": "region"},
+        {"bb": (2, 2, 9, 9), "caption": " ", "kind": "region"},
+    ]
+    record = {"where": "a:1", "id": "1", "image": "1.jpg", "elems": elems, "stated_size": (9, 9), "extras": {}}
+    results = RegionsAsCaptions()(record)
+    assert results == {"where": "a:1", "id": "1", "image": "1.jpg", "caption": ["a grey wall", "a dog"], "extras": {}}
+    with pytest.raises(RecordError, match="there is no region with a caption"):
+        RegionsAsCaptions()(record | {"elems": elems[1:2]})

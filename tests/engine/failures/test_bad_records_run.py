@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from x2vlm.config import load_config
-from x2vlm.data.bad_records import BadRecordLog
-from x2vlm.data.datasets.jsonl import JsonLines
-from x2vlm.data.loader import SeededDataset
+from x2vlm.data.bad_record_log import BadRecordLog
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
-from x2vlm.data.transforms.image import LoadImage, Resize
+from x2vlm.data.transforms.images.load_crop_flip import LoadImage, Resize
 from x2vlm.data.transforms.pack_sample import PackSample
-from x2vlm.data.transforms.text import PickCaption
+from x2vlm.data.transforms.texts.text_transforms import PickCaption
 
 RECORDS, ITERATIONS, BATCH = 40, 6, 5
 BROKEN = {3: '{"image": "0.png", ', 9: '{"image": "0.png"}', 14: '{"image": "gone.png", "caption": "a"}'}

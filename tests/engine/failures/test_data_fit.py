@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from x2vlm.building import ConfigError
-from x2vlm.data.transforms.labels import AnswerLabel, PickLabel
+from x2vlm.data.transforms.answers import AnswerLabel
+from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.engine.failures.data_fit import check_data_fit, most_positions
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from x2vlm.data.bad_records import BadRecordLog, TooManyBadRecordsError
+from x2vlm.data.bad_record_log import BadRecordLog, TooManyBadRecordsError
 from x2vlm.engine import build_runner
 from x2vlm.engine.failures.data_workers import DataStoppedError
 from x2vlm.engine.metrics_log import append_line, evaluated_iterations

@@ -14,7 +14,7 @@ from tests.engine.tiny_parts import tiny_config
 from x2vlm.building import ConfigError
 from x2vlm.commands.soak import differences
 from x2vlm.config import load_config
-from x2vlm.config_text import config_text
+from x2vlm.config_to_python import config_text
 from x2vlm.engine import build_runner
 from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
 from x2vlm.weights.weight_files import CheckpointError

@@ -1,5 +1,6 @@
 """Accuracy of fixed scores, and of a tiny model."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -170,3 +171,36 @@ def test_errors_say_what_is_wrong(model, evaluate, four):
         evaluate(ClassificationMetric(), [four], [[float("nan")] * 3] * 4)
     with pytest.raises(ValueError, match="a label is 2, but there are 2 classes"):
         class_predictions(torch.zeros(1, 2), torch.tensor([2]))
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_predictions_are_saved_as_json_lines(evaluate, four, tmp_path):
+    four = replace(four, labels=torch.tensor([2, 1, -100, 1]), extras=[{"identifier": f"dev-{i}"} for i in range(4)])
+    metric = ClassificationMetric(save_to="classes.jsonl", save_extras=("identifier",), work_dir=tmp_path)
+    evaluate(metric, [four], SCORES)
+    lines = lines_of(tmp_path / "classes.jsonl")
+    assert [line["predicted"] for line in lines] == [2, 0, 1, 0]
+    assert [line["label"] for line in lines] == [2, 1, None, 1]
+    assert [line["correct"] for line in lines] == [True, False, None, False]
+    assert [line["probability"] for line in lines] == pytest.approx(torch.tensor(SCORES).softmax(1).amax(1).tolist())
+    assert [line["identifier"] for line in lines] == ["dev-0", "dev-1", "dev-2", "dev-3"]
+    assert lines[0]["text"] == "text 0"
+    evaluate(metric, [four], SCORES)
+    assert lines_of(tmp_path / "classes.jsonl") == lines  # each evaluation overwrites
+
+
+def test_predicted_numbers_are_saved_without_a_probability(evaluate, four, tmp_path):
+    four = replace(four, labels=torch.tensor([1.0, 2.0, 3.0, -100.0]))
+    evaluate(ClassificationMetric(save_to=tmp_path / "n.jsonl"), [four], [[2.0], [4.0], [6.0], [0.5]])
+    lines = lines_of(tmp_path / "n.jsonl")
+    assert [(line["predicted"], line["label"]) for line in lines] == [(2, 1), (4, 2), (6, 3), (0.5, None)]
+    assert "probability" not in lines[0]
+
+
+def test_a_test_set_without_labels_is_predicted_where_predictions_are_saved(evaluate, four, tmp_path):
+    metric = ClassificationMetric(save_to=tmp_path / "test.jsonl")
+    assert evaluate(metric, [replace(four, labels=None)], SCORES) == {}
+    assert [line["predicted"] for line in lines_of(tmp_path / "test.jsonl")] == [2, 0, 1, 0]

@@ -1,5 +1,6 @@
 """Phrase grounding with fixed predictions."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -141,3 +142,26 @@ def test_a_model_without_box_prediction_is_an_error_that_says_what_to_do(model, 
 def test_invalid_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         GroundingMetric(**wrong)
+
+
+def test_predictions_are_saved_as_json_lines_without_captions_of_whole_images(model, batch, predict, tmp_path):
+    batch = replace(batch, extras=[{"ref_id": 7, "kinds": ["object", "region"]}, {"ref_id": 8, "kinds": ["object"]}])
+    predict([TRUE[0], TRUE[0], TRUE[2], TRUE[0]])
+    metric = GroundingMetric(save_to="found/boxes.jsonl", save_extras=("ref_id",), work_dir=tmp_path)
+    results = metric.evaluate(model, [batch])
+    lines = [json.loads(line) for line in (tmp_path / "found" / "boxes.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["text 0", "text 1", "text 2"]
+    assert [line["where"] for line in lines] == ["data:0", "data:0", "data:1"]
+    assert [line["ref_id"] for line in lines] == [7, 7, 8]
+    assert [line["kind"] for line in lines] == ["object", "region", "object"]
+    assert [line["iou"] for line in lines] == pytest.approx([1, 0, 1], abs=1e-5)
+    assert [line["true_box_xyxy"] for line in lines] == TRUE
+    assert lines[1]["box_xyxy"] == pytest.approx(TRUE[0], abs=1e-5)
+    assert 0 < lines[0]["confidence"] < 1
+    assert sum(line["iou"] for line in lines) / 3 == pytest.approx(results["mean_iou"] / 100, abs=1e-5)
+
+
+def test_an_extra_that_a_record_lacks_is_named(model, batch, tmp_path):
+    metric = GroundingMetric(save_to="boxes.jsonl", save_extras=("ref_id",), work_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"extras\['ref_id'\], but data:0 has none"):
+        metric.evaluate(model, [replace(batch, extras=[{}, {}])])

@@ -3,9 +3,9 @@ import shutil
 import pytest
 import torch
 
+from x2vlm.models.autograd import cpu_bias_attention
 from x2vlm.models.layers import attention, backends
 from x2vlm.models.layers.attention import attend, available, resolve
-from x2vlm.models.ops import cpu_bias_attention
 from x2vlm.registry import ATTENTION_BACKENDS
 
 OTHERS = ["sdpa", "sdpa_without_cudnn", "flash", "flash_bias", "flex", "varlen", "xformers"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.models.conftest import image_batch, random_texts, tiny_model
+from x2vlm.benchmark.encoder_comparison.text_comparison import tiny
 from x2vlm.models.outputs import context_of_text
-from x2vlm.models.text.text_comparison import tiny
 
 
 def model_with(kind: str, **changes):

@@ -3,8 +3,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from x2vlm.benchmark.encoder_comparison.backbone_comparison import families, try_family
 from x2vlm.models.vision import BEiT2, TimmVisionEncoder
-from x2vlm.models.vision.backbone_comparison import families, try_family
 from x2vlm.weights.relative_positions import resize_relative_table
 
 SMALL_VIT = dict(embed_dim=16, depth=1, num_heads=2)

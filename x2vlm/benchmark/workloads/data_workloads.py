@@ -18,9 +18,9 @@ from x2vlm.benchmark.workloads.model_sizes import FIRST_WORD, MASKS, OBJECTIVES,
 from x2vlm.benchmark.workloads.workload import CAPTION_TOKENS, Scale, Workload
 from x2vlm.data.batch import Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
-from x2vlm.data.datasets.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.data.transforms.rand_augment import RandAugment
+from x2vlm.data.transforms.images.rand_augment import RandAugment
 from x2vlm.reference.reference_data import read_regions
 from x2vlm.reference.reference_model import ReferenceModel
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT = "a picture of "
-MASKED_AS = ("twice", "replace")
+MASKED_AS = ("twice", "replace", "next")
+PUBLISHED_MASKING = Masking(prob=0.6, max_masks=18)
 
 
 @TRANSFORMS.register_module()
@@ -32,7 +33,8 @@ class CaptionCollate(PairCollate):
     from the tokens before it: ``masked_mask`` is causal. With ``twice``, a chosen token is there as [MASK] and right
     after it as itself, both at the same position, and only the [MASK] attends to itself: so no prediction depends on
     another [MASK], and every one is made as in generation. With ``replace`` the chosen tokens are replaced as in masked
-    language modelling, and later predictions lack them.
+    language modelling, and later predictions lack them. With ``next`` nothing is masked: every token after the prompt
+    is predicted at the token before it, for :class:`~x2vlm.objectives.next_token_caption.NextTokenCaption`.
 
     Texts come as they are: leave clean-up out of the pipeline (``PickCaption(clean=False)``), so that the model
     learns to generate the caption as it is annotated, as published.
@@ -40,10 +42,11 @@ class CaptionCollate(PairCollate):
     Args:
         tokenizer: A transformers tokenizer with tokens for [CLS], [SEP], padding and [MASK].
         prompt: What every caption begins with; given in generation, never predicted.
-        masked: ``twice`` or ``replace``.
+        masked: ``twice``, ``replace`` or ``next``.
         max_tokens: Texts are cut to so many tokens, prompt, [CLS] and [SEP] included.
         masking: Which tokens are predicted: a dict of the arguments of
             :class:`~x2vlm.data.collate.token_masking.Masking`, without ``prompt_tokens``, which follow from the prompt.
+            None is a share of 0.6 and 18 at most; with ``next`` all tokens are predicted, and it must be None.
         pad_to_max: Pad to ``max_tokens`` (and ``max_masks`` more with ``twice``), as published, and not to the
             longest of the batch.
 
@@ -57,12 +60,15 @@ class CaptionCollate(PairCollate):
         prompt: str = PROMPT,
         masked: str = "twice",
         max_tokens: int = 40,
-        masking: dict[str, Any] | Masking = Masking(prob=0.6, max_masks=18),  # noqa: B008  (frozen)
+        masking: dict[str, Any] | Masking | None = None,
         pad_to_max: bool = False,
     ) -> None:
         super().__init__(tokenizer, max_tokens, masking=None, pad_to_max=pad_to_max)
         if masked not in MASKED_AS:
             raise ValueError(f"masked is {masked!r}.{suggestion(masked, MASKED_AS)} Accepted: {', '.join(MASKED_AS)}.")
+        if masked == "next" and masking is not None:
+            raise ValueError("masking is given, but masked='next' masks nothing. Leave one of them out.")
+        masking = PUBLISHED_MASKING if masking is None else masking
         options = vars(masking) if isinstance(masking, Masking) else dict(masking)
         prompt_length = len(prompt_ids(tokenizer, prompt))
         if options.setdefault("prompt_tokens", prompt_length) not in (0, prompt_length):
@@ -75,13 +81,24 @@ class CaptionCollate(PairCollate):
             raise ValueError(
                 f"max_tokens is {max_tokens}; expected {least} or more: the prompt has {prompt_length} tokens"
             )
-        self.prompt, self.masked = prompt.rstrip(), masked
+        self.prompt, self.masked, self.prompt_length = prompt.rstrip(), masked, prompt_length
         self.masker = TokenMasker(tokenizer, Masking.of(options | {"prompt_tokens": prompt_length}))
 
     def _tokens(self, texts: list[str | tuple[str, str]]) -> dict[str, Tensor]:
         token_ids = tokenize(self.tokenizer, [f"{self.prompt} {text}".lstrip() for text in texts], self.max_tokens)
         ids, mask = padded_tokens(token_ids, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None)
-        return {"text_ids": ids, "text_mask": mask} | self._masked(token_ids)
+        return {"text_ids": ids, "text_mask": mask} | (self._next if self.masked == "next" else self._masked)(token_ids)
+
+    def _next(self, token_ids: list[list[int]]) -> dict[str, Tensor]:
+        """Every token after the prompt as the label of the one before it."""
+        inputs = [next_tokens(row, self.prompt_length) for row in token_ids]
+        length = self.max_tokens if self.pad_to_max else None
+        labels = [row[self.prompt_length + 1 :] for row in token_ids]
+        return {
+            **masked_caption_tensors(inputs, self.tokenizer.pad_token_id, length),
+            "mlm_positions": padded([one.masked_indices for one in inputs], 0, length),
+            "mlm_labels": padded(labels, IGNORE_INDEX, length),
+        }
 
     def _masked(self, token_ids: list[list[int]]) -> dict[str, Tensor]:
         masked, max_masks = self.masker(token_ids), self.masker.masking.max_masks
@@ -143,6 +160,11 @@ def mask_in_place(masked: MaskedTokens) -> MaskedCaption:
     """A caption whose chosen tokens are replaced by [MASK] or another token."""
     length = len(masked.ids)
     return MaskedCaption(masked.ids, list(range(length)), [False] * length, masked.positions)
+
+
+def next_tokens(ids: Sequence[int], prompt_length: int) -> MaskedCaption:
+    """A caption as it is, whose tokens after [CLS] and the prompt are each predicted at the token before."""
+    return MaskedCaption(list(ids), list(range(len(ids))), [False] * len(ids), list(range(prompt_length, len(ids) - 1)))
 
 
 def masked_caption_tensors(captions: Sequence[MaskedCaption], pad: int, length: int | None = None) -> dict[str, Tensor]:

@@ -1,21 +1,28 @@
 """Collate samples of images, clips or texts into a batch of pairs.
 
-Shape letters: B texts, U distinct contexts, K contexts that a text attends to, L tokens, M masked tokens.
+Shape letters: B texts, U distinct contexts, L tokens, M masked tokens.
 """
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
-from x2vlm.data.batch import BadRecord, Batch, Sample
+from x2vlm.data.batch import Batch, Sample
+from x2vlm.data.collate.context_tensors import (
+    Pairs,
+    all_or_none,
+    are_image_only,
+    box_tensors,
+    masked_patch_tensors,
+    pixel_tensors,
+    with_equal_image_counts,
+)
 from x2vlm.data.collate.padding import padded, padded_tokens
 from x2vlm.data.collate.target_tensors import answer_tensors, label_tensors, targets_of_pairs
 from x2vlm.data.collate.token_masking import Masking, TokenMasker
@@ -26,9 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FILLS = ("fewer", "copy")
-
-Pairs = list[tuple[int, int]]
-"""(index of the sample, index of its text)."""
 
 
 @TRANSFORMS.register_module()
@@ -100,8 +104,8 @@ class PairCollate:
                 f"the data set gave {type(strange).__name__}, and {type(self).__name__} takes Samples: derive it from "
                 "x2vlm.data.datasets.base.Adapter and end its pipeline with PackSample."
             )
-        drawn, (samples, bad) = len(samples), _of_one_number(samples)
-        image_only = _are_image_only(samples)
+        drawn, (samples, bad) = len(samples), with_equal_image_counts(samples)
+        image_only = are_image_only(samples)
         pairs = self._kept([(s, r) for s, sample in enumerate(samples) for r in range(len(sample.texts) or image_only)])
         used = sorted({s for s, _ in pairs})
         slots = {s: slot for slot, s in enumerate(used)}
@@ -113,7 +117,7 @@ class PairCollate:
         tokens = {"text_ids": None, "text_mask": None} if image_only else self._tokens(texts)
         return Batch(
             **(tokens | self._contexts(kept, owner)),
-            **_boxes(kept, pairs),
+            **box_tensors(kept, pairs),
             **label_tensors(targets_of_pairs(kept, pairs, "labels"), self.num_classes),
             **answer_tensors(answers, self._answer_tokens, self.tokenizer.pad_token_id),
             ids=torch.tensor([stable_hash(_identity(kept[s], used[s], r)) for s, r in pairs], dtype=torch.long),
@@ -157,9 +161,9 @@ class PairCollate:
         return tokenize(self.tokenizer, answers, self.max_answer_tokens)
 
     def _contexts(self, samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
-        if _all_or_none(samples, "pixels"):
-            return _pixels(samples, owner) | _masked_patches(samples)
-        if _all_or_none(samples, "context_text"):
+        if all_or_none(samples, "pixels"):
+            return pixel_tensors(samples, owner) | masked_patch_tensors(samples)
+        if all_or_none(samples, "context_text"):
             token_ids = tokenize(self.tokenizer, [sample.context_text for sample in samples], self.max_tokens)
             ids, mask = padded_tokens(
                 token_ids, self.tokenizer.pad_token_id, self.max_tokens if self.pad_to_max else None
@@ -170,56 +174,6 @@ class PairCollate:
         return {}
 
 
-def _of_one_number(samples: Sequence[Sample]) -> tuple[list[Sample], list[BadRecord]]:
-    """The samples whose texts attend to as many images as most do (the more of equals), and the others, bad."""
-    counts = Counter(sample.num_contexts for sample in samples if sample.pixels is not None)
-    if len(counts) < 2:
-        return list(samples), []
-    most = max(counts, key=lambda number: (counts[number], number))
-    kept = [sample for sample in samples if sample.pixels is None or sample.num_contexts == most]
-    reason = f"its text has {{}} images, and those of the others in its batch {most}"
-    odd = [sample for sample in samples if sample.pixels is not None and sample.num_contexts != most]
-    return kept, [BadRecord(sample.where, reason.format(sample.num_contexts)) for sample in odd]
-
-
-def _are_image_only(samples: Sequence[Sample]) -> bool:
-    """Whether the samples are images without texts; records of regions are not, even where no region is left.
-
-    Raises:
-        ValueError: If some are and some are not.
-    """
-    image_only = [sample for sample in samples if not sample.texts and sample.boxes_xyxy is None]
-    if image_only and len(image_only) < len(samples):
-        other = next(sample for sample in samples if sample.texts or sample.boxes_xyxy is not None)
-        raise ValueError(
-            f"samples with and without texts in one batch: {other.where} has some, {image_only[0].where} has not. "
-            "Give each kind of record a stream of its own."
-        )
-    return bool(image_only)
-
-
-def _pixels(samples: list[Sample], owner: Tensor) -> dict[str, Tensor]:
-    """``pixels`` of every image once, and ``owner`` of each pair; text ``b`` attends to all images of ``owner[b]``."""
-    shapes = sorted({tuple(sample.pixels.shape[sample.num_contexts > 1 :]) for sample in samples})
-    if len(shapes) > 1:
-        raise ValueError(f"images or clips of several sizes in a batch: {shapes}. Resize them alike.")
-    count = samples[0].num_contexts
-    if count == 1:
-        return {"pixels": default_collate([sample.pixels for sample in samples]), "owner": owner}
-    return {
-        "pixels": torch.cat([sample.pixels for sample in samples]),
-        "owner": (owner[:, None] * count + torch.arange(count)).flatten(),
-        "text_owner": torch.arange(len(owner)).repeat_interleave(count),
-    }
-
-
-def _masked_patches(samples: list[Sample]) -> dict[str, Tensor]:
-    if not _all_or_none(samples, "masked_patches"):
-        return {}
-    masks = [sample.masked_patches for sample in samples]
-    return {"masked_patches": torch.stack(masks) if masks[0].dim() == 1 else torch.cat(masks)}
-
-
 def stable_hash(name: str) -> int:
     """A 63-bit number for an identity: the same in every process and every run."""
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
@@ -228,31 +182,3 @@ def stable_hash(name: str) -> int:
 def _identity(sample: Sample, sample_index: int, text: int) -> str:
     """The identity of what the pair shows; where the record has none, a name that no other pair of the batch has."""
     return sample.ids[text] if sample.ids else f"{sample.where} {sample_index} {text}"
-
-
-def _boxes(samples: list[Sample], pairs: Pairs) -> dict[str, Tensor]:
-    """``boxes_xyxy`` and ``has_box`` of the pairs."""
-    if not _all_or_none(samples, "boxes_xyxy"):
-        return {}
-    first = torch.tensor([0, *(len(sample.texts) for sample in samples[:-1])]).cumsum(0).tolist()
-    indices = torch.tensor([first[s] + r for s, r in pairs], dtype=torch.long)
-    return {
-        "boxes_xyxy": torch.cat([sample.boxes_xyxy for sample in samples])[indices],
-        "has_box": torch.cat([sample.has_box for sample in samples])[indices],
-    }
-
-
-def _all_or_none(samples: list[Sample], name: str) -> bool:
-    """Whether the samples have this field.
-
-    Raises:
-        ValueError: If some have it and some have not.
-    """
-    having = [sample for sample in samples if getattr(sample, name) is not None]
-    if having and len(having) < len(samples):
-        lacking = next(sample for sample in samples if getattr(sample, name) is None)
-        raise ValueError(
-            f"samples with and without {name} in one batch: {having[0].where} has it, {lacking.where} has not. "
-            "Give each kind of record a stream of its own."
-        )
-    return bool(having)

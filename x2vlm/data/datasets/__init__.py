@@ -1,1 +1,1 @@
-"""Dataset adapters: one file for each annotation format, and what they have in common."""
+"""Dataset adapters: a folder for general file formats, folders for public data sets, and what all have in common."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from x2vlm.building import PartError, build, is_foreign, naming_the_part
+from x2vlm.building import build
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
 from x2vlm.data.record_contract import record_problem, step_problem
+from x2vlm.part_errors import PartError, is_foreign, naming_the_part
 from x2vlm.registry import TRANSFORMS
 
 
@@ -64,7 +65,7 @@ class Adapter(Dataset, ABC):
         return apply_pipeline(self.pipeline, result, result["where"])
 
     def _checked_record(self, index: int) -> Record:
-        """:meth:`record`; what a plugin's gives or raises against its contract is told with its class and index."""
+        """:meth:`record`; what a plugin's gives or raises against its contract is reported with its class and index."""
         name = type(self).__name__
         try:
             with naming_the_part(self, f"record {index} of {len(self)}"):

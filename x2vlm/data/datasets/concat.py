@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
@@ -25,12 +26,15 @@ class Concat(Adapter):
     Records of different data sets are different things, whatever they are called: ``"0/9"`` is what ``"9"`` of the
     first data set is called here. The name it has there is the record's ``own_id``.
 
+    Where one of them is read in runs (``shuffle_buffer``), the whole is, with the largest of their buffers; each record
+    of the others is a run of its own.
+
     Args:
         datasets: Adapters: dicts for the DATASETS registry, or built ones.
         times: How often each data set's records are repeated in an epoch; None: all once. ``(2, 1)`` doubles the first.
         names: What to call each data set in the log.
         images: How many images each has as published (X2-VLM: arXiv:2211.12402v1, Table 1), None where that is not
-            known. A data set with less than nine tenths as many records is told in the log: part of it was lost.
+            known. A data set with less than nine tenths as many records is reported in the log: part of it was lost.
         pipeline: Transforms that come after those of the data sets. Data sets without a pipeline can share this one.
         join_ids: Equal identities of different data sets mean one thing (captions and boxes of the same images).
 
@@ -66,8 +70,20 @@ class Concat(Adapter):
             *accumulate(len(dataset) * count for dataset, count in zip(self.datasets, self.times, strict=True))
         ]
 
+        buffers = [getattr(dataset, "shuffle_buffer", None) for dataset in self.datasets]
+        self.shuffle_buffer = max((buffer for buffer in buffers if buffer is not None), default=None)
+        self.run_lengths = None if self.shuffle_buffer is None else self._run_lengths()
+
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def _run_lengths(self) -> np.ndarray:
+        """Records of each run of all data sets, as often as they are repeated."""
+        runs = []
+        for dataset, count in zip(self.datasets, self.times, strict=True):
+            lengths = getattr(dataset, "run_lengths", None)
+            runs += [np.ones(len(dataset), dtype=np.int64) if lengths is None else lengths] * count
+        return np.concatenate(runs)
 
     def _compare(self, images: Sequence[int | None] | None) -> None:
         """Tell the sizes of data sets of which a published one is known."""

@@ -144,7 +144,7 @@ def _shape_box(segmentation: Any) -> Sequence[float]:
         rle = segmentation if packed else mask.frPyObjects(segmentation, *segmentation["size"])
         return mask.toBbox(rle).tolist()
     except _BROKEN:
-        return ()  # no box: told with its entry
+        return ()  # no box: reported with its entry
 
 
 def _first_reason(check: Callable[[dict], None], entries: list[Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.data.io.limits import MAX_BYTES
+from x2vlm.data.io.paths import refuse_compressed
 from x2vlm.data.record import RecordError
 
 _CHUNK = 2**24
@@ -28,13 +29,15 @@ class LineIndex:
         max_bytes: Longer lines and entries are not read.
 
     Raises:
-        ValueError: If such an array is broken.
+        ValueError: If such an array is broken, or a file is compressed.
     """
 
     def __init__(
         self, files: Sequence[Path], skip_blank: bool = True, arrays: bool = False, max_bytes: int = MAX_BYTES
     ) -> None:
         self.files, self.max_bytes = list(files), max_bytes
+        for file in self.files:
+            refuse_compressed(file)
         entries = [_entries(file) if arrays and _starts_array(file) else None for file in self.files]
         starts_and_numbers = [
             (spans[:, 0], None) if spans is not None else _line_starts(file, skip_blank)

@@ -14,6 +14,13 @@ from x2vlm.data.record import RecordError
 
 PathLike = str | os.PathLike
 
+_COMPRESSED = (
+    ("gzip", b"\x1f\x8b", "gunzip"),
+    ("bzip2", b"BZh", "bunzip2"),
+    ("xz", b"\xfd7zXZ\0", "unxz"),
+    ("zip", b"PK\x03\x04", "unzip"),
+)
+
 _MAX_DIGITS = 40  # of a number in the name of a file
 
 
@@ -58,6 +65,20 @@ def existing_files(paths: PathLike | Sequence[PathLike], option: str) -> list[Pa
     if not names:
         raise ValueError(f"{option} names no file")
     return [file for name in names for file in _matching(Path(name).expanduser(), option)]
+
+
+def refuse_compressed(path: Path, option: str | None = None) -> None:
+    """Check that a text file is not compressed, as public files often are downloaded: lines are read by their place.
+
+    Raises:
+        ValueError: If it is; says how it is unpacked.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    for name, signature, command in _COMPRESSED:
+        if start.startswith(signature):
+            prefix = "" if option is None else f"{option}: "
+            raise ValueError(f"{prefix}{path} is compressed with {name}: unpack it first ({command} {path.name})")
 
 
 def read_lines(path: Path, option: str) -> list[str]:

@@ -26,7 +26,7 @@ _BROKEN = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexErr
 
 
 class TarIndex:
-    """Names, offsets and sizes of the members of one tar file.
+    """Names, offsets and sizes of the members of one tar file, or of one that is a member of another.
 
     Holds the names and 16 bytes a member, and no open file. A file that is missing, cut short or no plain tar is no
     error here: the index has the members that could be found, and ``problem`` says what is wrong.
@@ -35,16 +35,21 @@ class TarIndex:
         path: An uncompressed tar file: members of compressed ones cannot be reached without unpacking all before them.
         cache_dir: A folder that caches the index for the next run; None caches nothing.
         max_bytes: Larger members are not read.
+        span: Where in the file it starts, and its bytes, if it is a member of another tar file (ImageNet).
     """
 
     def __init__(
-        self, path: str | os.PathLike, cache_dir: str | os.PathLike | None = None, max_bytes: int = MAX_BYTES
+        self,
+        path: str | os.PathLike,
+        cache_dir: str | os.PathLike | None = None,
+        max_bytes: int = MAX_BYTES,
+        span: tuple[int, int] | None = None,
     ) -> None:
         self.path, self.max_bytes = Path(path), max_bytes
-        cached = None if cache_dir is None else _cache_file(self.path, Path(cache_dir))
+        cached = None if cache_dir is None else _cache_file(self.path, Path(cache_dir), span)
         arrays = _load(cached) if cached else None
         if arrays is None:
-            self.names, self.offsets, self.sizes, self.problem = _scan(self.path)
+            self.names, self.offsets, self.sizes, self.problem = _scan(self.path, span)
             if cached and not self.problem:
                 _save(cached, (self.names, self.offsets, self.sizes))
         else:
@@ -103,19 +108,24 @@ class TarIndex:
         raise RecordError(where, f"{self.path}: the member {name!r} has {size:,} bytes, over {limit}")
 
 
-def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
+def _scan(path: Path, span: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
     """Names, offsets and sizes of the regular members, in order, and a problem of the file if there is one."""
+    start = 0 if span is None else span[0]
     members: list[tuple[bytes, int, int]] = []
     problem = None
     try:
-        with open_regular_file(path) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:
+        with open_regular_file(path) as whole:
+            file = whole if span is None else _Window(whole, *span)
+            tar = tarfile.open(fileobj=_Headers(file), mode="r:")  # noqa: SIM115  (closed with what it reads)
             for member in tar:
                 tar.members = []  # it keeps every header otherwise
                 name = os.fsencode(member.name)
                 if len(name) > _MAX_NAME or not 0 <= member.size < _MAX_SIZE:
                     raise tarfile.ReadError(f"a name of {len(name)} bytes, or a size of {member.size}, is none")
+                if span is not None and member.offset_data + member.size > span[1]:
+                    raise tarfile.ReadError(f"it ends inside the member {member.name!r:.80}")
                 if member.isreg() and not member.issparse():
-                    members.append((name, member.offset_data, member.size))
+                    members.append((name, start + member.offset_data, member.size))
             # Behind the last member, tarfile takes anything for the end: half a header, or one that is damaged.
             file.seek(tar.offset)
             rest = file.read(_BLOCK).rstrip(b"\0")
@@ -127,6 +137,29 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
         problem = f"the tar ends early: {error}" if members else f"not a plain tar: {error}"
     names = np.array([name for name, _, _ in members], dtype=bytes)
     return names, *(np.array([entry[i] for entry in members], dtype=np.int64) for i in (1, 2)), problem
+
+
+class _Window:
+    """A part of a file as a file of its own.
+
+    Args:
+        file: The whole file.
+        start: First byte.
+        size: Number of bytes.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self.file, self.start, self.size = file, start, size
+        file.seek(start)
+
+    def tell(self) -> int:
+        return self.file.tell() - self.start
+
+    def seek(self, position: int) -> int:
+        return self.file.seek(self.start + position) - self.start
+
+    def read(self, size: int) -> bytes:
+        return self.file.read(max(0, min(size, self.size - self.tell())))
 
 
 class _Headers:
@@ -150,12 +183,12 @@ class _Headers:
         return data
 
 
-def _cache_file(path: Path, folder: Path) -> Path | None:
+def _cache_file(path: Path, folder: Path, span: tuple[int, int] | None) -> Path | None:
     """A file name that changes with the tar file's size and time; None where there is no tar file."""
     if not path.is_file():
         return None
     state = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{span or ''}".encode()).hexdigest()[:16]
     return folder / f"{path.name}-{key}.npz"
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from x2vlm.data.io.box_rules import Box, fitting_convention, read_box, xywh_inside
 from x2vlm.data.record import Record, RecordError, identity
-from x2vlm.data.transforms.geometry import frame_size
+from x2vlm.data.transforms.images.geometry import frame_size
 
 
 class Element(NamedTuple):
@@ -90,13 +90,13 @@ def on_real_size(results: Record, size: tuple[int, int], rescale: bool) -> Recor
     if stated is None or tuple(stated) == (width, height):
         return results
     factors = width / stated[0], height / stated[1]
-    told = f"{stated[0]:g}x{stated[1]:g} are stated, but the image has {width}x{height} pixels"
+    mismatch = f"{stated[0]:g}x{stated[1]:g} are stated, but the image has {width}x{height} pixels"
     # A side is rounded to whole pixels when an image is rescaled.
     if abs(stated[0] * height - stated[1] * width) > max(width, height, *stated):
-        raise RecordError(results["where"], f"{told}, another aspect: its boxes do not belong to this image")
+        raise RecordError(results["where"], f"{mismatch}, another aspect: its boxes do not belong to this image")
     if not rescale:
         advice = "LoadImage(rescale_boxes=True) lets the boxes follow"
-        raise RecordError(results["where"], f"{told}: its boxes were made for another copy; {advice}")
+        raise RecordError(results["where"], f"{mismatch}: its boxes were made for another copy; {advice}")
     return results | {"elems": [_rescaled(elem, *factors) for elem in results["elems"]], "stated_size": (width, height)}
 
 
@@ -104,7 +104,7 @@ def _rescaled(elem: dict, across: float, down: float) -> dict:
     try:
         x, y, w, h = read_box(elem.get("bb"))
     except ValueError:
-        return elem  # is told when elements are picked
+        return elem  # reported when elements are chosen
     return {**elem, "bb": (x * across, y * down, w * across, h * down)}
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from x2vlm.data.batch import Sample
 from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.record_contract import frames_problem, pairs_problem
-from x2vlm.data.transforms.geometry import are_separate_images, check_no_boxes, frame_size
+from x2vlm.data.transforms.images.box_geometry import check_no_boxes, normalised_boxes
+from x2vlm.data.transforms.images.geometry import are_separate_images
 from x2vlm.registry import TRANSFORMS
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -58,7 +59,7 @@ class PackSample(BaseTransform):
         if "frames" in results and "texts" in results and sample.num_contexts == 1:
             has_box = np.array(results["has_box"], dtype=bool)
             sample.has_box = torch.from_numpy(has_box)
-            sample.boxes_xyxy = torch.from_numpy(self._boxes(results, has_box))
+            sample.boxes_xyxy = torch.from_numpy(normalised_boxes(results, has_box))
         return sample
 
     def _pixels(self, results: Record) -> tuple[Tensor, int]:
@@ -77,14 +78,6 @@ class PackSample(BaseTransform):
         for plane, values, out in zip(cv2.split(np.ascontiguousarray(frame)), self.values, pixels, strict=True):
             cv2.LUT(plane, values[None], dst=out.numpy())
         return pixels
-
-    def _boxes(self, results: Record, has_box: np.ndarray) -> np.ndarray:
-        whole = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(has_box), 1))
-        if not has_box.any():
-            return whole
-        height, width = frame_size(results)
-        pixels = np.asarray(results["boxes_xyxy_px"], dtype=np.float32)
-        return np.where(has_box[:, None], (pixels / np.array([width, height] * 2, dtype=np.float32)).clip(0, 1), whole)
 
 
 def check_encodable(results: Record) -> None:

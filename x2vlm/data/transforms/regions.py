@@ -12,9 +12,10 @@ from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.transforms.elements import Box, Element, elements_of_kinds, languages_of, parse_kinds, usable_elements
-from x2vlm.data.transforms.geometry import CropBox, clip_boxes, crop, frame_size
-from x2vlm.data.transforms.text_choice import all_texts, choose_text
-from x2vlm.data.transforms.text_cleaning import clean_caption, is_blank
+from x2vlm.data.transforms.images.box_geometry import clip_boxes
+from x2vlm.data.transforms.images.geometry import CropBox, crop, frame_size
+from x2vlm.data.transforms.texts.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption, is_blank
 from x2vlm.registry import TRANSFORMS
 
 
@@ -168,3 +169,28 @@ def random_crop_around(box: Box, width: int, height: int) -> CropBox:
         random.randint(min(math.ceil(box[2]), width), width),
         random.randint(min(math.ceil(box[3]), height), height),
     )
+
+
+@TRANSFORMS.register_module()
+class RegionsAsCaptions(BaseTransform):
+    """Make what is said of the regions of an image its captions, and drop all elements.
+
+    So Visual Genome, which has no captions, gets into pairs of images and texts. A repeated sentence is one caption.
+    """
+
+    def transform(self, results: Record) -> Record:
+        """The record with captions in the place of elements.
+
+        Raises:
+            RecordError: If no region has a caption.
+        """
+        regions = elements_of_kinds(results, ("region",))
+        captions = [
+            text for elem in regions if (text := elem.get("caption")) and isinstance(text, str) and text.strip()
+        ]
+        if not captions:
+            raise RecordError(results["where"], "there is no region with a caption")
+        dropped = ("elems", "stated_size", "boxes_are_shares")
+        return {key: value for key, value in results.items() if key not in dropped} | {
+            "caption": list(dict.fromkeys(captions))
+        }

@@ -1,6 +1,7 @@
 """A recipe that begins from other people's weights does not begin without them, unless that is what is wanted."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,14 @@ def check_required(cfg: Mapping[str, Any]) -> None:
 
 def _missing(model: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """A sentence for each part whose weights are not there, and the options that build it without them."""
+    there = cache(is_there)  # several parts begin from one source, and the hub is asked for long where there is no net
     for name, weights in required.items():
         part = model.get(name) or {}
         given = {key: part[key] for key in SOURCES if part.get(key)}
         if not given:
             yield f"model.{name}: needs {weights}. Give it by {_how(name)}.", ""
         for key, source in given.items():
-            if source is not True and not is_there(str(source)):
+            if source is not True and not there(str(source)):
                 sentence = f"model.{name}.{key}: {source!r} is not there (looked from {Path.cwd()}); it is {weights}."
                 fresh = f" model.{name}.config.model_type=bert" if key == "path" else ""
                 yield sentence, f"model.{name}.{key}=None{fresh}"

@@ -63,8 +63,8 @@ def classes_of(dataset: Any) -> Iterator[tuple[str, int]]:
 def _check_length(path: str, collate: Any, most: int) -> None:
     if collate.max_tokens is None:
         collate.max_tokens = most
-        told = f"{path}: texts without a limit (max_tokens=None) are cut at the {most} positions of the text encoder"
-        print_log(told, logger="current")
+        message = f"{path}: texts without a limit (max_tokens=None) are cut at the {most} positions of the text encoder"
+        print_log(message, logger="current")
     elif collate.max_tokens > most:
         raise ConfigError(
             f"max_tokens is {collate.max_tokens}, but the text encoder has {most} positions. Lower it to {most}.",

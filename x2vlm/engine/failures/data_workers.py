@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from x2vlm.data.bad_records import TooManyBadRecordsError
+from x2vlm.data.bad_record_log import TooManyBadRecordsError
 from x2vlm.engine.checkpoint.atomic_save import SaveError
 from x2vlm.engine.failures.last_step import save_last_step
 

@@ -88,7 +88,7 @@ def _count(groups: Iterable[Sequence[str]]) -> int:
 
 
 def _saved_names(content: Mapping[str, Any], model: nn.Module, optimizer: Optimizer) -> list[list[str]] | None:
-    """The names in a checkpoint, by group, as this model calls the parameters; None where nothing tells them."""
+    """The names in a checkpoint, by group, as this model calls the parameters; None where they are not known."""
     groups, first = content["optimizer"]["param_groups"], _first_names(model)
     if all(NAMES in group for group in groups):
         return [[first.get(name, name) for name in group[NAMES]] for group in groups]

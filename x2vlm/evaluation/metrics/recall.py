@@ -9,7 +9,6 @@ from math import prod
 import torch
 from torch import Tensor
 
-from x2vlm.gallery.score_candidates import NOT_SCORED
 from x2vlm.gallery.score_check import check_not_nan
 
 
@@ -43,49 +42,6 @@ def best_ranks(scores: Tensor, row_ids: Tensor, column_ids: Tensor) -> Tensor:
 def no_positive(identity: int) -> str:
     """The message about a query without a positive candidate."""
     return f"no candidate has the identity {identity} of a query: every query needs at least one positive candidate."
-
-
-def rank_candidates(scores: Tensor) -> Tensor:
-    """Candidates of each query in the order of :func:`best_ranks`, best first: ``[R, C]`` -> ``[R, C]`` long.
-
-    Of equal scores the larger index comes first: an ascending stable sort, reversed.
-    """
-    return scores.argsort(dim=1, stable=True).flip(1)
-
-
-def second_stage(similarity: Tensor, logits: Tensor, k: int) -> Tensor:
-    """Scores after re-ranking: the logits of the ``k`` most similar candidates of each query, -100 for all others.
-
-    Args:
-        similarity: ``[R, C]`` cosines, which select the candidates and are not added.
-        logits: ``[R, C]`` matching logits; only those of the selected are used.
-        k: How many to select; all if there are fewer.
-
-    Returns:
-        ``[R, C]``.
-    """
-    selected = similarity.topk(min(k, similarity.shape[1]), dim=1).indices
-    return torch.full_like(logits, NOT_SCORED).scatter_(1, selected, logits.gather(1, selected))
-
-
-def retrieval_recalls(
-    context_scores: Tensor, text_scores: Tensor, context_ids: Tensor, text_ids: Tensor, at: Sequence[int] = (1, 5, 10)
-) -> dict[str, float]:
-    """The published metrics of retrieval, from score matrices.
-
-    Args:
-        context_scores: ``[C, T]``, of each text for each context.
-        text_scores: ``[T, C]``, of each context for each text.
-        context_ids: ``[C]`` identities.
-        text_ids: ``[T]`` identities; a text and a context are a positive pair where the two are equal.
-        at: The K of the recalls.
-
-    Returns:
-        Percentages: ``i2t_r1 ... t2i_r10`` and their mean ``r_mean``.
-    """
-    i2t = best_ranks(context_scores, context_ids, text_ids)
-    t2i = best_ranks(text_scores, text_ids, context_ids)
-    return recalls_from_ranks(i2t, t2i, at)
 
 
 def recalls_from_ranks(i2t: Tensor, t2i: Tensor, at: Sequence[int]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from x2vlm.data.batch import Batch
 from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
-from x2vlm.data.transforms.text_cleaning import clean_caption
+from x2vlm.data.transforms.texts.text_cleaning import clean_caption
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.metrics.average_precision import average_precision
 from x2vlm.evaluation.record_fields import extras_by_text

@@ -18,6 +18,7 @@ from x2vlm.evaluation.metrics.ngrams import bleu, caption_tokens, cider_d, rouge
 from x2vlm.evaluation.metrics.percentages import percent
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.evaluation.saved_predictions import output_path, write_output
 from x2vlm.gallery.select_pairs import first_occurrences, select_pairs
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.search import Search, search_of
@@ -62,7 +63,7 @@ class CaptioningMetric:
         check_java_metrics(also)
         self.tokenizer, self.search, self.objective = tokenizer, search_of(search), objective
         self.also = tuple(also)
-        self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
+        self.save_to = output_path(save_to, work_dir)
 
     def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What an evaluation calls of the model's objectives, by their names."""
@@ -171,6 +172,5 @@ def merge_captioned(processes: Sequence[dict[int, CaptionedImage]]) -> list[Capt
 
 def write_captions(path: Path, images: Sequence[CaptionedImage]) -> None:
     """Write captions as a JSON list; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     entries = [{"image_id": image.image_id, "caption": image.caption, "score": image.score} for image in images]
-    path.write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_output(path, json.dumps(entries, ensure_ascii=False, indent=1))

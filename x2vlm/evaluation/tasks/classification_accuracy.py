@@ -5,11 +5,15 @@ Shape letters: B texts (or images), C classes.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
+from torch import Tensor
 
 from x2vlm.building import suggestion
+from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_lists
 from x2vlm.evaluation.metrics.agreement import CLASS_METRICS, pearson, spearman
@@ -24,6 +28,7 @@ from x2vlm.evaluation.predictions import (
 )
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.evaluation.saved_predictions import Line, lines_of_texts, output_path, rounded, save_lines
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import METRICS
 
@@ -48,6 +53,12 @@ class ClassificationMetric:
             image pair, sentence) are reduced to the sentence of their set.
         unknown: Texts without a label (-100), such as a question whose answer is not in the list: ``wrong`` counts them
             as wrong, since they are part of the task; ``left_out`` skips them.
+        save_to: File for the predictions, one JSON object a line, in the order of the data set: ``where`` (the record),
+            ``text``, ``predicted`` (number of the class, or the number), ``label`` (null without one) and, for classes,
+            ``probability`` and ``correct``. Relative to the work folder; each evaluation overwrites it. A test set
+            without labels is then only predicted.
+        save_extras: Keys of ``extras`` that are written too, such as ``identifier``.
+        work_dir: The run's work folder.
     """
 
     def __init__(
@@ -58,6 +69,9 @@ class ClassificationMetric:
         by: str | None = "language",
         consistency: str | None = None,
         unknown: str = "wrong",
+        save_to: str | PathLike | None = None,
+        save_extras: Sequence[str] = (),
+        work_dir: str | PathLike | None = None,
     ) -> None:
         if not at or min(at) < 1:
             raise ValueError(f"at is {tuple(at)}; expected counts from 1.")
@@ -68,6 +82,7 @@ class ClassificationMetric:
                 raise ValueError(f"{name}: {value!r} is not known.{near} Accepted: {', '.join(accepted)}.")
         self.objective, self.at, self.also = objective, tuple(sorted({1, *at})), tuple(also)
         self.by, self.consistency, self.unknown = by, consistency, unknown
+        self.save_to, self.save_extras = output_path(save_to, work_dir), tuple(save_extras)
 
     def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What an evaluation calls of the model's objectives, by their names."""
@@ -81,7 +96,8 @@ class ClassificationMetric:
             most frequent class; ``weighted_accuracy``, the mean weight of the predicted class, where several are
             correct; ``consistency``; ``f1``, ``matthews``; ``accuracy_de`` and so on for each value of
             ``by``, with their mean as ``accuracy_mean_over_language``. For numbers: ``pearson`` and ``spearman`` times
-            100, ``mse``, and ``mean_guess_mse``, of always predicting the mean.
+            100, ``mse``, and ``mean_guess_mse``, of always predicting the mean. Nothing where predictions are saved
+            and there is no label.
 
         Raises:
             ValueError: If the model has no such objective, there is nothing to classify, or scores are not numbers.
@@ -89,21 +105,29 @@ class ClassificationMetric:
         require_objective(model, self.objective, "ClassificationMetric")
         with eval_mode(model):
             local = [self._predict(model, batch) for batch in loader if len(batch)]
-        batches = all_gather_lists(local)
+        batches = all_gather_lists([predictions for predictions, _ in local])
         if not batches:
             raise ValueError("there is nothing to classify: the loader yielded no records.")
+        if self.save_to is not None:
+            save_lines(self.save_to, [line for _, lines in local for line in lines])
         predictions = concat_predictions(batches)
         if self.unknown == "left_out" or predictions.class_counts is None:
             predictions = predictions.select_labelled()
         if not predictions.labelled.any():
+            if self.save_to is not None:
+                return {}
             raise ValueError("there is nothing to classify: no text of this evaluation has a label.")
         if predictions.class_counts is None:
             return self._correlations(predictions)
         return self._accuracies(predictions)
 
-    def _predict(self, model: Any, batch: Batch) -> Predictions:
+    def _predict(self, model: Any, batch: Batch) -> tuple[Predictions, list[Line]]:
         if batch.labels is None and batch.label_weights is None:
-            raise ValueError("classification needs Batch.labels or Batch.label_weights, but this batch has neither.")
+            if self.save_to is None:
+                raise ValueError(
+                    "classification needs Batch.labels or Batch.label_weights, but this batch has neither."
+                )
+            batch = replace(batch, labels=torch.full((len(batch),), IGNORE_INDEX))
         groups = [None] * len(batch) if self.by is None else extras_of_texts(batch, self.by)
         sentences = [None] * len(batch) if self.consistency is None else self._sentences(batch)
         objective, encoded = model.objectives[self.objective], model.encode(batch.to(model.device))
@@ -113,7 +137,18 @@ class ClassificationMetric:
         else:
             labels, weights = (None if x is None else x.cpu() for x in (batch.labels, batch.label_weights))
             predictions = class_predictions(scores, labels, weights)
-        return replace(predictions, groups=groups, sentences=sentences)
+        lines = [] if self.save_to is None else self._lines(batch, predictions, scores)
+        return replace(predictions, groups=groups, sentences=sentences), lines
+
+    def _lines(self, batch: Batch, predictions: Predictions, scores: Tensor) -> list[Line]:
+        labelled = predictions.labelled.tolist()
+        labels = [label if known else None for label, known in zip(predictions.true.tolist(), labelled, strict=True)]
+        fields = {"predicted": predictions.predicted.tolist(), "label": labels}
+        if predictions.class_counts is not None:
+            fields["probability"] = rounded(scores.softmax(dim=1).amax(dim=1).tolist())
+            correct = (predictions.ranks == 0).tolist()
+            fields["correct"] = [right if known else None for right, known in zip(correct, labelled, strict=True)]
+        return lines_of_texts(batch, fields, self.save_extras)
 
     def _sentences(self, batch: Batch) -> list[Any]:
         if self.consistency == "text":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from x2vlm.evaluation.metrics.box_overlap import CONVENTIONS, accuracy_at, box_i
 from x2vlm.evaluation.metrics.percentages import percent
 from x2vlm.evaluation.record_fields import extras_by_text
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.evaluation.saved_predictions import Line, lines_of_texts, output_path, rounded, save_lines
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import EncodedBatch
 from x2vlm.registry import METRICS
@@ -34,6 +36,12 @@ class GroundingMetric:
             ``extras["image_size"]``; see :func:`~x2vlm.evaluation.metrics.box_overlap.box_ious`.
         average_box_cxcywh: The baseline's box, normalised, for instance the mean of the training set; by default the
             mean of the evaluated boxes, which favours the baseline.
+        save_to: File for the predictions, one JSON object a line, in the order of the data set: ``where`` (the record),
+            ``text``, ``box_xyxy`` and ``true_box_xyxy`` (0..1 of the image), ``iou``, ``kind`` (where records have
+            kinds) and ``confidence`` (with objective ``itm``). Relative to the work folder; each evaluation overwrites
+            it.
+        save_extras: Keys of ``extras`` that are written too, such as ``ref_id``.
+        work_dir: The run's work folder.
     """
 
     def __init__(
@@ -41,6 +49,9 @@ class GroundingMetric:
         threshold: float = 0.5,
         convention: str = "continuous",
         average_box_cxcywh: Sequence[float] | None = None,
+        save_to: str | PathLike | None = None,
+        save_extras: Sequence[str] = (),
+        work_dir: str | PathLike | None = None,
     ) -> None:
         if convention not in CONVENTIONS:
             raise ValueError(f"convention is {convention!r}. Accepted: {', '.join(CONVENTIONS)}.")
@@ -50,6 +61,7 @@ class GroundingMetric:
         self.average_box = None if average_box_cxcywh is None else torch.tensor(tuple(average_box_cxcywh)).float()
         if self.average_box is not None and self.average_box.shape != (4,):
             raise ValueError(f"average_box_cxcywh is {average_box_cxcywh}; expected four numbers.")
+        self.save_to, self.save_extras = output_path(save_to, work_dir), tuple(save_extras)
 
     def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What an evaluation calls of the model's objectives, by their names."""
@@ -70,7 +82,9 @@ class GroundingMetric:
         require_objective(model, "bbox", "GroundingMetric")
         with eval_mode(model):
             local = [self._ground(model, batch.to(model.device)) for batch in loader if len(batch)]
-        batches = all_gather_lists(local)
+        if self.save_to is not None:
+            save_lines(self.save_to, [line for _, lines in local for line in lines])
+        batches = all_gather_lists([phrases for phrases, _ in local])
         if not any(len(batch.true) for batch in batches):
             raise ValueError("there is nothing to ground: no text of this evaluation has a box of its own.")
         predicted, true, sizes, confidence = (
@@ -88,20 +102,37 @@ class GroundingMetric:
         self._log(results, len(true))
         return results
 
-    def _ground(self, model: Any, batch: Batch) -> "_GroundedPhrases":
+    def _ground(self, model: Any, batch: Batch) -> "tuple[_GroundedPhrases, list[Line]]":
         if batch.has_box is None or batch.boxes_xyxy is None:
             raise ValueError("grounding needs records with boxes, but these have none (plain text?).")
         has_box = batch.has_box.cpu()
         if not has_box.any():
-            return _GroundedPhrases(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), [])
+            nothing = _GroundedPhrases(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0), [])
+            return nothing, [(where, None) for where in batch.where]
         encoded = model.encode(batch)
         objective = model.objectives["bbox"]
         (phrases,) = model.read(objective.requests(encoded))
         predicted = cxcywh_to_xyxy(objective.box(phrases.states).float()).cpu()
-        confidence = match_confidence(model, encoded).cpu() if "itm" in model.objectives else torch.zeros(len(has_box))
-        kinds = [kind for kind, keep in zip(extras_by_text(batch, "kinds"), has_box.tolist(), strict=True) if keep]
-        tensors = predicted, batch.boxes_xyxy.float().cpu(), self._sizes(batch), confidence
-        return _GroundedPhrases(*(tensor[has_box] for tensor in tensors), kinds)
+        confidence = match_confidence(model, encoded).cpu() if "itm" in model.objectives else None
+        kinds, sizes = extras_by_text(batch, "kinds"), self._sizes(batch)
+        lines = [] if self.save_to is None else self._lines(batch, predicted, sizes, confidence, kinds)
+        confidence = torch.zeros(len(has_box)) if confidence is None else confidence
+        tensors = predicted, batch.boxes_xyxy.float().cpu(), sizes, confidence
+        kinds = [kind for kind, keep in zip(kinds, has_box.tolist(), strict=True) if keep]
+        return _GroundedPhrases(*(tensor[has_box] for tensor in tensors), kinds), lines
+
+    def _lines(
+        self, batch: Batch, predicted: Tensor, sizes: Tensor, confidence: Tensor | None, kinds: list[str | None]
+    ) -> list[Line]:
+        true = batch.boxes_xyxy.float().cpu()
+        fields = {
+            "box_xyxy": [rounded(box) for box in predicted.tolist()],
+            "true_box_xyxy": [rounded(box) for box in true.tolist()],
+            "iou": rounded(box_ious(predicted, true, self.convention, sizes).tolist()),
+        }
+        fields |= {} if confidence is None else {"confidence": rounded(confidence.tolist())}
+        fields |= {"kind": kinds} if any(kind is not None for kind in kinds) else {}
+        return lines_of_texts(batch, fields, self.save_extras, keep=batch.has_box.tolist())
 
     def _sizes(self, batch: Batch) -> Tensor:
         if self.convention != "inclusive":

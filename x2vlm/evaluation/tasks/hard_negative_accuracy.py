@@ -14,7 +14,7 @@ from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_objects
 from x2vlm.evaluation.record_fields import extras_of_texts, record_of_texts
 from x2vlm.evaluation.scorers import scorers
-from x2vlm.gallery.retrieval_features import to_cpu
+from x2vlm.gallery.encode_in_memory import to_cpu
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import METRICS
 
@@ -32,7 +32,7 @@ class HardNegativeMetric:
     """Share of images whose true caption scores higher than every wrong one, by each of some named scorers.
 
     An equal score is not higher. Records have one image and several texts, the first of them true
-    (:class:`~x2vlm.data.transforms.choices.PickHardNegatives`).
+    (:class:`~x2vlm.data.transforms.texts.choices.PickHardNegatives`).
 
     Args:
         scorer: Names of scorers, one or several: ``itc``, ``itm``, ``itc+itm``; see ``x2vlm.evaluation.scorers``.

@@ -18,9 +18,9 @@ from x2vlm.distributed import world_size
 from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import best_ranks, chance_recall, r_mean, recalls_from_ranks
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
-from x2vlm.gallery.retrieval_features import encode_retrieval_set
 from x2vlm.gallery.score_candidates import PairScorer, score_candidates, score_pairs, similarity_chunks
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
@@ -51,8 +51,9 @@ class RetrievalMetric:
     """Recall at 1, 5 and 10 of texts given contexts (i2t) and of contexts given texts (t2i), in percent.
 
     Contexts are images, regions, videos or sentences, whatever the batches hold. The first stage ranks by cosine. The
-    second replaces, for each query, the scores of the ``k`` nearest by the matching logit (the cosine is not added) and
-    ranks all others behind them. A query counts by the rank of its best positive.
+    second replaces, for each query, the scores of the ``k`` nearest by the matching logit (to which the cosine is added
+    only if ``cosine_weight`` says so) and ranks all others behind them. A query counts by the rank of its best
+    positive.
 
     Args:
         k: Candidates per query that are re-ranked (published: 80 for COCO at 384 pixels, 32 for Flickr30K).
@@ -62,6 +63,9 @@ class RetrievalMetric:
         index: The index that searches the first stage, e.g. ``dict(type="FaissIVF", probes=32)``; see
             :mod:`x2vlm.gallery.nearest_neighbours`. None: all cosines, in main memory (of a gallery on disk:
             ``ExactIndex``).
+        cosine_weight: Add so many times the cosine to the matching logit of a candidate; 0 as published. BLIP
+            (arXiv:2201.12086) adds the cosine once. Where matching has seen few pairs, 1 / temperature, the scale of
+            contrast's own logits, lets the first stage have its say.
     """
 
     def __init__(
@@ -71,7 +75,11 @@ class RetrievalMetric:
         chunk: int = 256,
         at: Sequence[int] = (1, 5, 10),
         index: Mapping[str, Any] | None = None,
+        cosine_weight: float = 0.0,
     ) -> None:
+        if cosine_weight < 0 or (cosine_weight and not rerank):
+            raise ValueError(f"cosine_weight is {cosine_weight}; expected 0 or more, with rerank=True.")
+        self.cosine_weight = cosine_weight
         if min(k, chunk, *at) < 1:
             raise ValueError(f"k, chunk and at are counts from 1; given k={k}, chunk={chunk}, at={tuple(at)}.")
         self.k, self.rerank, self.chunk, self.at = k, rerank, chunk, tuple(at)
@@ -125,6 +133,9 @@ class RetrievalMetric:
         if self.rerank:
             first_stage = {f"itc_{name}": value for name, value in results.items()}
             text_scores, context_scores = score_candidates(retrieval_set.score, texts_of, contexts_of)
+            if self.cosine_weight:
+                text_scores += self.cosine_weight * candidate_cosines(*feats, texts_of, self.chunk)
+                context_scores += self.cosine_weight * candidate_cosines(*feats[::-1], contexts_of, self.chunk)
             ranks = (
                 ranks_from_candidates(text_scores, texts_of, *ids),
                 ranks_from_candidates(context_scores, contexts_of, *ids[::-1]),
@@ -178,7 +189,8 @@ class RetrievalMetric:
 
     def _log(self, contexts: int, texts: int, index: Any, chance: dict[str, float]) -> None:
         first = "by cosine" if index is None else f"by cosine with {called(index['type'])}"
-        second = f", then the {self.k} nearest of each query re-ranked by the matching logit, all others behind them"
+        added = f" plus {self.cosine_weight:g} times the cosine" if self.cosine_weight else ""
+        second = f", then the {self.k} nearest of each query re-ranked by the matching logit{added}, all others behind"
         print_log(
             f"retrieval among {contexts} contexts and {texts} texts, both directions: {first}"
             f"{second if self.rerank else ''}. A random order would get "
@@ -186,6 +198,22 @@ class RetrievalMetric:
             f"at R@{self.at[0]}.",
             logger="current",
         )
+
+
+def candidate_cosines(queries: FeatureStore, gallery: FeatureStore, candidates: Tensor, chunk: int) -> Tensor:
+    """Cosines of each query with its candidates, ``[R, k]``; 0 where there is none.
+
+    Args:
+        queries: ``R`` features.
+        gallery: ``C`` features.
+        candidates: ``[R, k]``.
+        chunk: Queries at a time.
+    """
+    columns, cosines = gallery.read_all(), []
+    for feats, found in zip(queries.read_all().split(chunk), candidates.split(chunk), strict=True):
+        near = columns[found.clamp(min=0)]  # [chunk, k, E]
+        cosines.append(torch.einsum("re,rke->rk", feats, near).masked_fill(found == NO_CANDIDATE, 0.0))
+    return torch.cat(cosines)
 
 
 def ranks_and_candidates(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import print_log
@@ -13,13 +12,14 @@ from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.data.collate.padding import padded_tokens
 from x2vlm.data.tokenizer import tokenize
-from x2vlm.data.transforms.labels import read_classes
+from x2vlm.data.transforms.class_names import read_classes
 from x2vlm.distributed import all_gather_lists, rank
 from x2vlm.evaluation.metrics.exact_match import exact_match, most_frequent
 from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
 from x2vlm.evaluation.metrics.vqa_accuracy import normalized_answer, on_one_line, vqa_accuracy
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
+from x2vlm.evaluation.saved_predictions import output_path, write_output
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.generation.rank_answers import FIRST_TOKENS
 from x2vlm.registry import METRICS
@@ -53,7 +53,7 @@ class AnsweredQuestion:
 class VQAMetric:
     """Accuracy of answers in percent: that of the VQA challenge, or exact match for questions with one annotation.
 
-    Records hold the annotators' answers in ``extras["answers"]`` (:class:`~x2vlm.data.transforms.labels.PickAnswers`
+    Records hold the annotators' answers in ``extras["answers"]`` (:class:`~x2vlm.data.transforms.answers.PickAnswers`
     puts them there). A test set without annotations is only answered: give ``save_to``, and submit that file.
 
     Args:
@@ -112,7 +112,7 @@ class VQAMetric:
             self.candidates = sorted(numbers, key=numbers.get)
         self.k, self.first_token, self.chunk = k, first_token, chunk
         self.num_beams, self.max_tokens, self.by = num_beams, max_tokens, tuple(by)
-        self.save_to = None if save_to is None else Path(work_dir or ".") / Path(save_to).expanduser()
+        self.save_to = output_path(save_to, work_dir)
 
     def called_methods(self, objectives: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What an evaluation calls of the model's objectives, by their names."""
@@ -197,8 +197,7 @@ class VQAMetric:
                 )
         if rank() == 0:
             entries = [{"question_id": question.question_id, "answer": question.answer} for question in questions]
-            self.save_to.parent.mkdir(parents=True, exist_ok=True)
-            self.save_to.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+            write_output(self.save_to, json.dumps(entries, ensure_ascii=False))
             print_log(f"{len(entries)} answers are in {self.save_to}", logger="current")
 
     def _log(

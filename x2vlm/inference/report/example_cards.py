@@ -16,7 +16,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes, frame_strip, to_rgb_array
 from x2vlm.inference.inferencer import Inferencer
-from x2vlm.inference.processor import preprocessing_of_config
+from x2vlm.inference.preprocessing import preprocessing_of_config
 from x2vlm.registry import DATASETS
 
 MAX_PHRASES = 4  # on one image; more boxes would cover each other

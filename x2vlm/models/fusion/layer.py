@@ -9,13 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from x2vlm.models.autograd.recompute import Linear, feed_forward
 from x2vlm.models.fusion.fusion_plan import LayerInputs
 from x2vlm.models.fusion.key_value_sources import CrossAttentionInputs
 from x2vlm.models.layers.attention import KeyValue, attend
 from x2vlm.models.layers.drop_path import DropPath
 from x2vlm.models.layers.packing import Layout
 from x2vlm.models.layers.precision import cast_once
-from x2vlm.models.ops.recompute import Linear, feed_forward
 
 Drop = Callable[[Tensor, nn.Module], Tensor]
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from x2vlm.models.autograd.cpu_bias_attention import attention_with_learned_bias
 from x2vlm.models.layers.ragged_keys import nested_attention, packed_attention, varlen_kernel
 from x2vlm.models.layers.xformers_build import check_xformers
-from x2vlm.models.ops.cpu_bias_attention import attention_with_learned_bias
 from x2vlm.registry import ATTENTION_BACKENDS
 
 WITHOUT_CUDNN = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)

@@ -9,8 +9,8 @@ import torch
 from timm.models import beit
 from torch import Tensor, nn
 
+from x2vlm.models.autograd.recompute import Linear, feed_forward, normed_linear, scaled_linear
 from x2vlm.models.layers.attention import attend
-from x2vlm.models.ops.recompute import Linear, feed_forward, normed_linear, scaled_linear
 
 
 class RelativeBlock(nn.Module):

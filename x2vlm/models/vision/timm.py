@@ -114,8 +114,8 @@ def _create(name: str, image_size: tuple[int, int], pretrained: bool, options: d
 
 def _cell(net: nn.Module, image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     """Pixels of a token: as timm says, else what is nearest to an even division."""
-    told = getattr(net, "feature_info", None)
-    last = (told[-1] if isinstance(told, (list, tuple)) else told.info[-1]) if told else {}
+    levels = getattr(net, "feature_info", None)
+    last = (levels[-1] if isinstance(levels, (list, tuple)) else levels.info[-1]) if levels else {}
     side = last.get("reduction")
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     if isinstance(patch, (list, tuple)) and side is not None and side in patch and len(patch) == 2:

@@ -1,0 +1,8 @@
+"""Without regions: objects stay."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .ablation import *
+
+streams.pop("region")

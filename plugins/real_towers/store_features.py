@@ -1,0 +1,112 @@
+"""Compute and store what the fixed part of a config's vision encoder makes of every image that its streams read.
+
+python -m plugins.real_towers.store_features configs/small/flickr8k.py --cfg-options data_root=data/flickr8k
+
+Every stream whose pipeline begins with ``LoadFeatures`` gets the folder that it names. Stopped at any time, the command
+goes on where it was when it is started again with the same arguments.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.utils import track_iter_progress
+from numpy.lib.format import open_memmap
+
+from plugins.real_towers.stored_features import FEATURES, VIEWS, View, describe, draw_views
+from x2vlm.building import build
+from x2vlm.config import add_cfg_options, load_config
+from x2vlm.data.data_root import with_data_root
+from x2vlm.data.io.atomic_files import write_atomically
+from x2vlm.data.io.image_decoding import decode_image
+from x2vlm.data.record import identity
+from x2vlm.registry import DATASETS, VISION_ENCODERS
+
+MEAN = STD = 127.5  # of pixels 0..255, as the weights were trained
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a config whose streams begin with LoadFeatures")
+    parser.add_argument("--views", type=int, default=4, help="of each image: all of it, mirrored, random crops")
+    parser.add_argument("--scale", type=float, nargs=2, default=(0.5, 1.0), help="share of the area of a random crop")
+    add_cfg_options(parser)
+    args = parser.parse_args(arguments)
+    cfg = load_config(args.config, args.cfg_options)
+    encoder = build(VISION_ENCODERS, cfg.model.vision_encoder, "model.vision_encoder").eval()
+    encoder.net.to(memory_format=torch.channels_last)
+    datasets = datasets_by_folder(cfg)
+    if not datasets:
+        raise SystemExit(f"{args.config}: no stream's pipeline begins with LoadFeatures, so there is nothing to store")
+    for folder, dataset in datasets.items():
+        sys.stdout.write(f"{folder}: {len(dataset)} images\n")
+        store_features(dataset, folder, encoder, args.views, tuple(args.scale))
+
+
+def datasets_by_folder(cfg: Any) -> dict[Path, Any]:
+    """The data sets of the streams that read stored features, by the folder of these; each folder once."""
+    found = {}
+    for name, stream in cfg.streams.items():
+        dataset = with_data_root(stream.dataset, cfg.get("data_root"))
+        first = next(iter(dataset["pipeline"]), {})
+        if getattr(first.get("type"), "__name__", first.get("type")) == "LoadFeatures":
+            source = {key: value for key, value in dataset.items() if key != "pipeline"}
+            found.setdefault(Path(first["folder"]), build(DATASETS, source, f"streams.{name}.dataset"))
+    return found
+
+
+def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: tuple[float, float]) -> None:
+    """Store the features of all images of a data set, or go on with it.
+
+    Args:
+        dataset: Records with an ``image``.
+        folder: Where to; made if need be.
+        encoder: The network: ``features``, ``image_size``, ``grid``, ``channels`` and ``name``, as those of
+            :class:`~plugins.real_towers.frozen_vision.FrozenEfficientNetLite`.
+        views: Views of every image.
+        scale: Least and greatest share of the area of a random crop.
+
+    Raises:
+        ValueError: If the folder was begun with other arguments.
+    """
+    keys, drawn = [], []
+    for index in range(len(dataset)):
+        record = dataset.record(index)
+        keys.append(identity(record))
+        height, width = decode_image(record["image"], record["where"]).shape[:2]
+        drawn.append(draw_views(keys[-1], views, width, height, scale))
+    about = describe(keys, drawn, size=list(encoder.image_size), network=encoder.name, done=0)
+    about = json.loads(json.dumps(about))
+    if (folder / VIEWS).is_file():
+        begun = json.loads((folder / VIEWS).read_text())
+        if begun | {"done": 0} != about:
+            raise ValueError(f"{folder}: holds features of other images, views or another network. Name another one.")
+        array, about = np.load(folder / FEATURES, mmap_mode="r+"), begun
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(keys), views, encoder.channels, *encoder.grid)
+        array = open_memmap(folder / FEATURES, mode="w+", dtype=np.float16, shape=shape)
+    todo = range(about["done"], len(keys))
+    for row in track_iter_progress(todo) if todo else ():
+        record = dataset.record(row)
+        array[row] = features_of(encoder, decode_image(record["image"], record["where"]), drawn[row]).numpy()
+        if row % 100 == 99 or row == len(keys) - 1:
+            array.flush()
+            write_atomically(folder / VIEWS, json.dumps(about | {"done": row + 1}))
+
+
+def features_of(encoder: Any, image: np.ndarray, views: Sequence[View]) -> torch.Tensor:
+    """``[V, C, h, w]`` features in half precision of the views of an image."""
+    frames = np.stack([view.frame(image, encoder.image_size) for view in views])
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float().sub(MEAN).div(STD)
+    return encoder.features(pixels.contiguous(memory_format=torch.channels_last)).half()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Text encoders compared with transformers, and backbones of timm: which of them serve."""

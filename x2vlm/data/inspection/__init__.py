@@ -1,0 +1,1 @@
+"""Inspect whole data sets: statistics, drawn records, leakage between data sets."""

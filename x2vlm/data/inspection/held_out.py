@@ -1,0 +1,157 @@
+"""Images of test sets, which training must not show: found by name and by perceptual hash."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from x2vlm.data.batch import BadRecord
+from x2vlm.data.datasets.base import Adapter
+from x2vlm.data.inspection.image_identity import image_identity, with_other_names
+from x2vlm.data.inspection.leakage import DatasetFingerprint, fingerprint_dataset
+from x2vlm.data.inspection.perceptual_hash import DISTANCE, VIEWS, WORDS, image_hashes, near_duplicate_pairs
+from x2vlm.data.io.atomic_files import sync, write_atomically
+
+Match = dict[str, Any]
+"""``by`` (``ids`` or ``pictures``), ``test`` and ``test_id``; of hashes ``distance`` in bits and ``mirrored``."""
+
+
+@dataclass
+class HeldOutImages:
+    """The images of all test sets.
+
+    Attributes:
+        names: Test set and identity there by name of an image; names that mean something in one data set alone are not
+            among them.
+        hashes: ``[M, V, W]``, see :mod:`~x2vlm.data.inspection.perceptual_hash`.
+        owners: ``M`` test sets and identities.
+        distance: Bits in which the hashes of two images may differ.
+    """
+
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    hashes: np.ndarray = field(default_factory=lambda: np.zeros((0, len(VIEWS), WORDS), dtype=np.uint64))
+    owners: list[tuple[str, str]] = field(default_factory=list)
+    distance: int = DISTANCE
+
+    @classmethod
+    def of(
+        cls,
+        fingerprints: Sequence[DatasetFingerprint],
+        same_images: Mapping[str, str | PathLike | Sequence[str | PathLike]],
+        distance: int = DISTANCE,
+    ) -> "HeldOutImages":
+        """The images of these test sets.
+
+        Args:
+            fingerprints: Of the test sets.
+            same_images: Lists of images with several names, see
+                :func:`~x2vlm.data.inspection.image_identity.with_other_names`.
+            distance: Bits in which the hashes of two images may differ.
+        """
+        names: dict[str, tuple[str, str]] = {}
+        hashes, owners = [], []
+        for test in fingerprints:
+            names = {name: (test.name, name) for name in test.ids if ":" in name} | names
+            rows, which = np.unique(test.hashes.reshape(len(test.hashes), -1), axis=0, return_index=True)
+            hashes.append(rows.reshape(-1, len(VIEWS), WORDS))
+            owners += [(test.name, test.ids[owner]) for owner in test.owner[which].tolist()]
+        stacked = np.concatenate(hashes) if hashes else cls().hashes
+        return cls(with_other_names(names, same_images), stacked, owners, distance)
+
+    def match_name(self, name: str) -> Match | None:
+        """The test image of that name."""
+        if name not in self.names:
+            return None
+        test, identity = self.names[name]
+        return {"by": "ids", "test": test, "test_id": identity}
+
+    def match_hashes(self, hashes: np.ndarray) -> Match | None:
+        """The nearest test image of some images that is near enough.
+
+        Args:
+            hashes: ``[n, V, W]``.
+        """
+        nearest = min(
+            (
+                (bits, other, mirrored)
+                for _, other, bits, mirrored in near_duplicate_pairs(hashes, self.hashes, self.distance)
+            ),
+            default=None,
+        )
+        if nearest is None:
+            return None
+        bits, other, mirrored = nearest
+        test, identity = self.owners[other]
+        return {"by": "pictures", "test": test, "test_id": identity, "distance": bits, "mirrored": bool(mirrored)}
+
+    def digest(self) -> str:
+        """SHA-256 of all that decides what is left out."""
+        total = hashlib.sha256(self.hashes.tobytes())
+        total.update(json.dumps([sorted(self.names), self.distance]).encode())
+        return total.hexdigest()
+
+
+def hashes_of(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """``[n, V, W]``: the hashes of those of some images that have contrast enough to be compared."""
+    found = [one for one in map(image_hashes, frames) if one is not None]
+    return np.stack(found) if found else HeldOutImages().hashes
+
+
+def fingerprint_test_set(
+    name: str, adapter: Adapter, named_by: str | None, workers: int, folder: Path, request: Mapping[str, Any]
+) -> DatasetFingerprint:
+    """Names and hashes of a test set's images; kept in files, so that they are computed once.
+
+    Args:
+        name: What the test set is called; also of the files.
+        adapter: The test set.
+        named_by: See :func:`~x2vlm.data.inspection.image_identity.image_identity`.
+        workers: Processes that read.
+        folder: Of the files.
+        request: What the test set was made from; files of another one are not read.
+    """
+    fingerprint = stored_fingerprint(name, folder, request)
+    if fingerprint is None:
+        fingerprint = fingerprint_dataset(name, adapter, True, workers, partial(image_identity, named_by=named_by))
+        _store(fingerprint, folder, request)
+    return fingerprint
+
+
+def stored_fingerprint(name: str, folder: Path, request: Mapping[str, Any]) -> DatasetFingerprint | None:
+    """The fingerprint in the files of an earlier run; None if there is none of this request."""
+    description = folder / f"{name}.json"
+    if not description.is_file():
+        return None
+    saved = json.loads(description.read_text(encoding="utf-8"))
+    if saved["asked"] != request:
+        return None
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        hashes, owner = arrays["hashes"], arrays["owner"]
+    bad = [BadRecord(*entry) for entry in saved["bad"]]
+    return DatasetFingerprint(name, saved["ids"], saved["wheres"], hashes, owner, saved["low_contrast"], bad)
+
+
+def _store(fingerprint: DatasetFingerprint, folder: Path, request: Mapping[str, Any]) -> None:
+    """Write the arrays, and then the description, without which they are not read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    description, arrays = folder / f"{fingerprint.name}.json", folder / f"{fingerprint.name}.npz"
+    description.unlink(missing_ok=True)
+    part = arrays.with_name(f".{arrays.name}")
+    with part.open("wb") as handle:
+        np.savez(handle, hashes=fingerprint.hashes, owner=fingerprint.owner)
+    sync(part)
+    os.replace(part, arrays)
+    content = {"asked": request, "low_contrast": fingerprint.low_contrast}
+    content |= {
+        "bad": [[one.where, one.reason] for one in fingerprint.bad],
+        "ids": fingerprint.ids,
+        "wheres": fingerprint.wheres,
+    }
+    write_atomically(description, json.dumps(content) + "\n")

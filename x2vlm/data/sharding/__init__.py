@@ -1,0 +1,1 @@
+"""Pack whole data sets into tar shards."""

@@ -1,1 +1,0 @@
-"""Tools for whole data sets: statistics, leakage between data sets, tar shards."""

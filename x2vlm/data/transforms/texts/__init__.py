@@ -1,0 +1,1 @@
+"""Transforms of texts: which one of a record, in which language, cleaned up."""

@@ -1,1 +1,0 @@
-"""Operations with a backward pass of their own."""
