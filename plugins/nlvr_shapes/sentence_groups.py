@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from x2vlm.data.datasets.nlvr_v1 import NlvrV1
+from x2vlm.data.datasets.public_questions.nlvr_v1 import NlvrV1
 from x2vlm.registry import DATASETS
 
 
@@ -18,7 +18,7 @@ class NlvrGroups(NlvrV1):
     ``n % num_folds``.
 
     Args:
-        ann_file: JSON lines, as for :class:`~x2vlm.data.datasets.nlvr_v1.NlvrV1`.
+        ann_file: JSON lines, as for :class:`~x2vlm.data.datasets.public_questions.nlvr_v1.NlvrV1`.
         images: The tar file of the images, or the folder they were unpacked to.
         folds: The folds to take.
         num_folds: How many there are.

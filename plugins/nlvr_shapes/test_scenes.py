@@ -11,7 +11,7 @@ import pytest
 from plugins.nlvr_shapes.dataset import NlvrShapes
 from plugins.nlvr_shapes.scenes import COLORS, GROUND, STRIP, Scene, box_of, draw_scene, make_scene, read_scene
 from plugins.nlvr_shapes.transforms import NarrowStrips
-from x2vlm.data.datasets.nlvr_v1 import ORDERS
+from x2vlm.data.datasets.public_questions.nlvr_v1 import ORDERS
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
 

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 
 from plugins.nlvr_shapes.scenes import HEIGHT, SIDE, STEP, WIDTH
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.transforms.text import pairs_with_whole
+from x2vlm.data.transforms.texts.text_transforms import pairs_with_whole
 from x2vlm.registry import TRANSFORMS
 
 
