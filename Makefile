@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGIN_WEIGHTS := plugins/real_towers/requirements.txt
-PYTEST := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term
+PYTEST := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+COVERAGE := --cov --cov-report=term
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all parity gpu-check lint format configs docs clean
@@ -16,7 +17,7 @@ help:  ## Show this list
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[all]'
 	@touch $@
 
 $(VENV)/.weights: $(VENV)/.installed $(PLUGIN_WEIGHTS)
@@ -28,11 +29,11 @@ setup: $(VENV)/.installed  ## Make the environment (again only when setup.cfg ch
 demo: setup  ## Pre-train the tiny model on the toy world, test it, write report.html
 	$(BIN)/x2vlm demo
 
-test: setup  ## Fast tests, with coverage
+test: setup  ## Fast tests; `make test-all` adds the coverage
 	$(PYTEST)
 
 test-all: $(VENV)/.weights  ## All tests, with coverage; installs 100 MB of real weights for the worked plugin
-	$(PYTEST) -m ""
+	$(PYTEST) $(COVERAGE) -m ""
 
 parity: setup  ## Only the comparison with recorded tensors of the official release
 	$(BIN)/python -m pytest -m "" tests/parity

@@ -2,7 +2,9 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports transformers: no test may download
@@ -16,6 +18,20 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 torch.set_num_threads(1)
+if find_spec("hypothesis"):  # where only the GPU tests run it may be missing
+    from hypothesis import HealthCheck, settings
+
+    # A busy machine fails no test: a clock that ran while the process had to wait says nothing about it.
+    settings.register_profile("x2vlm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("x2vlm")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, then those with many: each goes to one process, and short ones fill the end."""
+    heavy = {item.path for item in items if item.get_closest_marker("slow")}
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in heavy, -sizes[item.path], str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchvision.ops import generalized_box_iou_loss
+from torchvision.ops import box_convert, generalized_box_iou_loss
 
 from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
 
@@ -18,6 +18,13 @@ def boxes(draw):
 @given(boxes())
 def test_box_formats_round_trip(box):
     torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(box)), box, atol=1e-6, rtol=0)
+
+
+def test_conversions_have_the_numbers_of_torchvision_to_the_bit_in_any_shape():
+    corners = torch.rand(5, 40, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=2).values.flatten(2)
+    centres = box_convert(corners, "xyxy", "cxcywh")
+    assert torch.equal(xyxy_to_cxcywh(corners), centres)
+    assert torch.equal(cxcywh_to_xyxy(centres), box_convert(centres, "cxcywh", "xyxy"))
 
 
 @given(boxes(), st.tuples(st.integers(1, 9), st.integers(1, 9)))

@@ -1,13 +1,15 @@
 """Fine-tuning starts from pre-training: every config takes all that fits, and lacks only what it names."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.test_configs_step import at_toy_size
+from tests.test_configs_step import shrink
 from tests.toy_records import name_of
 from x2vlm.building import build
 from x2vlm.commands.check_config import config_files
+from x2vlm.config import load_config
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.load_weights import Loading, prepare
 
@@ -38,23 +40,27 @@ def source_of(path: Path, skip) -> Path:
     return configs / "pretrain" / f"{family}.py"
 
 
-def toy_model(path: Path, tmp_path: Path):
-    cfg = at_toy_size(path, tmp_path)
+def toy_model(cfg):
+    cfg = shrink(cfg, "unused")
     if cfg.model.get("vision_encoder") and name_of(cfg.model.vision_encoder) != "Swin":
         cfg.model.vision_encoder.patch_size = 32  # weights of patches fit where patches have one size
     tokenizer = build(TOKENIZERS, dict(type="ToyTokenizer"))
     return build(MODELS, cfg.model, "model", tokenizer=tokenizer)
 
 
+@cache
+def weights_of(path: Path):
+    """The weights of the config that many others begin with, built once for all of them."""
+    return toy_model(load_config(path)).state_dict()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", STARTED, ids=lambda path: path.stem)
-def test_a_config_starts_from_its_pre_training(path, tmp_path):
-    from x2vlm.config import load_config
-
+def test_a_config_starts_from_its_pre_training(path):
     cfg = load_config(path)
     loading = Loading(**(cfg.get("loading") or {}))
-    given = toy_model(source_of(path, loading.skip), tmp_path).state_dict()
-    model = toy_model(path, tmp_path)
+    given = weights_of(source_of(path, loading.skip))
+    model = toy_model(cfg)
     report = prepare(model, given, loading, complete="streams" not in cfg).report
     exceptions = {name.partition(".")[0] for name in (*loading.allow_missing, *loading.skip)}
     assert {name.partition(".")[0] for name in report.missing} <= exceptions

@@ -80,14 +80,19 @@ def from_pixels(pipeline):
 
 
 def at_toy_size(path, work_dir):
-    cfg = load_config(path)
+    return shrink(load_config(path), work_dir)
+
+
+def shrink(cfg, work_dir):
+    """Changes a config in place to toy size and toy records."""
     shrink_model(cfg.model)
     if cfg.get("tokenizer") and name_of(cfg.tokenizer) in ("BertVocab", "HFTokenizer"):
         cfg.tokenizer = dict(type="ToyTokenizer")
     together = any(objective.get("contexts", 1) > 1 for objective in cfg.model.objectives.values())
     for stream in cfg.get("streams", {}).values():
         stream.dataset = toy_records(stream.dataset, together)
-        stream.dataset.pipeline = from_pixels(stream.dataset.pipeline)
+        if stream.dataset.get("pipeline"):  # several data sets in one have one each
+            stream.dataset.pipeline = from_pixels(stream.dataset.pipeline)
         stream.batch_size, stream.num_workers = 4, 0
         if stream.get("max_images"):
             stream.max_images = 3

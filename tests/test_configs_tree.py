@@ -1,6 +1,7 @@
 """Every config of the project is right, as far as that can be seen without building it."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from x2vlm.commands.check_config import config_files
 from x2vlm.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
+loaded = cache(load_config)  # each config is read and checked once; nothing here changes one
 
 
 @pytest.mark.parametrize("path", config_files(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_config_of_the_tree_has_no_problem(path):
-    cfg = load_config(path)
+    cfg = loaded(path)
     assert cfg.filename == str(path)
 
 
@@ -23,7 +25,7 @@ TORCH_ADAMW = ("xfm_base_imagenet", "xfm_base_cifar")  # as published
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_published_recipe_has_the_published_optimizer_and_its_row_in_the_table(path):
-    cfg = load_config(path)
+    cfg = loaded(path)
     table = (ROOT / "docs" / "recipes.md").read_text()
     assert re.search(rf"(\]: |\()\.\./{re.escape(str(path.relative_to(ROOT)))}[)\n]", table)
     if "streams" not in cfg:
@@ -39,7 +41,7 @@ def test_files_that_metrics_read_start_from_the_data_root():
     from x2vlm.data.data_root import with_data_root
     from x2vlm.registry import METRICS
 
-    cfg = load_config(ROOT / "configs" / "zeroshot" / "x2vlm_base_ovad.py")
+    cfg = loaded(ROOT / "configs" / "zeroshot" / "x2vlm_base_ovad.py")
     metric = with_data_root(cfg.evaluations.attributes.metric, cfg.data_root, METRICS)
     assert metric["attributes"] == "data/ovad/ovad2000.json"
 
@@ -60,7 +62,7 @@ def test_files_that_metrics_read_start_from_the_data_root():
 def test_a_pre_training_has_the_published_numbers(
     name, processes, image, region, weight, max_images, lr, warmup, epochs
 ):
-    cfg = load_config(ROOT / "configs" / "pretrain" / f"{name}.py")
+    cfg = loaded(ROOT / "configs" / "pretrain" / f"{name}.py")
     streams = cfg.streams
     assert cfg.model.objectives.itc.world == processes
     assert (streams.image.batch_size, streams.region.batch_size) == (image, region)

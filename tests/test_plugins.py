@@ -303,3 +303,31 @@ def written(folder, files):
     for file in files:
         config(folder / file, text="")
     return [folder / file for file in files]
+
+
+@pytest.mark.slow
+def test_a_core_name_is_the_librarys_even_where_its_module_is_not_imported_yet(tmp_path):
+    (tmp_path / "mine.py").write_text(PART.format(name="Swin"))
+    (tmp_path / "try.py").write_text(
+        "import mine\nfrom x2vlm.building import resolve\nprint(resolve(mine.VISION_ENCODERS, 'Swin').__module__)\n"
+    )
+    done = subprocess.run([sys.executable, "try.py"], cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+    assert done.stdout.strip() == "x2vlm.models.vision.swin", done.stderr
+    assert "registers the vision encoder 'Swin', which x2vlm.models.vision.swin has already" in done.stderr
+
+
+def test_a_name_that_another_plugin_has_is_told_with_both(world):
+    first = plugin(world, PART, rest="")
+    (world / "plugins" / "zweite").mkdir()
+    (world / "plugins" / "zweite" / "__init__.py").write_text(PART.format(name=first))
+    broken = next(found for found in load_plugins() if found.name == "zweite")
+    assert broken.error == (
+        f"KeyError: plugins.zweite registers the vision encoder '{first}', which plugins.{first}.parts has already. "
+        "Choose another name"
+    )
+
+
+def test_a_registration_without_its_parentheses_is_told(world):
+    name = plugin(world, PART.replace("register_module()", "register_module"))
+    broken = next(found for found in load_plugins() if found.name == name)
+    assert broken.error == f"TypeError: write @...register_module() above {name}, with parentheses"

@@ -13,8 +13,10 @@ _LAZY = {
     "build": "x2vlm.building",
     "load_config": "x2vlm.config",
     "build_runner": "x2vlm.engine.runner_builder",
+    "create_model": "x2vlm.model_zoo",
+    "list_models": "x2vlm.model_zoo",
 }
-__all__ = ["X2VLM", "__version__", "build", "build_runner", "load_config"]
+__all__ = ["X2VLM", "__version__", "build", "build_runner", "create_model", "list_models", "load_config"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ import difflib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -62,9 +63,11 @@ def argument_problems(
     accepted = f"Accepted: {', '.join(offered)}." if offered else "It takes none."
     problems = []
     for name in given:
+        if name in offered:
+            continue  # as nearly always; a suggestion takes as long as all else
         # For a constructor that accepts any name, near misses of its own names are reported.
         near = suggestion(name, offered, likeness=0.9 if is_open else 0.6)
-        if name not in offered and (name in hidden or near or not is_open):
+        if name in hidden or near or not is_open:
             problems.append(f"{title} has no argument '{name}'.{near} {accepted}")
     for name in named:
         if named[name].default is inspect.Parameter.empty and name not in known | hidden:
@@ -117,6 +120,7 @@ def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f" Did you mean '{best[0]}'?" if best else ""
 
 
+@lru_cache(maxsize=1024)
 def _super_calls(init: Callable[..., Any]) -> tuple[ast.AST | None, list[ast.Call]]:
     """The syntax tree of an ``__init__`` and its calls of ``super().__init__``; no tree where there is no source."""
     try:

@@ -2,19 +2,20 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 GIOU_EPS = 1e-7  # as torchvision has it
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """``[..., 4]`` centre and size to corners, in whatever unit they are."""
-    return box_convert(boxes, "cxcywh", "xyxy")
+    centre, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """``[..., 4]`` corners to centre and size, in whatever unit they are."""
-    return box_convert(boxes, "xyxy", "cxcywh")
+    lower, upper = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(lower + upper) / 2, upper - lower], dim=-1)
 
 
 def paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:

@@ -89,7 +89,9 @@ def resolve(registry: Registry, type_: Any) -> Callable[..., Any]:
         return type_
     if not isinstance(type_, str):
         raise ConfigError(f"'type' is {type_!r}, which is neither a name nor a class.")
-    found = registry.module_dict.get(type_) or _search(registry, type_)
+    found = registry.module_dict.get(type_)
+    if found is None or is_foreign(found):  # a name belongs to the library's part, which may not be imported yet
+        found = _search(registry, type_)
     if callable(found):
         return found
     raise ConfigError(

@@ -28,6 +28,12 @@ class Family(Registry):
         self._in_place: dict[str, Any] = {}  # what plugins would put in the place of such a part, where it is asked for
         self._active: set[str] = set()
 
+    def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
+        """As MMEngine's; without its parentheses it would be given the class as a name, and says so."""
+        if isinstance(name, type) and module is None:
+            raise TypeError(f"write @...register_module() above {name.__name__}, with parentheses.")
+        return super().register_module(name, force, module)
+
     def _register_module(self, module: Any, module_name: str | list[str] | None = None, force: bool = False) -> None:
         names = [module_name] if isinstance(module_name, str) else module_name or [getattr(module, "__name__", "")]
         for name in names:
@@ -39,6 +45,11 @@ class Family(Registry):
                     super()._register_module(module, name, force=True)
             elif name in self._own and not force:
                 _warn(self.name, name, self._own[name], module)
+            elif not force and name in self.module_dict and self.module_dict[name] is not module:
+                raise KeyError(
+                    f"{_home(module)} registers the {self.name} '{name}', which {_home(self.module_dict[name])} has "
+                    "already. Choose another name."
+                )
             else:
                 super()._register_module(module, name, force)
 

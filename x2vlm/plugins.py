@@ -151,12 +151,18 @@ def _load(name: str, module: str, origin: str, importer: Callable[[], Any]) -> P
             importer()
             _loaded[module] = Plugin(name, module, origin)
         except Exception as error:  # a plugin is foreign code: whatever it raises must not stop those who do not use it
-            _loaded[module] = Plugin(name, module, origin, error=f"{type(error).__name__}: {error}")
+            _loaded[module] = Plugin(name, module, origin, error=_reason(error))
             _unregister(_loaded[module].package)
             logging.getLogger("x2vlm").warning("%s. It is left out.", _loaded[module])
         finally:
             Family.loading = False
     return _loaded[module]
+
+
+def _reason(error: Exception) -> str:
+    """What an import raised; a KeyError quotes its sentence, which is to be read."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args and " " in str(error.args[0]) else error
+    return f"{type(error).__name__}: {text}".rstrip(".")
 
 
 def _unregister(package: str) -> None:

@@ -13,8 +13,8 @@ def test_the_objective_learns():
 ```
 """
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.record_contract import pairs_problem, record_problem, step_problem
+from x2vlm.data.record_contract import adapter_problem, pairs_problem, record_problem, step_problem
 from x2vlm.data.sampler import seeded
 from x2vlm.engine.metric_contract import check_calls, result_problem
 from x2vlm.models.contracts import fusion_problems, text_problems, vision_problems
@@ -34,6 +34,7 @@ from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, TRANSFORMS, VISION_EN
 
 WORDS, SIDE = 40, 16
 _RED = (255, 0, 0)
+_DRAWS = 3  # of a transform with random numbers
 
 
 def tiny_model(**changes: Any) -> X2VLM:
@@ -122,31 +123,48 @@ def assert_objective(
 def assert_adapter(adapter: Adapter, records: int = 5) -> None:
     """Check the contract of an adapter on its first and last records; bad ones may be among them."""
     assert isinstance(adapter, Adapter), f"{type(adapter).__name__} is no Adapter. Derive it from x2vlm.data.Adapter."
-    pickle.loads(pickle.dumps(adapter))  # worker processes get a copy
-    count, usable = len(adapter), 0
+    problem = adapter_problem(adapter)
+    assert not problem, problem
+    count, usable, reasons = len(adapter), 0, []
     assert count > 0, "the adapter has no records"
     for index in sorted({*range(min(records, count)), *range(max(0, count - records), count)}):
         try:
             first, second = adapter.record(index), adapter.record(index)
-        except RecordError:
+        except RecordError as error:
+            reasons.append(str(error))
             continue
         usable += 1
         _fail_with([f"record({index}) {problem}" for problem in [record_problem(first)] if problem])
-        assert first.keys() == second.keys(), f"record({index}) is another one when it is read again"
-    assert usable, "not one of the records could be used"
+        assert _equal(first, second), (
+            f"record({index}) is another one when it is read again; what is random belongs into a transform"
+        )
+    assert usable, f"not one of the records could be used, such as {reasons[0]}"
 
 
 def assert_transform(transform: Callable | Mapping, record: Record | None = None) -> Any:
     """Check what a transform makes of a record (an image with a box and a text, if not given); returns it."""
-    transform = build(TRANSFORMS, transform, "transform")
-    before = known_picture() if record is None else record
-    kept = {key: np.copy(value) if isinstance(value, np.ndarray) else value for key, value in before.items()}
-    with seeded(0):
-        after = transform(before)
-    _fail_with([problem for problem in [step_problem(transform, before, after)] if problem])
-    for key, value in kept.items():
-        assert np.array_equal(before[key], value), f"the transform changed '{key}' of the record it was given"
-    return after
+    transform, given = build(TRANSFORMS, transform, "transform"), []
+    for draw in range(_DRAWS):
+        before = noisy_image() if record is None else record
+        kept = deepcopy(before)
+        with seeded(draw):
+            after = transform(before)
+        for key, value in kept.items():
+            assert key in before and _equal(before[key], value), (
+                f"it changed '{key}' of the record it was given; return a new one, record | {{...}}, with new arrays"
+            )
+        if after is not None:
+            _fail_with([problem for problem in [step_problem(transform, before, after)] if problem])
+            given.append(after)
+    assert given, f"it returned None for each of {_DRAWS} records, which drops them. Is its return forgotten?"
+    return given[-1]
+
+
+def noisy_image() -> Record:
+    """:func:`known_picture` with noise in the place of its two colours."""
+    record = known_picture()
+    shape = record["frames"][0].shape
+    return record | {"frames": [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]}
 
 
 def known_picture(height: int = 48, width: int = 64, box: Sequence[int] = (8, 12, 24, 36)) -> Record:
@@ -207,6 +225,15 @@ def assert_metric(metric: Any, loader: Sequence[Batch] | None = None, **changes:
     problem = result_problem(found)
     assert not problem, f"{type(metric).__name__}.evaluate returned {problem}"
     return {key: float(value) for key, value in found.items()}
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Whether two values of records are the same, arrays within lists and dicts too."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(_equal(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    return bool(np.array_equal(first, second))
 
 
 def _fail_with(problems: Sequence[str]) -> None:

@@ -3,8 +3,11 @@
 Captions are learned as they are written, and images mirrored whatever a caption says of left and right. Published: the
 search allows as many more tokens as there are images in a batch, 20 + 50. Paths start from `data_root`.
 
-Raw files (docs/public_data.md):
-`KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=("train", "restval"), captions_apart=True)`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=["train", "restval"],
+        captions_apart=True)
+    evaluations.*: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split="test")
 """
 
 data_root = "data/coco"

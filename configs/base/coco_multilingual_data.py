@@ -4,7 +4,17 @@ language.
 An epoch takes every caption in every language; each language has test images of its own. Published: 40 tokens, the 256
 nearest ranked again. Paths start from `data_root`.
 
-Raw files: `KarpathySplit` (English), `Coco(captions_file="stair_captions_v1.2_train.json")` (Japanese).
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image.datasets.0: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=["train", "restval"],
+        captions_apart=True)
+    streams.image.datasets.1: CaptionLines(captions_file="imageid.human-written-caption.txt", image_root=".",
+        images_file="coco-cn_train.txt", captions_apart=True)
+    streams.image.datasets.2: Coco(image_root="train2014", captions_file="stair_captions_v1.2_train.json")
+    evaluations.*en: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split="test")
+    evaluations.*zh: CaptionLines(captions_file="imageid.human-written-caption.txt", image_root=".",
+        images_file="coco-cn_test.txt")
+    evaluations.*ja: Coco(image_root="val2014", captions_file="stair_captions_v1.2_val.json")
 """
 
 from mmengine.config import read_base

@@ -1,4 +1,12 @@
-"""Flickr8k in tar shards: captions, and phrases with their boxes (Flickr30k Entities). Paths start from `data_root`."""
+"""Flickr8k in tar shards: captions, and phrases with their boxes (Flickr30k Entities). Paths start from `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: KarpathySplit(ann_file="dataset_flickr8k.json", image_root="Flicker8k_Dataset", captions_apart=True)
+    *.retrieval: KarpathySplit(ann_file="dataset_flickr8k.json", image_root="Flicker8k_Dataset", split="val")
+    streams.region: Flickr30kEntities(root="flickr30k_entities", image_root="flickr30k-images", split_file="train.txt")
+    *.grounding: Flickr30kEntities(root="flickr30k_entities", image_root="flickr30k-images", split_file="val.txt")
+"""
 
 data_root = "data/flickr8k"
 

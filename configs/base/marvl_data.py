@@ -2,7 +2,10 @@
 
 Paths start from `data_root`.
 
-Raw files: `Marvl(ann_file="marvl-id.jsonl", image_root="id/images")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    evaluations.??: Marvl(ann_file="marvl-id.jsonl", image_root="id/images")
+    *: Nlvr2(ann_file="train.json", image_root="images/train")
 """
 
 from mmengine.config import read_base

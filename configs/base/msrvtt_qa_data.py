@@ -3,7 +3,9 @@
 `answers.json` is the list of answers, 1500 as published. Frames are those at one a second; training questions have 40
 words at most, the others 50.
 
-Raw files: `VideoQuestions(ann_file="train_qa.json", video_root="videos")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: VideoQuestions(ann_file="train_qa.json", video_root="videos")
 """
 
 data_root = "data/msrvtt_qa"

@@ -3,8 +3,11 @@
 The best epoch is chosen by the 497 videos of the validation split, which are not in `msrvtt_train.json` then; the test
 set is read once, at the end. Paths start from `data_root`.
 
-Raw files (docs/public_data.md):
-`MsrVtt(ann_file="MSRVTT_data.json", video_root="videos", videos="MSRVTT_train.9k.csv", captions_apart=True)`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.video: MsrVtt(ann_file="MSRVTT_data.json", video_root="videos", videos="MSRVTT_train.9k.csv",
+        captions_apart=True)
+    evaluations.*: MsrVtt(ann_file="MSRVTT_data.json", video_root="videos", videos="MSRVTT_JSFUSION_test.csv")
 """
 
 data_root = "data/msrvtt"

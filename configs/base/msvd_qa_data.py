@@ -1,7 +1,9 @@
 """MSVD-QA: as MSRVTT-QA, with 8 frames of 224 pixels and 1000 answers, as published. Paths start from `data_root`.
 
-Raw files (docs/public_data.md):
-`VideoQuestions(ann_file="train_qa.json", video_root=..., video_map="youtube_mapping.txt", file_pattern="{}.avi")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: VideoQuestions(ann_file="train_qa.json", video_root="YouTubeClips", video_map="youtube_mapping.txt",
+        file_pattern="{}.avi")
 """
 
 from mmengine.config import read_base

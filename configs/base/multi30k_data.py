@@ -2,6 +2,13 @@
 
 An epoch takes every caption in every language: as published, 145,000 in English and in German, 29,000 in French and in
 Czech. Published: 40 tokens, the 128 nearest ranked again. Paths start from `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image.datasets.*: Multi30k(images_file="train_images.txt", captions=dict(en=["train.1.en", "train.2.en"]),
+        image_root="flickr30k-images", captions_apart=True)
+    evaluations.*: Multi30k(images_file="test_2016_flickr.txt", captions=dict(de="test_2016_flickr.de"),
+        image_root="flickr30k-images")
 """
 
 from mmengine.config import read_base

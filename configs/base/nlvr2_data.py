@@ -2,7 +2,9 @@
 
 Published: sentences of 30 words at most; images are mirrored whatever a sentence says of left and right.
 
-Raw files: `Nlvr2(ann_file="train.json", image_root="images")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: Nlvr2(ann_file="train.json", image_root="images/train")
 """
 
 data_root = "data/nlvr2"

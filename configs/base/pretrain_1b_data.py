@@ -3,8 +3,11 @@
 In 15 % of the steps the images are clean and matching is trained; in the others they are noisy, and matching is off for
 images and regions. Regions come from OpenImages and Objects365 too. Paths start from `data_root`.
 
-Raw files (docs/public_data.md):
-`Img2Dataset` (LAION), `WebCaptions`, `WebVid`, `HowTo100M`, `YtTemporal`, `OpenImages`, `Coco` (Objects365).
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image.datasets.0: Img2Dataset(shards="laion/*.parquet", where_columns=dict(similarity=0.3),
+        shuffle_buffer=10000)
+    streams.image_clean.datasets.4: WebCaptions(ann_file="cc12m.tsv", downloads="cc12m", order="url caption")
 """
 
 from mmengine.config import read_base

@@ -8,7 +8,24 @@ Entities describe images of these once more.
 The augmentation, the masking and the numbers are the published ones; so is what they do to captions that tell left from
 right (`careful=False`) and to batches with too few regions (`fill="copy"`).
 
-Raw files: `KarpathySplit`, `VisualGenome`, `WebCaptions` (SBU, CC3M).
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image*.datasets.0: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=["train", "restval"],
+        captions_apart=True)
+    streams.image*.datasets.1: VisualGenome(image_data="image_data.json", image_root=".",
+        regions="region_descriptions.json", phrases_as_captions=True)
+    streams.image*.datasets.2: WebCaptions(ann_file="sbu-captions-all.json", downloads="sbu", names="url",
+        file_pattern="{}")
+    streams.image*.datasets.3: WebCaptions(ann_file="Train_GCC-training.tsv", downloads="cc3m")
+    streams.region.datasets.0: Coco(image_root="train2014", instances_file="annotations/instances_train2014.json")
+    streams.region.datasets.1: VisualGenome(image_data="image_data.json", image_root=".", attributes="attributes.json")
+    streams.region.datasets.2: VisualGenome(image_data="image_data.json", image_root=".",
+        regions="region_descriptions.json")
+    streams.region.datasets.3: RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json",
+        image_root="train2014")
+    streams.region.datasets.4: GqaSceneGraphs(graphs_file="train_sceneGraphs.json", image_root="images")
+    streams.region.datasets.5: Flickr30kEntities(root="flickr30k_entities", image_root="flickr30k-images",
+        split_file="train.txt")
 """
 
 data_root = "data/pretrain"

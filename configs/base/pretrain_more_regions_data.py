@@ -2,6 +2,12 @@
 Table 1).
 
 Published: OpenImages 1.7M images with 4.2M objects, Objects365 0.58M with 2.0M.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.region.datasets.6: OpenImages(boxes_file="train-annotations-bbox.csv",
+        classes_file="class-descriptions-boxable.csv", image_root="train")
+    streams.region.datasets.7: Coco(image_root=".", instances_file="zhiyuan_objv2_train.json")
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,9 @@
 Regions are objects of COCO, and objects and regions of Visual Genome. Parallel sentences swap sides at random. The
 published regions are not mirrored where a text tells left from right; images are. Paths start from `data_root`.
 
-Raw files: `WebCaptions` (CC3M), `ParallelTable`, `ParallelText`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.parallel: ParallelTable(files="WikiMatrix.*.tsv", columns=dict(en=1, de=2), score_column=0, min_score=1.05)
 """
 
 from mmengine.config import read_base

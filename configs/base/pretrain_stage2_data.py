@@ -3,6 +3,12 @@
 Published: HowTo100M (1,704,857 videos) and YT-Temporal (5,306,576), filtered; the cleaner ones are WebVid
 (2,492,317). A line has `video_frames` (one a second, base64 or paths; of clips a list for each) and `text` (one for
 each clip). Every frame is cropped, mirrored and coloured on its own. Paths start from `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.video.datasets.0: HowTo100M(captions_file="caption.json", video_root="howto100m")
+    streams.video.datasets.1: YtTemporal(ann_file="yttemporal180m_*.jsonl", video_root="yttemporal")
+    streams.video_clean.datasets.0: WebVid(ann_file="results_2M_train.csv", video_root="webvid")
 """
 
 from mmengine.config import read_base

@@ -3,8 +3,12 @@
 Published: phrases of 30 words at most; the overlap counts pixels from first to last. The release's own JSON files name
 boxes by `ref_id` only: `bbox` comes from the annotations of the refer toolkit.
 
-Raw files (docs/public_data.md):
-`RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json", image_root="train2014")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.region: RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json",
+        image_root="train2014")
+    evaluations.*: RefCoco(refs_file="refcoco+/refs(unc).p", instances_file="refcoco+/instances.json",
+        image_root="train2014", split="val")
 """
 
 data_root = "data/refcoco_plus"

@@ -3,8 +3,11 @@
 Published: training captions are not cut to the number of tokens (they have 30 words at most), test captions are; left
 and right are not minded. The best epoch is chosen by the validation set; the test set is read once, at the end.
 
-Raw files (docs/public_data.md):
-`KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=("train", "restval"), captions_apart=True)`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=["train", "restval"],
+        captions_apart=True)
+    evaluations.*: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split="test")
 """
 
 data_root = "data/coco"

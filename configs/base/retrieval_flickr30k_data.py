@@ -1,6 +1,9 @@
 """Flickr30K retrieval, Karpathy's split: as COCO, with the 32 nearest ranked again. Paths start from `data_root`.
 
-Raw files: `KarpathySplit(ann_file="dataset_flickr30k.json", image_root="images", captions_apart=True)`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: KarpathySplit(ann_file="dataset_flickr30k.json", image_root="flickr30k-images", captions_apart=True)
+    evaluations.*: KarpathySplit(ann_file="dataset_flickr30k.json", image_root="flickr30k-images", split="test")
 """
 
 from mmengine.config import read_base

@@ -2,7 +2,9 @@
 
 Published, for XVNLI: images are mirrored whatever a sentence says of left and right.
 
-Raw files: `SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")
 """
 
 data_root = "data/snli_ve"

@@ -8,8 +8,17 @@ first token counts twice.
 The best epoch is chosen by the first 5,000 questions of `vqa_val.json`, which are not trained on; the published runs
 train on these too, and choose none: --cfg-options streams.image.dataset.datasets.1.subset.start=0.
 
-Raw files (docs/public_data.md):
-`VqaQuestions(questions_file=..., annotations_file=..., image_root="train2014")`, `VisualGenomeQuestions(...)`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *.image.datasets.0: VqaQuestions(questions_file="v2_OpenEnded_mscoco_train2014_questions.json",
+        annotations_file="v2_mscoco_train2014_annotations.json", image_root="train2014")
+    *.image.datasets.1: VqaQuestions(questions_file="v2_OpenEnded_mscoco_val2014_questions.json",
+        annotations_file="v2_mscoco_val2014_annotations.json", image_root="val2014")
+    *.image.datasets.2: VisualGenomeQuestions(image_data="image_data.json", questions="question_answers.json",
+        image_root=".")
+    *.val: VqaQuestions(questions_file="v2_OpenEnded_mscoco_val2014_questions.json",
+        annotations_file="v2_mscoco_val2014_annotations.json", image_root="val2014")
+    *.test: VqaQuestions(questions_file="v2_OpenEnded_mscoco_test2015_questions.json", image_root="test2015")
 """
 
 data_root = "data/vqa"

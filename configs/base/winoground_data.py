@@ -1,4 +1,9 @@
-"""Winoground: two images and two captions of the same words a line. Paths start from `data_root`."""
+"""Winoground: two images and two captions of the same words a line. Paths start from `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
+"""
 
 data_root = "data/winoground"
 

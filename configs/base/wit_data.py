@@ -2,6 +2,11 @@
 
 Images are base64, identities their addresses; a file a language. Lines without a description are left out. Published:
 80 words and tokens, the 128 nearest ranked again. Paths start from `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: Wit(ann_file="wit_v1.train.all-*.tsv", image_root="wit_images", languages=["en"])
+    evaluations.*: as published
 """
 
 from mmengine.config import read_base

@@ -3,6 +3,11 @@
 Images of Flickr30K and of COCO (`COCO_val2014_...`) stand in one folder. Published: 80 words and tokens, the 128
 nearest ranked again. Each line with its five sentences is a record, one of which is drawn. Paths start from
 `data_root`.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: KarpathySplit(ann_file="dataset_flickr30k.json", image_root="flickr30k-images", captions_apart=True)
+    evaluations.*: as published
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,11 @@ Arrays of `img_id`, `sent`, `question_id` and `label` (an object from answer to 
 are those of `trainval_ans2label.json`. Published: 40 tokens; training questions have 30 words at most, the others 50
 and are not cut into fewer tokens. Paths start from `data_root`.
 
-Raw files: `GqaQuestions(questions_file="train_balanced_questions.json", image_root="images")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: GqaQuestions(questions_file="train_balanced_questions.json", image_root="images")
+    evaluations.val: GqaQuestions(questions_file="val_balanced_questions.json", image_root="images")
+    evaluations.*: GqaQuestions(questions_file="testdev_balanced_questions_de.json", image_root="images")
 """
 
 data_root = "data/xgqa"

@@ -3,7 +3,10 @@
 Published: 80 words, 80 tokens; classes in the order of the published heads. A line whose annotators disagree
 (`gold_label` is "-") has no label and is passed over. Paths start from `data_root`.
 
-Raw files: `SnliVe(ann_file="ar_test.jsonl", image_root="flickr30k-images")`.
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: SnliVe(ann_file="snli_ve_train.jsonl", image_root="flickr30k-images")
+    *: SnliVe(ann_file="ar_test.jsonl", image_root="flickr30k-images")
 """
 
 from mmengine.config import read_base

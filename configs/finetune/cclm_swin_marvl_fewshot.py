@@ -3,6 +3,10 @@
 Published: learning rate 1e-5, 60 epochs. Files of 1, 2, 4, 10 and 10x2 examples: --cfg-options
 streams.image.dataset.ann_file=marvl-id_train10x2.jsonl (languages: id, tr, zh). The published runs choose the epoch
 on the language's test set; here it is read once, at the end.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: Marvl(ann_file="marvl-id_train10x2.jsonl", image_root="id/images")
 """
 
 from mmengine.config import read_base

@@ -3,6 +3,10 @@
 Published: learning rate 1e-5, 60 epochs. Files of 1, 5, 10, 25, 50 and 100 examples: --cfg-options
 streams.image.dataset.ann_file=de/train_100.jsonl (languages: de, en, es, id, ja, ru, tr, zh). The published runs
 choose the epoch on the language's test set; here it is read once, at the end.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

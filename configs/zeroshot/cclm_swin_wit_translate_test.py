@@ -2,6 +2,10 @@
 
 Nothing is trained: tools/test.py wants a checkpoint that was fine-tuned in English by
 configs/finetune/cclm_swin_wit.py.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

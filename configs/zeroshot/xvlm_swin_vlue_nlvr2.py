@@ -1,6 +1,10 @@
 """X-VLM with Swin base, fine-tuned on NLVR2, on VLUE's sentences about two images (arXiv:2205.15237).
 
 Nothing is trained: tools/test.py wants the checkpoint of configs/finetune/xvlm_swin_nlvr2.py.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,10 @@
 """X-VLM with Swin base, fine-tuned on RefCOCO+, on VLUE's phrases (arXiv:2205.15237), whose boxes stand in the file.
 
 Nothing is trained: tools/test.py wants the checkpoint of configs/finetune/xvlm_swin_refcoco_plus.py.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

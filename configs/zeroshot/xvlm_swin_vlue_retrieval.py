@@ -1,6 +1,10 @@
 """X-VLM with Swin base, fine-tuned on COCO, on VLUE's retrieval (arXiv:2205.15237), the 256 nearest ranked again.
 
 Nothing is trained: tools/test.py wants the checkpoint of configs/finetune/xvlm_swin_retrieval_coco.py.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,10 @@
 """X-VLM with Swin base, fine-tuned on VQA v2, on VLUE's questions (arXiv:2205.15237).
 
 Nothing is trained: tools/test.py wants the checkpoint of configs/finetune/xvlm_swin_vqa.py.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    *: as published
 """
 
 from mmengine.config import read_base

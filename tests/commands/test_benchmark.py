@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from x2vlm.benchmark.comparison import compare
+from x2vlm.benchmark.growth import growth_gallery
 from x2vlm.building import ConfigError
 from x2vlm.commands import benchmark
 from x2vlm.commands.benchmark import NAMES, main
@@ -19,9 +21,11 @@ def test_every_workload_has_a_name_on_the_command_line():
 @pytest.mark.slow
 def test_the_whole_table_ends_in_an_object_with_a_row_of_every_workload(capsys, tmp_path, monkeypatch):
     in_process = compare.workload_peak_memory  # of every row it would be two dozen processes
-    monkeypatch.setattr(
-        compare, "workload_peak_memory", lambda case, *_: in_process(case, *_) if case.workload == "encode" else 2**30
-    )
+
+    def peak_memory(case, number, side):
+        return in_process(case, number, side) if (case.workload, number) == ("encode", 0) else 2**30
+
+    monkeypatch.setattr(compare, "workload_peak_memory", peak_memory)
     plot = tmp_path / "new" / "table.png"
     argv = ["--size", "tiny", "--repeats", "1", "--parts", "--json", "--picture", str(plot)]
     assert main(["all", *argv]) == 0
@@ -72,8 +76,12 @@ def test_growth_reports_points_and_slopes_and_draws_a_plot_for_each_axis(capsys,
     }
 
 
-@pytest.mark.slow
-def test_growth_of_a_search_has_a_slope_for_every_index(capsys):
+def test_growth_of_a_search_has_a_slope_for_every_index(capsys, monkeypatch):
+    def measure(module, arguments):  # in this process; tests/benchmark/growth starts one for every index
+        _, folder, cfg, _ = arguments
+        return growth_gallery.measure_index(Path(folder), json.loads(cfg))
+
+    monkeypatch.setattr(growth_gallery, "measure_in_process", measure)
     assert main(["growth", "--size", "tiny", "--works", "gallery", "--json"]) == 0
     gallery = json.loads(capsys.readouterr().out.splitlines()[-1])["axes"]["gallery"]
     assert gallery["slopes"].keys() == {"ExactIndex", "FaissFlat", "FaissIVF"}

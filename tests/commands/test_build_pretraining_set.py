@@ -165,7 +165,7 @@ def test_a_killed_list_goes_on_and_becomes_what_an_undisturbed_one_is(raw, one_a
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed += 1
-    assert (process.returncode, killed >= 2) == (0, True)
+    assert (process.returncode, killed >= 1) == (0, True)
     assert files_of(out) == files_of(one_a_shard)
 
 
@@ -286,6 +286,20 @@ held_out_sets = dict(
     assert sets["coco"]["objects"] > 100 and sets["flickr8k"]["regions"] > 500
     excluded = [json.loads(line) for line in (out / "images" / "web" / "web.excluded").read_text().splitlines()]
     assert [one["test_id"] for one in excluded] == [f"coco:{int(path.stem)}" for path in originals for _ in range(5)]
+
+
+def test_a_clip_of_a_test_set_is_found_in_another_codec(shared, tmp_path):
+    (tmp_path / "raw.py").write_text(f"""
+data_root = {str(shared / "data")!r}
+raw_sets = dict(clips=dict(out="videos/clips", dataset=dict(type="VideoFolder", root="videos")))
+held_out_sets = dict(test=dict(dataset=dict(type="VideoFolder", root="videos", endings=(".webm",))))
+""")
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "raw.py"), str(out)]) == 0
+    lines = (out / "videos" / "clips" / "clips.excluded").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["bikes.mp4", "bikes_vp8.webm"]  # H.264 and VP8
+    assert report_of(out)["sets"]["clips"]["packed"] == 5
+    assert len(records(out, "videos/clips")) == 5
 
 
 def test_scenes_of_different_numbers_are_not_taken_for_copies():

@@ -61,6 +61,33 @@ def test_a_plugin_that_keeps_its_contracts_is_run_once(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_installed_package_is_checked_by_its_name_with_a_config_from_anywhere(tmp_path):
+    home = write_plugin(tmp_path, "self.conv(images).flatten(2).transpose(1, 2), None")
+    package = tmp_path / "site" / "grids"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text((home / "encoder.py").read_text())
+    (home / "config.py").rename(tmp_path / "mine.py")
+    home.joinpath("__init__.py").unlink()
+    metadata = tmp_path / "site" / "grids-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: grids\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[x2vlm.plugins]\nconv_grids = grids\n")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}", "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "check_plugin.py"),
+        "conv_grids",
+        "--no-data",
+        "--config",
+        "mine.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plugin 'conv_grids': ConvGrid" in done.stdout
+    assert "mine.py: ok (model built" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_plugin_that_breaks_one_is_told_in_a_sentence_without_a_traceback(tmp_path):
     done = run(write_plugin(tmp_path, "self.conv(images)"))
     assert done.returncode == 1
@@ -80,3 +107,10 @@ def test_a_folder_that_is_no_plugin_is_told(tmp_path):
     (tmp_path / "mine" / "__init__.py").touch()
     with pytest.raises(ConfigError, match=r"does not lie in a folder 'plugins'. Move it to plugins/mine"):
         check(tmp_path / "mine")
+
+
+def test_a_plugin_that_is_not_installed_is_told():
+    from x2vlm.commands.check_plugin import check
+
+    with pytest.raises(FileNotFoundError, match=r"Nor is a plugin of that name installed"):
+        check(Path("nothing_of_that_name"))

@@ -208,6 +208,7 @@ def test_the_tool_writes_its_table_and_ends_with_1_if_a_section_failed(
 
 def test_the_plan_runs_nothing_and_lists_seconds_and_targets(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "run_all", None)
+    monkeypatch.setattr(tool, "probe_machine", lambda: WITHOUT)
     assert tool.main(["--plan", "--only", "parity,demo-fp16", "--minutes", "2", "--out", str(tmp_path / "new")]) == 0
     shown = capsys.readouterr().out
     assert "parity   60 s" in shown

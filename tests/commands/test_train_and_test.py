@@ -141,17 +141,10 @@ def test_an_error_in_the_code_keeps_its_traceback(config_file, monkeypatch):
         train_command.main([config_file()])
 
 
-@pytest.mark.parametrize("command", ["train", "test"])
-def test_help_does_not_wait_for_torch(command):
-    code = f"""import sys
-from x2vlm.commands.{command} import main
-try:
-    main(["--help"])
-finally:
-    assert "torch" not in sys.modules"""
+def test_a_mistake_in_the_config_does_not_wait_for_torch():
+    code = "import sys; from x2vlm.commands.train import main; print(main(['nowhere.py']), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "--cfg-options" in done.stdout
+    assert done.stdout == "2 False\n", done.stderr
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

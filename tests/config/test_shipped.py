@@ -135,3 +135,8 @@ def test_a_list_of_dicts_is_taken_from_the_command_line(write):
 def test_build_understands_mmengines_order():
     encoder = build(dict(type="BEiT2", image_size=16, depth=1, width=16), VISION_ENCODERS)
     assert encoder.width == 16
+
+
+def test_a_base_of_the_library_that_is_looked_for_beside_the_config_gets_the_import_to_write(write):
+    path = write(base=BASE.replace("x2vlm.configs", ".configs"))
+    assert "Outside the repository write 'from x2vlm.configs.demo.toy_pretrain import *'." in problems(path)

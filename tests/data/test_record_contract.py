@@ -7,8 +7,8 @@ import pytest
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, PartError
-from x2vlm.data import Adapter, PackSample, PairCollate, RecordError, Sample
-from x2vlm.data.record_contract import pairs_problem
+from x2vlm.data import Adapter, PackSample, PairCollate, RecordError, Sample, streams
+from x2vlm.data.record_contract import misspelt_keys, pairs_problem
 from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.streams import check_dataset
 from x2vlm.data.transforms.images.box_geometry import flip_boxes, move_boxes
@@ -204,3 +204,98 @@ def test_the_helper_passes_an_adapter_with_bad_records(tmp_path):
     with pytest.raises(AssertionError, match="not one of the records could be used"):
         (tmp_path / "b.csv").write_text("image,caption\nb.jpg,\n")
         assert_adapter(Table(str(tmp_path / "b.csv")))
+
+
+class WithoutInit(Captions):
+    def __init__(self) -> None:
+        pass
+
+
+class NotAnAdapter:
+    def record(self, index):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (WithoutInit(), r"WithoutInit\.__init__ must call super\(\)\.__init__\(pipeline, limits\)"),
+        (NotAnAdapter(), r"NotAnAdapter is no Adapter\. Derive it from x2vlm\.data\.Adapter"),
+    ],
+)
+def test_an_adapter_that_is_not_whole_is_refused_when_it_is_built(dataset, message):
+    with pytest.raises(ConfigError, match=rf"^streams\.a\.dataset: {message}"):
+        check_dataset("streams.a.dataset", dataset, None)
+
+
+def test_an_adapter_that_cannot_be_copied_to_workers_is_told():
+    with pytest.raises(AssertionError, match=r"Captions cannot be copied to worker processes: .*Keep no open file"):
+        assert_adapter(Captions())
+
+
+def test_a_data_set_of_which_neither_end_can_be_used_is_a_warning(monkeypatch):
+    def bad(index):
+        raise RecordError(f"mine:{index}", "there is no caption")
+
+    messages = []
+    monkeypatch.setattr(streams, "print_log", lambda message, **_: messages.append(message))
+    check_dataset("streams.a.dataset", Captions(bad), None)
+    assert messages == [
+        "streams.a.dataset: neither the first nor the last record of Captions could be used: there is no caption."
+    ]
+
+
+def test_a_key_that_nearly_is_one_of_the_library_is_told():
+    assert misspelt_keys({"where": "a:1", "captions": "a dog", "speaker": 3}) == [
+        "'captions' is no key that the library reads. Did you mean 'caption'?"
+    ]
+
+
+def shares(boxes):
+    return boxes / 64
+
+
+def width_and_height(boxes):
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2] - 12], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (shares, r"Moving left the box \[.*\], as if in shares of the frame; expected \(x0, y0, x1, y1\) in pixels"),
+        (width_and_height, r"Moving left the box \[.*\], which is inside out; expected"),
+    ],
+)
+def test_boxes_of_another_format_are_told(change, message):
+    class Moving:
+        moves_pixels = True
+
+        def __call__(self, record):
+            return record | {"frames": [record["frames"][0].copy()], "boxes_xyxy_px": change(record["boxes_xyxy_px"])}
+
+    with pytest.raises(AssertionError, match=message):
+        assert_transform(Moving())
+
+
+def test_a_transform_that_writes_into_its_frames_is_told():
+    class Darker:
+        moves_pixels = False
+
+        def __call__(self, record):
+            record["frames"][0][:] //= 2
+            return dict(record)
+
+    with pytest.raises(AssertionError, match=r"it changed 'frames' of the record it was given; return a new one"):
+        assert_transform(Darker())
+
+
+def test_a_transform_that_drops_every_record_is_asked_for_its_return():
+    with pytest.raises(AssertionError, match=r"it returned None for each of 3 records.*Is its return forgotten"):
+        assert_transform(lambda record: None)
+
+
+def test_a_transform_that_drops_some_records_is_fine():
+    def drop_some(record):
+        return record if np.random.rand() < 0.7 else None
+
+    assert assert_transform(drop_some)["texts"] == ["a red rectangle"]

@@ -36,20 +36,48 @@ def test_the_python_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
     from PIL import Image
 
     blocks = [block for block in python_blocks(ROOT / "README.md") if "read_base" not in block]
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    (tmp_path / "work_dirs" / "toy").mkdir(parents=True)
-    Image.new("RGB", (80, 60), "red").save(tmp_path / "image.png")
+    for folder in ("configs", "docs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "work_dirs" / "demo").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     scope, printed = {}, io.StringIO()
-    build_and_step, save_and_load, infer = blocks
+    first_screen, build_and_step, save_and_load, by_name = blocks
+    checkpoint = re.search(r"work_dirs/demo/iter_(\d+)\.pth", first_screen)
     exec(compile(build_and_step, "README.md", "exec"), scope)
-    torch.save(scope["model"].state_dict(), "work_dirs/toy/iter_1400.pth")  # the run that the last block starts from
+    assert int(checkpoint[1]) == scope["cfg"].train_cfg.max_iters
+    torch.save(scope["model"].state_dict(), checkpoint[0])  # as `make demo` leaves it
     exec(compile(save_and_load, "README.md", "exec"), scope)
+    exec(compile(by_name, "README.md", "exec"), scope)
     with contextlib.redirect_stdout(printed):
-        exec(compile(infer, "README.md", "exec"), scope)
+        exec(compile(first_screen, "README.md", "exec"), scope)
     assert set(scope["losses"]) == {"loss_itc", "loss_itm", "loss_bbox", "loss_giou"}
     assert (tmp_path / "my-model" / "model.safetensors").is_file()
-    assert "a blue square" in printed.getvalue()
+    shown = re.search(r"^```\n('.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE).group(1)
+    assert sorted(without_numbers(shown)) == sorted(without_numbers(printed.getvalue()))
+    assert Image.open("drawn.png").size == (640, 640)
+
+
+def without_numbers(text):
+    """Lines of output, the same whatever the numbers are."""
+    return re.sub(r"-?\d+(\.\d+)?", "#", text).strip().splitlines()
+
+
+def test_the_lines_for_a_config_of_the_page_on_training_are_taken(tmp_path, monkeypatch):
+    from x2vlm.config import load_config
+
+    page = (ROOT / "docs" / "training.md").read_text()
+    base = "from mmengine.config import read_base\n\nwith read_base():\n"
+    base += "    from x2vlm.configs.demo.toy_pretrain import *\n"
+    blocks = [
+        re.search(rf"^## {heading}$.*?^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE).group(1)
+        for heading in ("Averaged weights, layer-wise learning rates", "Where the log goes")
+    ]
+    (tmp_path / "mine.py").write_text("\n".join([base, *blocks]))
+    cfg = load_config(tmp_path / "mine.py")
+    assert cfg.custom_hooks[0].type == "EMAHook"
+    assert cfg.optim_wrapper.paramwise_cfg.vision_layer_decay == 0.9
+    backends = [backend.type for backend in cfg.visualizer.vis_backends]
+    assert backends == ["LocalVisBackend", "TensorboardVisBackend", "WandbVisBackend", "MLflowVisBackend"]
 
 
 def parts_in(path):
@@ -115,7 +143,9 @@ def test_every_message_of_the_page_on_troubleshooting_is_one_of_the_library():
     written = "\n".join(text for path in (ROOT / "x2vlm").rglob("*.py") for text in sentences(path))
     assert len(quoted) >= 25
     assert len(quoted) == page.count("\n### ")
-    assert not [message for message in quoted if message not in written]
+    rows = re.findall(r"^\| .* \| `(.+)` \|$", page, flags=re.MULTILINE)
+    assert len(rows) == page.count("` |\n") >= 30
+    assert not [message for message in (*quoted, *rows) if message not in written]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -26,8 +26,9 @@ _THUMB = 384  # pixels of the longer side on a page
 _CELL = 256  # pixels of a cell of a sheet
 _STYLE = (
     "body{font:14px sans-serif;margin:1em}section{border-top:1px solid #ccc;padding:.6em 0}"
-    "h2{font-size:14px;margin:.2em 0}.two{display:flex;gap:1em;flex-wrap:wrap}.one{max-width:48em}"
-    "img{max-width:100%;margin:2px}li{margin:.1em 0}.bad{color:#b00020}"
+    "h1{font-size:20px}h1,h2,li{overflow-wrap:anywhere}h2{font-size:14px;margin:.2em 0}h3{font-size:13px;margin:.4em 0}"
+    ".two{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1em}.bad{color:#b00020}"
+    "img{max-width:100%;margin:2px}li{margin:.1em 0}@media(max-width:700px){.two{grid-template-columns:1fr}}"
 )
 
 
@@ -102,10 +103,14 @@ def _levels(adapter: Any) -> "np.ndarray | None":
 def page(shown: Sequence[tuple[str, dict[str, Any]]], title: str) -> str:
     """A page that needs nothing beside it: every image is in it."""
     sections = "\n".join(_section(name, entry) for name, entry in shown)
+    head = (
+        f"<meta charset=utf-8><meta name=viewport content=width=device-width><title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style>"
+    )
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1>\n<p>Left: the annotations. Right: what training is given; patches that no "
-        f"region reads are dark.</p>\n{sections}</html>\n"
+        f"<!doctype html><html lang=en>{head}<h1>{html.escape(title)}</h1>\n"
+        "<p>The annotations, and what training is given of them: patches that no region reads are dark.</p>\n"
+        f"{sections}</html>\n"
     )
 
 
@@ -125,7 +130,7 @@ def _side(drawing: "Drawing | None", title: str) -> str:
         for text, colour in drawing.texts
     )
     wrong = "".join(f"<li class=bad>{html.escape(problem)}</li>" for problem in drawing.problems)
-    return f"<div class=one>{images}<ul>{texts}{wrong}</ul></div>"
+    return f"<div><h3>{title}</h3>{images}<ul>{texts}{wrong}</ul></div>"
 
 
 def _data_url(frame: "np.ndarray") -> str:

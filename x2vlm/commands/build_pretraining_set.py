@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from x2vlm.building import ConfigError, suggestion
 from x2vlm.commands.make_shards import number_of_bytes
 from x2vlm.config import add_cfg_options, load_config
+from x2vlm.constants import HASH_BITS, HASH_DISTANCE, LEAKAGE_METHODS
 
 if TYPE_CHECKING:
     from x2vlm.data.inspection.held_out import HeldOutImages
@@ -132,7 +133,8 @@ class PretrainingSet:
     def _held_out(self, tests: "Mapping[str, DatasetFingerprint]") -> "HeldOutImages":
         from x2vlm.data.inspection.held_out import HeldOutImages
 
-        held_out = HeldOutImages.of([*tests.values()], self.same_images, self.options.distance)
+        named = [(test, self.held_out_sets[name].named_by is not None) for name, test in tests.items()]
+        held_out = HeldOutImages.of(named, self.same_images, self.options.distance)
         bad = sum(len(test.bad) for test in tests.values())
         _print(
             f"{len(held_out.hashes):,} test images to compare with, under {len(held_out.names):,} names"
@@ -216,9 +218,6 @@ def _print(text: str) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from x2vlm.data.inspection.leakage import METHODS
-    from x2vlm.data.inspection.perceptual_hash import BITS, DISTANCE
-
     parser = argparse.ArgumentParser(prog="x2vlm build-pretraining-set", description=__doc__)
     parser.add_argument("raw", help="a config that says where the raw sets are, e.g. configs/base/raw_4m.py")
     parser.add_argument("out", type=Path, help="folder of the list: the data_root of pre-training")
@@ -229,12 +228,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="pack only these raw sets now, to share the work out"
     )
-    parser.add_argument("--by", nargs="+", choices=METHODS, default=METHODS, help="see check-leakage (default: both)")
+    methods = dict(choices=LEAKAGE_METHODS, default=LEAKAGE_METHODS)
+    parser.add_argument("--by", nargs="+", **methods, help="see check-leakage (default: both)")
     parser.add_argument(
         "--distance",
         type=int,
-        default=DISTANCE,
-        help=f"of {BITS} bits of two images' hashes, how many may differ (default: {DISTANCE})",
+        default=HASH_DISTANCE,
+        help=f"of {HASH_BITS} bits of two images' hashes, how many may differ (default: {HASH_DISTANCE})",
     )
     parser.add_argument(
         "--shard-bytes", type=number_of_bytes, default="512M", metavar="BYTES", help="see make-shards (default: 512M)"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, is_config, open_sources
+from x2vlm.constants import HASH_BITS, HASH_DISTANCE, LEAKAGE_METHODS
 
 if TYPE_CHECKING:
     from x2vlm.data.inspection.leakage import DatasetFingerprint
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare; returns the exit status."""
-    from x2vlm.data.inspection.leakage import METHODS, fingerprint_dataset, shared_records
-
     args = _parse(argv)
-    by = args.by or METHODS
+    from x2vlm.data.inspection.leakage import fingerprint_dataset, shared_records
+
+    by = args.by or LEAKAGE_METHODS
     out, pairs_file = _output_files(args)
     train_sources, test_sources = _open_both(args)
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print(format_fingerprint(test))
     _print_pairs(pairs, args.named, pairs_file)
     excluded = sorted({pair["train_id"] for pair in pairs})
-    counts = {method: sum(pair["by"] == method for pair in pairs) for method in METHODS}
+    counts = {method: sum(pair["by"] == method for pair in pairs) for method in LEAKAGE_METHODS}
     _print(
         f"{counts['ids']:,} pairs by identity, {counts['pictures']:,} by image (distance up to {args.distance}); "
         f"{len(excluded):,} identities of the training set to leave out."
@@ -110,9 +111,6 @@ def _print(text: str) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from x2vlm.data.inspection.leakage import METHODS
-    from x2vlm.data.inspection.perceptual_hash import BITS, DISTANCE
-
     parser = argparse.ArgumentParser(prog="x2vlm check-leakage", description=__doc__)
     parser.add_argument("train", help=f"the training set: {HELP}")
     parser.add_argument("test", help="the test set, named likewise; of a config without NAME all evaluations")
@@ -121,14 +119,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--by",
         nargs="+",
-        choices=METHODS,
+        choices=LEAKAGE_METHODS,
         help="compare identities (ids), images (pictures), or both (default); see docs/data.md",
     )
     parser.add_argument(
         "--distance",
         type=int,
-        default=DISTANCE,
-        help=f"of {BITS} bits, how many may differ (default: {DISTANCE}); more finds more, and more that is not there",
+        default=HASH_DISTANCE,
+        help=f"of {HASH_BITS} bits, how many may differ (default: {HASH_DISTANCE}); more finds more, and more "
+        "that is not there",
     )
     parser.add_argument("--named", type=int, default=20, help="pairs that are shown (default: 20)")
     add_source_options(parser)

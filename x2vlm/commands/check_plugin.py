@@ -1,7 +1,8 @@
-"""``check-plugin``: load a plugin's folder, and run what its configs name once: parts, a batch of each stream, losses.
+"""``check-plugin``: load a plugin, and run what its configs name once: parts, a batch of each stream, losses, metrics.
 
-Nothing is trained and nothing is written. Weights are made at the sizes of the configs; data that a config names must
-be there.
+A plugin is a folder plugins/NAME, or an installed package with an entry point, by its name. Its configs are the
+config*.py beside its __init__.py, and those that --config names. Nothing is trained and nothing is written. Weights are
+made at the sizes of the configs; data that a config names must be there.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from x2vlm import registry as families
-from x2vlm.building import LAZY, ConfigError, PartError, build, called
+from x2vlm.building import LAZY, ConfigError, PartError, called
 from x2vlm.config import load_config
 from x2vlm.config.config_source import display_path
 from x2vlm.plugins import Plugin, load_plugins, plugin_of
@@ -23,41 +24,69 @@ from x2vlm.plugins import Plugin, load_plugins, plugin_of
 def main(argv: Sequence[str] | None = None) -> int:
     """Check plugins; returns 0 if all keep their contracts, else 1."""
     parser = argparse.ArgumentParser(prog="x2vlm check-plugin", description=__doc__)
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="plugins/<name>")
+    parser.add_argument("plugins", nargs="+", metavar="PLUGIN", help="plugins/<name>, or the name of an installed one")
+    parser.add_argument("--config", nargs="+", default=[], help="configs to run beside the plugin's own")
     parser.add_argument("--no-data", action="store_true", help="build the model alone: the data are not here")
     args = parser.parse_args(argv)
-    return int(any([not check(Path(folder), not args.no_data) for folder in args.folders]))
+    return int(any([not check(Path(plugin), not args.no_data, args.config) for plugin in args.plugins]))
 
 
-def check(folder: Path, with_data: bool = True) -> bool:
-    """Check one plugin, and say what was found in a line for each part and config."""
-    plugin = _loaded(folder.resolve())
+def check(folder: Path, with_data: bool = True, configs: Sequence[str | Path] = ()) -> bool:
+    """Check one plugin, and say what was found in a line for each part and config.
+
+    Args:
+        folder: The plugin's folder; or the name of an installed plugin.
+        with_data: Whether data are read.
+        configs: Configs beside those in the plugin's folder.
+    """
+    plugin = find_plugin(folder)
     parts = dict(registered_by(plugin.name))
-    _say(f"plugin '{plugin.name}': {', '.join(parts) or 'registers nothing'}")
-    configs = sorted(folder.glob("config*.py"))
-    fine, used = bool(parts), set()
-    for config in configs:
+    home = Path(sys.modules[plugin.module].__file__).parent
+    listed = ", ".join(parts) or "registers nothing: its __init__.py imports no module with a registered part"
+    _say(f"plugin '{plugin.name}': {listed}")
+    own = [*sorted(home.glob("config*.py")), *map(Path, configs)]
+    fine, used, all_read = bool(parts), set(), True
+    for config in own:
         try:
             cfg = load_config(config)
-            used |= set(_types(cfg.to_dict()))
-            done = _run(cfg, with_data)
-        except PartError as error:
-            _say(f"{display_path(config)}: {error.sentence}")
-            if error.__cause__ is not None:
-                _say("".join(traceback.format_exception(error.__cause__)).rstrip())
-            fine = False
         except (ConfigError, FileNotFoundError, ImportError, ValueError) as error:
             message = str(error)
             _say(message if message.startswith(display_path(config)) else f"{display_path(config)}: {message}")
-            fine = False
-        else:
-            _say(f"{display_path(config)}: ok ({done})")
-    if not configs:
-        _say(f"{display_path(folder)} has no config*.py, so nothing was run. A config says how its parts are built.")
+            fine = all_read = False
+            continue
+        used |= set(_types(cfg.to_dict()))
+        fine &= _run(config, cfg, with_data)
+    if not own:
+        _say(f"{display_path(home)} has no config*.py, so nothing was run. Add one that names the parts, or --config.")
     for name in parts:
-        if configs and name not in used:
+        if own and all_read and name not in used:
             _say(f"note: no config names {name}: nothing was run of it")
     return fine
+
+
+def _run(config: Path, cfg: Any, with_data: bool) -> bool:
+    """Run a config once, and say what was done and what is wrong."""
+    from x2vlm.commands.plugin_run import PluginRun
+
+    title, run = display_path(config), PluginRun(cfg, with_data)
+    try:
+        run.run()
+    except PartError as error:
+        run.problems.append(error.sentence)
+        if error.__cause__ is not None:
+            run.problems.append("".join(traceback.format_exception(error.__cause__)).rstrip())
+    except (ConfigError, FileNotFoundError, ImportError, ValueError) as error:
+        run.problems.append(str(error))
+    except Exception as error:  # the library stumbled over what the plugin gave it: say which, and go on
+        done = f" after: {', '.join(run.done)}" if run.done else ""
+        run.problems += [f"{type(error).__name__}: {error}{done}", traceback.format_exc().rstrip()]
+    for problem in run.problems:
+        _say(f"{title}: {problem}")
+    for note in run.notes:
+        _say(f"{title}: note: {note}")
+    if not run.problems:
+        _say(f"{title}: ok ({', '.join(run.done) or 'read'})")
+    return not run.problems
 
 
 def registered_by(plugin: str) -> Iterator[tuple[str, Any]]:
@@ -67,47 +96,44 @@ def registered_by(plugin: str) -> Iterator[tuple[str, Any]]:
             yield from ((name, part) for name, part in family.module_dict.items() if plugin_of(part) == plugin)
 
 
-def _loaded(folder: Path) -> Plugin:
+def find_plugin(folder: Path) -> Plugin:
+    """The plugin of a folder ``plugins/<name>``, or of an installed package by its name or its folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ConfigError: If it cannot be loaded from there.
+    """
+    home = folder.resolve()
+    is_folder = (home / "__init__.py").is_file() and home.parent.name == "plugins"
+    found = [plugin for plugin in load_plugins(folders=[home.parent] if is_folder else ()) if _is(plugin, folder)]
+    if not found:
+        raise _not_found(folder, is_folder)
+    if found[0].error:
+        raise ConfigError(f"{found[0]}.")
+    return found[0]
+
+
+def _is(plugin: Plugin, folder: Path) -> bool:
+    if Path(plugin.origin) == folder.resolve():
+        return True
+    if not plugin.origin.startswith("entry point"):
+        return False
+    file = getattr(sys.modules.get(plugin.module), "__file__", None)
+    return plugin.name == str(folder) or (file is not None and folder.resolve() in Path(file).parents)
+
+
+def _not_found(folder: Path, is_folder: bool) -> Exception:
+    installed = (
+        "Or install it as a package with an entry point of the group 'x2vlm.plugins', and give the name of that."
+    )
+    if is_folder:
+        return ConfigError(f"another plugin of the name '{folder.name}' was found first. Rename one of the folders.")
     if not (folder / "__init__.py").is_file():
-        raise FileNotFoundError(f"{display_path(folder)} is no plugin: it has no __init__.py.")
-    if folder.parent.name != "plugins":
-        raise ConfigError(
-            f"{display_path(folder)} does not lie in a folder 'plugins'. Move it to plugins/{folder.name}."
+        return FileNotFoundError(
+            f"{display_path(folder)} is no plugin: it has no __init__.py. Nor is a plugin of that name installed."
         )
-    found = next((p for p in load_plugins(folders=[folder.parent]) if Path(p.origin) == folder), None)
-    if found is None:
-        raise ConfigError(f"another plugin of the name '{folder.name}' was found first. Rename one of the folders.")
-    if found.error:
-        raise ConfigError(f"{found}.")
-    return found
-
-
-def _run(cfg: Any, with_data: bool) -> str:
-    """Build what a config names and run it once; says what was done."""
-    from x2vlm.data.sampler import seeded
-    from x2vlm.data.streams import build_streams
-    from x2vlm.engine.metric_contract import check_calls
-    from x2vlm.registry import METRICS, MODELS, TOKENIZERS
-
-    tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer") if cfg.get("tokenizer") else None
-    with seeded(0):
-        model = build(MODELS, cfg.model, "model", tokenizer=tokenizer) if cfg.get("model") else None
-    done = ["model built"] * (model is not None)
-    for name, one in (cfg.get("evaluations") or {}).items():
-        path = f"evaluations.{name}.metric"
-        metric = build(METRICS, one.metric, path, tokenizer=tokenizer, work_dir=".")
-        check_calls(metric, model, path)
-        done += [f"metric of {name}"]
-    if with_data and cfg.get("streams") and model is not None:
-        for name, stream in build_streams(cfg.streams, tokenizer, cfg.get("data_root")).items():
-            stream.num_workers = 0
-            stream.start(0)
-            objectives = stream.objectives
-            with seeded(0):
-                model.train()({name: next(stream)}, objectives={name: objectives})
-            stream.stop()
-            done += [f"losses of stream {name}"]
-    return ", ".join(done) or "read"
+    title = display_path(folder.resolve())
+    return ConfigError(f"{title} does not lie in a folder 'plugins'. Move it to plugins/{folder.name}. {installed}")
 
 
 def _types(node: Any) -> Iterator[str]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError, build, suggestion
 from x2vlm.config import add_cfg_options, load_config
-from x2vlm.data.data_root import with_data_root
-from x2vlm.data.datasets.base import Adapter
-from x2vlm.data.datasets.file_formats.lines_or_shards import is_shard_index
 from x2vlm.registry import DATASETS
+
+if TYPE_CHECKING:
+    from x2vlm.data.datasets.base import Adapter
 
 KINDS = ("streams", "evaluations")
 HELP = (
@@ -35,7 +35,7 @@ class DatasetSource:
     """
 
     name: str
-    adapter: Adapter
+    adapter: "Adapter"
     dataset: dict[str, Any]
 
 
@@ -140,6 +140,8 @@ def _by_ending(spec: str) -> dict[str, Any]:
     if spec.endswith(".tar"):
         return {"type": "WebDataset", "shards": spec}
     if spec.endswith(".jsonl"):
+        from x2vlm.data.datasets.file_formats.lines_or_shards import is_shard_index
+
         return {"type": "TarShards" if is_shard_index(Path(files[0])) else "JsonLines", "ann_file": spec}
     raise ConfigError(f"{spec} is not understood. Data is named as {HELP}.")
 
@@ -162,6 +164,8 @@ def _of_config(
 
 
 def _built(name: str, dataset: Mapping[str, Any], data_root: str | None, pipelines: bool) -> DatasetSource:
+    from x2vlm.data.data_root import with_data_root
+
     options = {key: value for key, value in dataset.items() if pipelines or key != "pipeline"}
     rooted = with_data_root(options, data_root)
     return DatasetSource(name, build(DATASETS, rooted, f"{name}.dataset"), dict(rooted))

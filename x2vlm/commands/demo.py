@@ -51,24 +51,47 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
         The page, and the metrics.
     """
     from x2vlm.engine import build_runner, latest_checkpoint
+    from x2vlm.inference.preprocessing import preprocessing_of_config
     from x2vlm.inference.report.example_cards import example_cards
+    from x2vlm.inference.report.mistakes import evaluation_mistakes
     from x2vlm.inference.report.page import write_report
     from x2vlm.inference.report.run_facts import run_facts
 
     cfg.work_dir, cfg.load_from = str(work_dir), str(latest_checkpoint(work_dir))
     start = time.perf_counter()
+    files = save_predictions(cfg.evaluations, work_dir)
     runner = build_runner(cfg, mode="test")
     results = runner.test()
     seconds = seconds | {"testing": time.perf_counter() - start}
+    classes = {name: preprocessing_of_config(cfg, runner.model, name).classes for name in files}
+    confusions, mistakes = evaluation_mistakes(cfg.evaluations, files, classes)
     page = write_report(
         work_dir,
         results=results,
+        confusions=confusions,
+        mistakes=mistakes,
         gallery=example_cards(cfg.evaluations, results, runner.model, runner.tokenizer),
         facts=run_facts(runner.model, seconds),
         config=cfg.pretty_text,
         **texts,
     )
     return page, results
+
+
+def save_predictions(evaluations: Mapping[str, Any], work_dir: Path) -> dict[str, Path]:
+    """Let classification and grounding save their predictions; the files, by evaluation."""
+    from x2vlm.argument_checks import arguments
+    from x2vlm.building import resolve
+    from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
+    from x2vlm.evaluation.tasks.grounding import GroundingMetric
+    from x2vlm.registry import METRICS
+
+    files = {}
+    for name, evaluation in evaluations.items():
+        kind = resolve(METRICS, evaluation["metric"]["type"])
+        if kind in (ClassificationMetric, GroundingMetric) and "save_to" in arguments(kind)[0]:
+            files[name] = work_dir / evaluation["metric"].setdefault("save_to", f"predictions/{name}.jsonl")
+    return files
 
 
 def find_config(name: str | Path) -> Path:

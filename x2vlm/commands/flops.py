@@ -17,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     from x2vlm.benchmark.flop_counts import Amount, flops_by_part
     from x2vlm.building import build
-    from x2vlm.commands.parameters import parameters_by_part, tokenizer_as_large, without_weights
+    from x2vlm.commands.parameters import parameters_by_part
+    from x2vlm.models.pretrained.without_weights import tokenizer_as_large, without_weights
     from x2vlm.registry import MODELS
 
     cfg = load_config(args.config, args.cfg_options)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from x2vlm.building import ConfigError
-from x2vlm.data.tokenizer import SPECIAL_TOKENS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +59,9 @@ def vocabulary(texts: Iterable[str], size: int) -> list[str]:
     Raises:
         ConfigError: If ``size`` does not hold the characters.
     """
-    from transformers import BertTokenizer  # slow to import
+    from transformers import BertTokenizer  # slow to import, as is what reads data
+
+    from x2vlm.data.tokenizer import SPECIAL_TOKENS
 
     splitter = BertTokenizer(vocab={token: i for i, token in enumerate(SPECIAL_TOKENS)})
     normalize = splitter.backend_tokenizer.normalizer.normalize_str

@@ -28,6 +28,8 @@ class Outcome:
 
     def run(self, work: Callable[[], Any]) -> Any:
         """Run the work itself. Only errors made for the user become a sentence; others keep their traceback."""
+        if self.status:
+            return None  # before the imports, which take seconds
         from x2vlm.data.bad_record_log import TooManyBadRecordsError
         from x2vlm.engine.checkpoint.atomic_save import SaveError
         from x2vlm.engine.distributed.stall import StalledError

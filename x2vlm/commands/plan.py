@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.planning.activations import BYTES
-from x2vlm.planning.plan_table import format_plan
-from x2vlm.planning.run_plan import plan_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plan a run; returns the exit status."""
     args = _parse(argv)
+    from x2vlm.planning.plan_table import format_plan
+    from x2vlm.planning.run_plan import plan_run  # imports torch, which `--help` need not wait for
+
     plan = plan_run(
         load_config(args.config, args.cfg_options),
         processes=args.processes,

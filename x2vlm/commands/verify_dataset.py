@@ -9,12 +9,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
-from x2vlm.data.datasets.base import Adapter
-from x2vlm.data.datasets.numbered import NumberedAdapter
+
+if TYPE_CHECKING:
+    from x2vlm.data.datasets.base import Adapter
 
 _MARKS = ("p0", "p5", "p50", "p95", "p100")
 
@@ -79,8 +80,10 @@ def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dic
     }
 
 
-def published_difference(adapter: Adapter) -> str:
+def published_difference(adapter: "Adapter") -> str:
     """In a sentence, by how many records a copy differs from what was published; empty where that is not known."""
+    from x2vlm.data.datasets.numbered import NumberedAdapter
+
     expected = adapter.published_count() if isinstance(adapter, NumberedAdapter) else None
     if expected is None:
         return ""

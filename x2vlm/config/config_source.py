@@ -148,7 +148,11 @@ def _base_path(path: Path, node: ast.stmt) -> Path:
         folder = folder.parent
     base = folder.joinpath(*node.module.split(".")).with_suffix(".py")
     if not base.is_file():
-        raise ConfigError(f"base config not found: {describe_missing_file(base)}", format_location(path, node.lineno))
+        _, is_config, name = f".{node.module}".partition(".configs.")
+        shipped = is_config and shipped_file(f"{PACKAGE}.{name}").is_file()
+        hint = f" Outside the repository write 'from {PACKAGE}.{name} import *'." if shipped else ""
+        message = f"base config not found: {describe_missing_file(base)}{hint}"
+        raise ConfigError(message, format_location(path, node.lineno))
     return base
 
 

@@ -3,19 +3,52 @@
 Shape letters: R pairs of the record.
 """
 
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from x2vlm.building import suggestion
 from x2vlm.data.batch import Sample
 
 PER_PAIR = ("texts", "ids", "has_box", "boxes_xyxy_px", "labels", "text_answers")
 """Keys of a record that hold one entry for each pair."""
+KEYS = (
+    *("where", "id", "own_id", "image", "images", "video", "clips", "caption", "elems", "stated_size", "segment"),
+    *("boxes_are_shares", "text", "text_pair", "parallel", "question", "answers", "choices", "negatives", "crop_px"),
+    *("label", "extras"),
+)
+"""Keys of a record as an adapter makes it; see :mod:`x2vlm.data.record`."""
 _DECLARATION = (
     "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
     "x2vlm.data.transforms.images.box_geometry.move_boxes."
 )
+
+
+def base_class_problem(dataset: Any) -> str:
+    """Whether a data set that gives records is a whole adapter, as a sentence; empty where it is."""
+    name = type(dataset).__name__
+    if not hasattr(type(dataset), "__getitem__"):
+        return f"{name} is no Adapter. Derive it from x2vlm.data.Adapter, which applies the pipeline."
+    if hasattr(dataset, "record") and not hasattr(dataset, "pipeline"):
+        return f"{name}.__init__ must call super().__init__(pipeline, limits)."
+    return ""
+
+
+def adapter_problem(dataset: Any) -> str:
+    """What is wrong with an adapter before a record is read, as a sentence; empty where nothing is."""
+    name = type(dataset).__name__
+    if problem := base_class_problem(dataset):
+        return problem
+    try:
+        pickle.dumps(dataset)
+    except Exception as error:  # whatever a foreign object raises when it is copied
+        return (
+            f"{name} cannot be copied to worker processes: {type(error).__name__}: {error}. Keep no open file, lambda "
+            "or connection in it; open what it reads when a record is asked for."
+        )
+    return ""
 
 
 def record_problem(record: Any) -> str:
@@ -26,6 +59,12 @@ def record_problem(record: Any) -> str:
         keys = ", ".join(map(str, record)) or "none"
         return f"gave a dict without 'where' (its keys: {keys}); expected the record's place, e.g. 'file.csv:3'."
     return ""
+
+
+def misspelt_keys(record: Mapping[str, Any]) -> list[str]:
+    """Keys that no transform of the library reads, but for a letter or two, a phrase each."""
+    found = {key: suggestion(key, KEYS) for key in record if key not in KEYS}
+    return [f"'{key}' is no key that the library reads.{near}" for key, near in found.items() if near]
 
 
 def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> str:
@@ -96,7 +135,25 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
         return f"{name} changes pixels of a record with boxes and does not say whether it moves them. {_DECLARATION}"
     if moves is False and not kept:
         return f"{name} moved boxes although it declares moves_pixels = False."
+    return "" if kept else _moved_boxes_problem(name, after, sizes[-1])
+
+
+def _moved_boxes_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:
+    """Boxes in another format or unit than (x0, y0, x1, y1) in pixels."""
+    boxes = np.asarray(after["boxes_xyxy_px"], dtype=np.float32).reshape(-1, 4)[np.asarray(after["has_box"], bool)]
+    wanted = "expected (x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1"
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
+        return f"{name} left the box {_rounded(wrong)}, which is inside out; {wanted}."
+    if boxes.max() <= 1 < min(size):
+        return f"{name} left the box {_rounded(boxes[0])}, as if in shares of the frame; {wanted}. " + (
+            "PackSample makes the shares."
+        )
     return ""
+
+
+def _rounded(box: np.ndarray) -> list[float]:
+    return [round(float(value), 2) for value in box]
 
 
 def _kind(value: Any) -> str:

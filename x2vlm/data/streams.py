@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from x2vlm.building import argument_problems, build
@@ -13,6 +14,7 @@ from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import PREFETCH_FACTOR, Collate, EvaluationLoader, SeededCollate, make_loader
+from x2vlm.data.record_contract import base_class_problem
 from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.sampler import StreamSampler
 from x2vlm.data.sharded_sampler import ShardedSampler
@@ -195,17 +197,27 @@ def check_dataset(path: str, dataset: Dataset, collate: Collate) -> None:
     if not is_foreign(dataset):
         return
     name = type(dataset).__name__
+    if problem := base_class_problem(dataset):
+        raise ConfigError(problem, path)
     try:
         with naming_the_part(dataset, f"{path}: its length"):
             count = len(dataset)
-        for index in sorted({0, count - 1}) if count else ():
-            read = SeededDataset(dataset, path, attempts=1)[index, 0].sample
-            if read is not None and isinstance(collate, PairCollate) and not isinstance(read, Sample):
+        reader, places = SeededDataset(dataset, path, attempts=1), sorted({0, count - 1}) if count else []
+        draws = [reader[index, 0] for index in places]
+        for index, draw in zip(places, draws, strict=True):
+            if draw.sample is not None and isinstance(collate, PairCollate) and not isinstance(draw.sample, Sample):
                 raise ConfigError(
-                    f"{name} gave {type(read).__name__} for record {index}, and {type(collate).__name__} takes "
-                    "Samples: derive it from x2vlm.data.datasets.base.Adapter and end its pipeline with PackSample.",
+                    f"{name} gave {type(draw.sample).__name__} for record {index}, and {type(collate).__name__} "
+                    "takes Samples: derive it from x2vlm.data.datasets.base.Adapter, end its pipeline with PackSample, "
+                    "and hand that on: super().__init__(pipeline, limits).",
                     path,
                 )
+        if draws and all(draw.sample is None for draw in draws):
+            print_log(
+                f"{path}: neither the first nor the last record of {name} could be used: {draws[0].bad[0].reason}.",
+                logger="current",
+                level=30,
+            )
     except PartError as error:
         if isinstance(error.__cause__, (TypeError, NotImplementedError)) and "its length" in str(error):
             raise ConfigError(f"{name} has no __len__, the number of its records.", path) from error

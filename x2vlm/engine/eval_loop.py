@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from x2vlm.engine.loader_facade import LoaderFacade
 from x2vlm.engine.metric_contract import result_problem
 from x2vlm.engine.metrics_log import METRICS_FILE, append_line
 from x2vlm.engine.optim.autocast import autocast
-from x2vlm.part_errors import ConfigError, PartError, naming_the_part
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 from x2vlm.registry import LOOPS, METRICS
 
 
@@ -130,4 +131,10 @@ def build_metric(
     metric = build(METRICS, cfg, path, tokenizer=tokenizer, work_dir=work_dir)
     if not hasattr(metric, "evaluate"):
         raise ConfigError(f"{type(metric).__name__} has no evaluate(model, loader).", path)
+    if is_foreign(metric):
+        try:
+            signature(metric.evaluate).bind(None, None)
+        except TypeError as error:
+            message = f"{type(metric).__name__}.evaluate is called as evaluate(model, loader): {error}."
+            raise ConfigError(message, path) from error
     return metric

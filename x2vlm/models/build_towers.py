@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from x2vlm.building import build
+from x2vlm.building import ConfigError, build
 from x2vlm.models.contracts import check_tower
 from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, VISION_ENCODERS
 
@@ -36,6 +36,12 @@ def build_towers(
         text = build(TEXT_ENCODERS, text_encoder, "model.text_encoder", **common, **vocabulary)
     check_tower("vision_encoder", vision)
     check_tower("text_encoder", text)
+    if vocabulary and text is not None and text.vocab_size < vocabulary["vocab_size"]:
+        raise ConfigError(
+            f"{type(text).__name__} knows {text.vocab_size} words, and the tokenizer has {vocabulary['vocab_size']}. "
+            "Leave vocab_size out, and it is derived.",
+            "model.text_encoder",
+        )
     if fusion_encoder is not None:
         widths = {"width": getattr(text, "width", None), "context_width": _context_width(vision, text)}
         fusion = build(FUSION_ENCODERS, fusion_encoder, "model.fusion_encoder", **common, **widths)

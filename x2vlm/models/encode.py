@@ -17,6 +17,7 @@ from x2vlm.data.batch import Batch, HostBatch
 from x2vlm.models.contexts import Visual, feature, sentence_context, visual_context
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.shape_rounding import ladder_of, round_up
+from x2vlm.models.module_checks import call_tower
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch, TextStates, is_parallel
 from x2vlm.models.patch_masks import encodes_regions
@@ -147,7 +148,7 @@ def _embed(model: Any, text: TextIds, cache: KVCache | None = None) -> Tensor:
     for name, value in (("host_mask", text.host_mask), ("cache", cache)):
         if value is not None and name in accepted:
             optional[name] = value
-    return model.text_encoder(text.ids, text.mask, **optional)
+    return call_tower(model.text_encoder, text.ids, text.mask, **optional)
 
 
 def _states(model: Any, text: TextIds, embeds: Tensor) -> TextStates:
@@ -205,13 +206,13 @@ def encode_pixels(model: Any, pixels: Tensor, masked_patches: Tensor | None = No
         tokens, summary = _encode_masked(model.vision_encoder, pixels, masked_patches)
         return tokens, tokens.mean(dim=1) if summary is None else summary
     if pixels.dim() == 4:
-        tokens, summary = model.vision_encoder(pixels)
+        tokens, summary = call_tower(model.vision_encoder, pixels)
         return tokens, tokens.mean(dim=1) if summary is None else summary
     clips, frames = pixels.shape[:2]
     if frames > model.num_frames:
         given = model.num_frames
         raise ValueError(f"a clip has {frames} frames but model.num_frames is {given}. Raise model.num_frames.")
-    tokens, summary = model.vision_encoder(pixels.flatten(0, 1))
+    tokens, summary = call_tower(model.vision_encoder, pixels.flatten(0, 1))
     tokens = tokens.unflatten(0, (clips, frames))
     summary = tokens.mean(dim=2) if summary is None else summary.unflatten(0, (clips, frames))
     return model.temporal_encoder(*add_frame_positions(tokens, summary, model.frame_positions))
@@ -225,4 +226,4 @@ def _encode_masked(encoder: nn.Module, pixels: Tensor, masked_patches: Tensor) -
             f"{type(encoder).__name__} cannot mask patches: its forward takes no masked_patches. "
             "Use BEiT2(mask_token=True)."
         )
-    return encoder(pixels, masked_patches=masked_patches)
+    return call_tower(encoder, pixels, masked_patches=masked_patches)

@@ -18,3 +18,10 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def at_rest(module: nn.Module) -> Iterator[None]:
+    """As :func:`eval_mode`, and no random number of the process is used up."""
+    with torch.random.fork_rng(devices=[]), eval_mode(module):
+        yield

@@ -4,9 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from torch import nn
-
-from x2vlm.building import ConfigError, suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.models.outputs import EncodedBatch, is_parallel
 
@@ -135,26 +132,3 @@ def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:
                     f"objective '{name}' needs {path}, but {records} (and so on) give no {attribute}. "
                     f"Remove '{name}' from the stream's objectives, or give the stream what it needs."
                 )
-
-
-def check_protocol(name: str, objective: nn.Module) -> None:
-    """Refuse an objective without declared needs or without losses.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if not isinstance(getattr(objective, "needs", None), Needs) or not hasattr(objective, "losses"):
-        raise ConfigError(
-            f"{type(objective).__name__} is not an objective: it lacks `needs` (in the place of the former `requires`) "
-            "or `losses(encoded, fused)` (of `forward(encoded)`). Derive it from x2vlm.objectives.base.Objective; "
-            "docs/plugins.md shows how.",
-            f"model.objectives.{name}",
-        )
-    known = [field.name for field in fields(Batch)]
-    for wanted in objective.needs.batch:
-        if wanted not in known:
-            raise ConfigError(
-                f"{type(objective).__name__}.needs names batch '{wanted}', which no Batch has."
-                f"{suggestion(wanted, known)} Fields: {', '.join(known)}.",
-                f"model.objectives.{name}",
-            )

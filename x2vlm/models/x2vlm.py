@@ -13,11 +13,10 @@ from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
 from x2vlm.models.build_towers import build_towers, objective_arguments
-from x2vlm.models.contracts import loss_problem
 from x2vlm.models.frozen import freeze
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
-from x2vlm.models.layers.blocks import layers_of
+from x2vlm.models.layers.blocks import layers_of, recompute_activations
 from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shape_rounding import check_shapes
 from x2vlm.models.needs import (
@@ -25,15 +24,15 @@ from x2vlm.models.needs import (
     Needs,
     Objectives,
     check_needs,
-    check_protocol,
     needs_of,
     objective_factors,
 )
+from x2vlm.models.objective_contract import check_protocol, loss_problem, naming_the_objective, requests_of
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained.pretrained_model import PretrainedModel
 from x2vlm.models.temperature import clamp_temperature, new_temperature
 from x2vlm.models.temporal import new_frame_positions
-from x2vlm.part_errors import PartError, naming_the_part
+from x2vlm.part_errors import PartError
 from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module
@@ -121,8 +120,7 @@ class X2VLM(PretrainedModel):
         for name, objective in self.objectives.items():
             check_protocol(name, objective)
         if activation_checkpointing:
-            for tower in self.towers.values():
-                tower.set_activation_checkpointing(True)
+            recompute_activations(self.towers)
         self._frozen = freeze(self, frozen)
 
     def train(self, mode: bool = True) -> "X2VLM":
@@ -192,15 +190,15 @@ class X2VLM(PretrainedModel):
         for stream, names in factors.items():
             for name in names:
                 check_needs(name, self.objectives[name].needs, encoded[stream])
-                with naming_the_part(self.objectives[name], f"stream '{stream}', objective '{name}', requests"):
-                    requests[stream, name] = list(self.objectives[name].requests(encoded[stream]))
+                with naming_the_objective(self.objectives[name], f"stream '{stream}', objective '{name}', requests"):
+                    requests[stream, name] = requests_of(name, self.objectives[name], encoded[stream])
         fused = iter(self.read([request for own in requests.values() for request in own]))
         # 3. Losses of what was read, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
         for (stream, name), requests_of_objective in requests.items():
             objective, states = self.objectives[name], [next(fused) for _ in requests_of_objective]
             factor = factors[stream][name] * objective.weight
-            with naming_the_part(objective, f"stream '{stream}', objective '{name}', losses"):
+            with naming_the_objective(objective, f"stream '{stream}', objective '{name}', losses"):
                 found = objective.losses(encoded[stream], states)
             if problem := loss_problem(name, objective, found):
                 raise PartError(problem)

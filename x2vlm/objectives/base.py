@@ -6,6 +6,7 @@ reads. The requests of all objectives and streams are fused in one pass. Each ob
 So an objective has a head and two functions of their arguments; it depends neither on the encoders nor on the stream.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class Objective(nn.Module):
         """Requests to the fusion encoder; none, where it reads only outputs of the towers."""
         return ()
 
+    @abstractmethod
     def losses(self, encoded: EncodedBatch, fused: Sequence[FusedStates]) -> dict[str, Tensor]:
         """Losses by name, each with "loss" in it; anything else is only logged.
 
@@ -37,4 +39,3 @@ class Objective(nn.Module):
             encoded: The batch.
             fused: Its requests for this batch with their states, in the same order.
         """
-        raise NotImplementedError(f"{type(self).__name__} must give losses(encoded, fused).")

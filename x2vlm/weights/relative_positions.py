@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
 EXTRA_ROWS = 3  # class to patch, patch to class, class to class: no distances, copied as they are
@@ -28,6 +27,8 @@ def resize_relative_table(
     Raises:
         ValueError: If the table does not have the rows of its grid.
     """
+    from scipy.interpolate import RectBivariateSpline  # slow to import
+
     height, width = (2 * side - 1 for side in source)
     if len(table) != height * width + extra_rows:
         raise ValueError(f"a relative table of {len(table)} rows is not that of a {source[0]} x {source[1]} grid.")

@@ -16,7 +16,7 @@ def fingerprint(name, numbers, ids=None):
 
 
 def test_the_nearest_test_image_is_named_and_others_match_nothing():
-    held_out = HeldOutImages.of([fingerprint("a", (1, 2)), fingerprint("b", (3,))], {})
+    held_out = HeldOutImages.of([(fingerprint("a", (1, 2)), True), (fingerprint("b", (3,)), True)], {})
     match = held_out.match_hashes(hashes_of([np.asarray(scene(9)), np.asarray(copy_of(3))]))
     assert (match["by"], match["test"], match["test_id"], match["mirrored"]) == ("pictures", "b", "coco:3", True)
     assert held_out.match_hashes(hashes_of([np.asarray(scene(9))])) is None
@@ -25,8 +25,8 @@ def test_the_nearest_test_image_is_named_and_others_match_nothing():
 
 
 def test_names_of_one_data_set_alone_match_nothing():
-    held_out = HeldOutImages.of([fingerprint("a", (1,), ["dev-0-0-img0.png"])], {})
-    assert held_out.match_name("dev-0-0-img0.png") is None
+    held_out = HeldOutImages.of([(fingerprint("a", (1,), ["dev.jsonl:17"]), False)], {})
+    assert held_out.match_name("dev.jsonl:17") is None
 
 
 def test_without_test_sets_nothing_matches():
@@ -40,20 +40,24 @@ def test_images_without_contrast_have_no_hash():
 
 @pytest.mark.parametrize("change", ["distance", "test set"])
 def test_whatever_decides_what_is_left_out_is_in_the_digest(change):
-    first = HeldOutImages.of([fingerprint("a", (1,))], {})
-    other = HeldOutImages.of(
-        [fingerprint("a", (1,) if change == "distance" else (2,))], {}, 24 - (change == "distance")
-    )
-    assert first.digest() != other.digest()
-    assert first.digest() == HeldOutImages.of([fingerprint("a", (1,))], {}).digest()
+    def digest(numbers, distance):
+        return HeldOutImages.of([(fingerprint("a", numbers), True)], {}, distance).digest()
+
+    assert digest((1,), 24) == digest((1,), 24)
+    assert digest((1,), 24) != (digest((1,), 23) if change == "distance" else digest((2,), 24))
 
 
 class Scenes(Adapter):
+    def __init__(self, count=2, torn=None):
+        super().__init__()
+        self.count, self.torn = count, torn
+
     def __len__(self):
-        return 2
+        return self.count
 
     def record(self, index):
-        return {"where": f"a:{index}", "id": str(index), "image": np.asarray(scene(index)), "extras": {}}
+        image = b"torn" if index == self.torn else np.asarray(scene(index))
+        return {"where": f"a:{index}", "id": str(index), "image": image, "extras": {}}
 
 
 def test_a_fingerprint_is_kept_for_the_same_request(tmp_path):
@@ -63,3 +67,11 @@ def test_a_fingerprint_is_kept_for_the_same_request(tmp_path):
     assert (stored.ids, stored.wheres, stored.bad) == (["coco:0", "coco:1"], ["a:0", "a:1"], [])
     assert np.array_equal(stored.hashes, first.hashes) and np.array_equal(stored.owner, first.owner)
     assert stored_fingerprint("a", tmp_path, {"dataset": 2}) is None
+
+
+def test_a_test_image_that_cannot_be_read_is_held_out_by_its_name(tmp_path):
+    test = fingerprint_test_set("a", Scenes(3, torn=1), "coco", 0, tmp_path, {})
+    assert (len(test.hashes), [bad.where for bad in test.bad]) == (2, ["a:1"])
+    held_out = HeldOutImages.of([(test, True)], {})
+    assert held_out.match_name("coco:1")["test"] == "a"
+    assert held_out.match_hashes(hashes_of([np.asarray(copy_of(2))]))["test_id"] == "coco:2"

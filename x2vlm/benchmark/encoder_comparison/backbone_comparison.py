@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import timm
 import torch
 from timm.models import _registry
-from torch import Tensor, nn
+from torch import nn
 
+from x2vlm.models.vision.grid_probe import corner_centres, corner_images, follows_grid
 from x2vlm.models.vision.timm import TimmVisionEncoder
 
 _SMALL = ("test_", "nano", "femto", "atto", "pico", "micro", "tiny", "xxs", "_xs", "_t0", "_s0", "mini", "small", "b0")
@@ -69,29 +70,20 @@ def try_family(family: str, names: list[str]) -> Backbone:
                 reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 continue
             if min(encoder.grid) > 3:  # in smaller ones every token has seen the whole image
-                verdict = "follows the grid" if follows_grid(encoder) else "not seen to follow the grid"
+                verdict = "follows the grid" if follows_image(encoder) else "not seen to follow the grid"
                 return Backbone(family, name, verdict, side, encoder.grid, encoder.width)
     return Backbone(family, name, "refused", reason=reasons[-1] if reasons else "its grids are too small to tell")
 
 
-def follows_grid(encoder: TimmVisionEncoder) -> bool:
+def follows_image(encoder: TimmVisionEncoder) -> bool:
     """Whether a change in another corner of the image moves what changes of the tokens there, by rows and columns.
 
     Fresh batch norms get the statistics of random images first: without, numbers vanish in deep networks.
     """
     _settle_norms(encoder)
-    height, width = (side // 4 for side in encoder.image_size)
-    image = torch.randn(1, 3, *encoder.image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        before, centres = encoder(image)[0], {}
-        for down in (False, True):
-            for right in (False, True):
-                changed = image.clone()
-                rows = slice(-height, None) if down else slice(height)
-                changed[:, :, rows, slice(-width, None) if right else slice(width)] += 0.3
-                centres[down, right] = _centre((encoder(changed)[0] - before).abs().sum(dim=-1).view(encoder.grid))
-    by_rows = all(centres[True, right][0] > centres[False, right][0] for right in (False, True))
-    return by_rows and all(centres[down, True][1] > centres[down, False][1] for down in (False, True))
+        tokens = torch.cat([encoder(image[None])[0] for image in corner_images(encoder.image_size)])
+    return follows_grid(corner_centres(tokens, encoder.grid))
 
 
 def _settle_norms(encoder: TimmVisionEncoder) -> None:
@@ -101,12 +93,6 @@ def _settle_norms(encoder: TimmVisionEncoder) -> None:
     with torch.no_grad():
         encoder.train()(torch.randn(8, 3, *encoder.image_size, generator=torch.Generator().manual_seed(1)))
     encoder.eval()
-
-
-def _centre(change: Tensor) -> tuple[float, float]:
-    """Row and column of the centre of mass."""
-    share = change / change.sum()
-    return tuple(float((share.sum(dim=1 - axis) * torch.arange(change.shape[axis])).sum()) for axis in (0, 1))
 
 
 def _parameters(name: str) -> int:

@@ -108,7 +108,7 @@ def _apply_transform(step: Callable, record: Record, where: str, is_last: bool) 
     except OSError as error:  # mmcv's and other people's loaders: a file that cannot be read
         raise RecordError(where, f"{type(step).__name__}: {error}") from error
     if result is None:  # how mmcv's transforms drop a record
-        raise RecordError(where, f"{type(step).__name__} dropped it")
+        raise RecordError(where, f"{type(step).__name__} dropped it (it returned None)")
     if foreign and (problem := step_problem(step, before, result, is_last)):
         raise PartError(f"{where}: {problem}")
     return result

@@ -14,6 +14,7 @@ from x2vlm.data.record import Record
 from x2vlm.data.transforms.elements import box_inside, on_real_size
 
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
+COLOURS += ("#00a5cf", "#6b8e23", "#ff7f7f", "#5f4b8b", "#b8860b", "#2f4f4f")
 """Of the boxes, in turn."""
 
 _BORDER = 3  # pixels

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -43,22 +43,22 @@ class HeldOutImages:
     @classmethod
     def of(
         cls,
-        fingerprints: Sequence[DatasetFingerprint],
+        tests: Sequence[tuple[DatasetFingerprint, bool]],
         same_images: Mapping[str, str | PathLike | Sequence[str | PathLike]],
         distance: int = DISTANCE,
     ) -> "HeldOutImages":
         """The images of these test sets.
 
         Args:
-            fingerprints: Of the test sets.
+            tests: The fingerprint of each test set, and whether its images have names that mean the same elsewhere.
             same_images: Lists of images with several names, see
                 :func:`~x2vlm.data.inspection.image_identity.with_other_names`.
             distance: Bits in which the hashes of two images may differ.
         """
         names: dict[str, tuple[str, str]] = {}
         hashes, owners = [], []
-        for test in fingerprints:
-            names = {name: (test.name, name) for name in test.ids if ":" in name} | names
+        for test, named in tests:
+            names = ({name: (test.name, name) for name in test.ids} if named else {}) | names
             rows, which = np.unique(test.hashes.reshape(len(test.hashes), -1), axis=0, return_index=True)
             hashes.append(rows.reshape(-1, len(VIEWS), WORDS))
             owners += [(test.name, test.ids[owner]) for owner in test.owner[which].tolist()]
@@ -119,7 +119,13 @@ def fingerprint_test_set(
     """
     fingerprint = stored_fingerprint(name, folder, request)
     if fingerprint is None:
-        fingerprint = fingerprint_dataset(name, adapter, True, workers, partial(image_identity, named_by=named_by))
+        identity = partial(image_identity, named_by=named_by)
+        # An image that cannot be read has a name all the same, by which training must not show it.
+        named = fingerprint_dataset(name, adapter, False, workers, identity)
+        shown = fingerprint_dataset(name, adapter, True, workers, identity)
+        index_of = {where: index for index, where in reversed(list(enumerate(named.wheres)))}
+        owner = np.array([index_of[shown.wheres[index]] for index in shown.owner], dtype=np.int64)
+        fingerprint = replace(shown, ids=named.ids, wheres=named.wheres, owner=owner)
         _store(fingerprint, folder, request)
     return fingerprint
 

@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from x2vlm.constants import LEAKAGE_METHODS
 from x2vlm.data.batch import BadRecord
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.inspection.decode_media import DecodeMedia
 from x2vlm.data.inspection.map_records import map_records
 from x2vlm.data.inspection.perceptual_hash import DISTANCE, VIEWS, WORDS, image_hashes, near_duplicate_pairs
 from x2vlm.data.record import Record
-
-METHODS = ("ids", "pictures")
-"""What is compared: identities, or perceptual hashes of images."""
 
 
 @dataclass
@@ -103,7 +101,7 @@ def fingerprint_dataset(
 
 
 def shared_records(
-    train: DatasetFingerprint, test: DatasetFingerprint, by: Sequence[str] = METHODS, distance: int = DISTANCE
+    train: DatasetFingerprint, test: DatasetFingerprint, by: Sequence[str] = LEAKAGE_METHODS, distance: int = DISTANCE
 ) -> list[dict[str, Any]]:
     """Pairs of records that two data sets share, as dicts; those with one identity first.
 

@@ -14,14 +14,16 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-BITS = 128
+from x2vlm.constants import HASH_BITS, HASH_DISTANCE
+
+BITS = HASH_BITS
 WORDS = BITS // 64
 SIDE = 64  # pixels of the small grey copy that is transformed
 _TEST_BLOCK = 256  # images of the test set that are compared with a block of the training set
 _FEW = 16  # images of the training set, up to which all of the test set is compared at once
 CROP = 0.05  # share of a side that a crop lacks
 
-DISTANCE = 24
+DISTANCE = HASH_DISTANCE
 """Bits in which two hashes may differ; see docs/data.md for what was measured."""
 
 LEAST_CONTRAST = 2.0

@@ -44,7 +44,7 @@ class PackPretrainingRecord:
         if not isinstance(record, dict):
             raise ConfigError(f"pipeline: records are packed, but it ends in a {type(record).__name__}")
         name = image_identity(record, self.named_by)
-        match = self.held_out.match_name(name) if "ids" in self.by else None
+        match = self.held_out.match_name(name) if self.named_by is not None and "ids" in self.by else None
         if match is not None:
             return _excluded(record, name, match)
         decoded = self.decode(record)

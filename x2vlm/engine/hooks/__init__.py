@@ -1,1 +1,1 @@
-"""Hooks of the training loop: logging, progress bar, signals, EMA, compiled blocks, data loading bottlenecks."""
+"""Hooks of the training loop: logging, trackers, progress bar, signals, EMA, compiled blocks, data bottlenecks."""

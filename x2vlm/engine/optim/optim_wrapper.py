@@ -142,13 +142,17 @@ class MixedOptimWrapper(OptimWrapper):
         return [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
 
     def get_lr(self) -> dict[str, list[float]]:
-        """Learning rates to log: ``lr``, and ``fresh_lr``, ``vision_lr``, ... where there are such groups."""
+        """Learning rates to log: ``lr``, and ``fresh_lr``, ``vision_lr``, ... where there are such groups.
+
+        Where the rate decays by layers it is that of the highest.
+        """
         groups = self.optimizer.param_groups
-        rates = {"lr": [groups[0]["lr"]]}
+        rates: dict[str, list[float]] = {}
         for group in groups:
             kind = group.get("name", "base").split("/")[0]
-            rates["lr" if kind == "base" else f"{kind}_lr"] = [group["lr"]]
-        return rates
+            name = "lr" if kind == "base" else f"{kind}_lr"
+            rates[name] = [max(group["lr"], *rates.get(name, ()))] if name in rates else [group["lr"]]
+        return {"lr": [groups[0]["lr"]]} | rates
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimizer, and of the gradient scaler in fp16 (``loss_scaler``)."""

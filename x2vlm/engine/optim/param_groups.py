@@ -9,6 +9,7 @@ from torch.optim import Adam, AdamW
 from x2vlm.building import ConfigError, argument_problems, build
 from x2vlm.distributed import is_sharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
+from x2vlm.engine.optim.layer_decay import layer_factors
 from x2vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 # A name that *contains* one of these is not decayed. So `relative_position_bias_table`, `q_bias` and `fc_norm.weight`
@@ -28,6 +29,8 @@ _TOWER_PREFIXES = {
     "objectives.mlm.": "text",
     "objectives.caption.": "text",
 }
+
+LAYER_DECAYS = {"vision_encoder": "vision_layer_decay", "text_encoder": "text_layer_decay"}
 
 
 def decays_by_name(name: str) -> bool:
@@ -70,19 +73,30 @@ def learning_rates(
     return rates | {"vision": vision_lr, "text": text_lr, "cross": text_lr if cross_lr is None else cross_lr}
 
 
-def group_names(names: Iterable[str], fresh: set[str], rates: Mapping[str, float]) -> dict[str, list[str]]:
+def group_names(
+    names: Iterable[str],
+    fresh: set[str],
+    rates: Mapping[str, float],
+    layers: Mapping[str, tuple[str, float]] | None = None,
+) -> dict[str, list[str]]:
     """Parameter names by group: ``base/decay``, ``base/no_decay``, ..., ``cross/no_decay``; without empty groups.
 
     Args:
         names: Names of the trained parameters.
         fresh: Names of those that no checkpoint filled.
         rates: Result of :func:`learning_rates`.
+        layers: Layer and factor of those whose rate decays by layers, which have groups of their own:
+            ``base/decay/vision_encoder_3``.
     """
+    layers = layers or {}
     groups: dict[str, list[str]] = {}
     for name in names:
         tower = tower_of_parameter(name)
         kind = tower if tower in rates else "fresh" if name in fresh and rates["fresh"] != rates["base"] else "base"
-        groups.setdefault(f"{kind}/{'decay' if decays_by_name(name) else 'no_decay'}", []).append(name)
+        group = f"{kind}/{'decay' if decays_by_name(name) else 'no_decay'}"
+        if name in layers:
+            group += f"/{name.partition('.')[0]}_{layers[name][0]}"
+        groups.setdefault(group, []).append(name)
     return groups
 
 
@@ -108,16 +122,20 @@ class X2VLMOptimConstructor:
 
     Args:
         optim_wrapper_cfg: ``dict(type=..., optimizer=dict(type=..., lr=..., weight_decay=...), ...)``.
-        paramwise_cfg: ``lr_mult``, ``vision_lr``, ``text_lr``, ``cross_lr``, as in :func:`learning_rates`.
+        paramwise_cfg: ``lr_mult``, ``vision_lr``, ``text_lr``, ``cross_lr``, as in :func:`learning_rates`;
+            ``vision_layer_decay`` and ``text_layer_decay``, factors of the learning rate from each layer of that tower
+            to the one below (:mod:`x2vlm.engine.optim.layer_decay`).
     """
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop("optimizer"))
         self.paramwise = dict(paramwise_cfg or {})
+        decays = {tower: self.paramwise.pop(option, None) for tower, option in LAYER_DECAYS.items()}
+        self.layer_decays = {tower: decay for tower, decay in decays.items() if decay is not None}
         if "lr" not in self.optimizer_cfg:
             raise ConfigError("the optimizer needs a learning rate: lr=...", "optim_wrapper.optimizer")
-        if "lr" in self.paramwise or (problems := argument_problems(learning_rates, self.paramwise, derived=("lr",))):
+        if "lr" in self.paramwise or (problems := _paramwise_problems(self.paramwise)):
             problems = problems if "lr" not in self.paramwise else ["'lr' belongs into optim_wrapper.optimizer."]
             raise ConfigError(" ".join(problems), "optim_wrapper.paramwise_cfg")
 
@@ -135,12 +153,29 @@ class X2VLMOptimConstructor:
         """Parameter groups for torch's optimizers, each with its ``name``."""
         try:
             rates = learning_rates(self.optimizer_cfg["lr"], **self.paramwise)
+            layers = self._layers(model)
         except ValueError as error:
             raise ConfigError(str(error), "optim_wrapper.paramwise_cfg") from error
         trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         fresh = model.fresh_parameters() if hasattr(model, "fresh_parameters") else set()
         groups = []
-        for name, members in group_names(trained, fresh, rates).items():
-            group = {"name": name, "params": [trained[member] for member in members], "lr": rates[name.split("/")[0]]}
-            groups.append(group | ({"weight_decay": 0.0} if name.endswith("/no_decay") else {}))
+        for name, members in group_names(trained, fresh, rates, layers).items():
+            kind, decay, *_ = name.split("/")
+            factor = layers[members[0]][1] if members[0] in layers else 1.0
+            group = {"name": name, "params": [trained[member] for member in members], "lr": rates[kind] * factor}
+            groups.append(group | ({"weight_decay": 0.0} if decay == "no_decay" else {}))
         return groups
+
+    def _layers(self, model: nn.Module) -> dict[str, tuple[str, float]]:
+        """Layer and factor of each parameter whose learning rate decays by layers."""
+        factors: dict[str, tuple[str, float]] = {}
+        for name, decay in self.layer_decays.items():
+            tower = getattr(model, name, None)
+            if tower is None:
+                raise ValueError(f"{LAYER_DECAYS[name]} is given, but the model has no {name}.")
+            factors |= layer_factors(tower, f"{name}.", decay)
+        return factors
+
+
+def _paramwise_problems(given: Mapping[str, Any]) -> list[str]:
+    return argument_problems(learning_rates, given, derived=("lr",), extra=LAYER_DECAYS.values())

@@ -4,7 +4,6 @@ Shape letters: B predictions.
 """
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -40,6 +39,8 @@ def pearson(predicted: Tensor, true: Tensor) -> float:
 
 def spearman(predicted: Tensor, true: Tensor) -> float:
     """Rank correlation of ``[B]`` numbers; equal numbers share their mean rank."""
+    from scipy.stats import rankdata  # slow to import
+
     return pearson(*(torch.from_numpy(rankdata(x.double().numpy())) for x in (predicted, true)))
 
 

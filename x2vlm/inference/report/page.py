@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from x2vlm.inference.report.charts import Chart, Curve, smooth, subsample
 from x2vlm.inference.report.example_cards import ExampleCard
 from x2vlm.inference.report.history import Series, evaluation_series, read_evaluations, read_scalars
+from x2vlm.inference.report.mistakes import ConfusionTable, Mistake
 from x2vlm.inference.report.result_tables import (
     by_evaluation,
     headlines,
@@ -40,6 +41,8 @@ class Report:
         scalars: The training log by iteration.
         evaluations: The metrics by iteration.
         gallery: Example cards by evaluation.
+        confusions: Confusion tables of classification.
+        mistakes: The worst mistakes by evaluation.
         facts: Time, memory, sizes, versions: name and value.
         config: The full config as text.
         command: The command that makes this page again.
@@ -51,6 +54,8 @@ class Report:
     scalars: Series = field(default_factory=dict)
     evaluations: Series = field(default_factory=dict)
     gallery: Mapping[str, Sequence[ExampleCard]] = field(default_factory=dict)
+    confusions: Sequence[ConfusionTable] = ()
+    mistakes: Mapping[str, Sequence[Mistake]] = field(default_factory=dict)
     facts: Sequence[tuple[str, str]] = ()
     config: str = ""
     command: str = ""
@@ -78,6 +83,8 @@ def write_report(
     config: str = "",
     command: str = "",
     subtitle: str = Report.subtitle,
+    confusions: Sequence[ConfusionTable] = (),
+    mistakes: Mapping[str, Sequence[Mistake]] | None = None,
 ) -> Path:
     """Write ``report.html`` into the folder of a run, from its log files and the arguments.
 
@@ -90,6 +97,8 @@ def write_report(
         config: The config as text.
         command: The command that makes this page again.
         subtitle: Text below the title.
+        confusions: Confusion tables of classification.
+        mistakes: The worst mistakes by evaluation.
 
     Returns:
         The file.
@@ -110,6 +119,8 @@ def write_report(
         scalars=read_scalars(work_dir),
         evaluations=evaluation_series(evaluations),
         gallery=gallery or {},
+        confusions=confusions,
+        mistakes=mistakes or {},
         facts=facts,
         config=config,
         command=command,
@@ -139,7 +150,7 @@ def loss_charts(scalars: Series) -> list[Chart]:
 
 
 def progress_charts(evaluations: Series) -> list[Chart]:
-    """R@1 and grounding accuracy by iteration, with the baselines dashed."""
+    """The main metrics of each evaluation by iteration, with the baselines dashed."""
     charts = []
     for name, metrics in by_evaluation(evaluations).items():
         wanted = {
@@ -148,6 +159,11 @@ def progress_charts(evaluations: Series) -> list[Chart]:
             "chance_t2i_r1": ("chance", 5, True),
             **{metric: (readable(metric), 0, False) for metric in metrics if is_grounding_accuracy(metric)},
             "average_box_accuracy": ("average box", 5, True),
+            "accuracy": ("accuracy", 0, False),
+            "vqa_accuracy": ("VQA accuracy", 0, False),
+            "exact_match": ("exact match", 1, False),
+            "majority_accuracy": ("most frequent class", 5, True),
+            "majority_exact_match": ("most frequent answer", 5, True),
         }
         lines = [
             Curve(label, metrics[m], color, dashed=dash) for m, (label, color, dash) in wanted.items() if m in metrics

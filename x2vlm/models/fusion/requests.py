@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from x2vlm.models.layers.attention import KeyValue
+from x2vlm.models.module_checks import call_tower
 from x2vlm.models.outputs import Context, TextStates
 
 Index = Tensor | np.ndarray
@@ -75,7 +76,7 @@ def fuse(fusion: Any, requests: Sequence[FusionRequest]) -> list[FusedStates]:
     if fusion is None:
         raise ValueError("texts are to be read with their contexts, but this model has no fusion encoder.")
     if hasattr(fusion, "read"):
-        states = fusion.read(requests)
+        states = call_tower(fusion, requests, method="read")
     else:
         _warn_of_separate_passes(type(fusion).__name__)
         states = _fuse_separately(fusion, requests)
@@ -92,7 +93,7 @@ def _fuse_separately(fusion: Any, requests: Sequence[FusionRequest]) -> list[Ten
             if source not in projected:
                 projected[source] = fusion.project(context.tokens)
             keys_values = projected[source]
-        states.append(states_at(fusion(text, context, keys_values), request.at))
+        states.append(states_at(call_tower(fusion, text, context, keys_values), request.at))
     return states
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from x2vlm.models.eval_mode import at_rest
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.packing import layout_of_mask
 from x2vlm.models.layers.shape_rounding import check_shapes, ladder_of
@@ -27,7 +28,7 @@ from x2vlm.models.text.hf_settings import (
     set_drop_path,
     set_dropout,
 )
-from x2vlm.models.text.reading_probe import SUMMARIES, at_rest, probe, reading_problems
+from x2vlm.models.text.reading_probe import SUMMARIES, probe, reading_problems
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
 

@@ -3,12 +3,11 @@
 Shape letters: B texts, L tokens, D width.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 SUMMARIES = ("first", "last")
 _LENGTH, _SHORT = 5, 3
@@ -20,7 +19,7 @@ class Probe:
     """How states change where they must not, and where they must, as shares of the largest state.
 
     Attributes:
-        shape: Of the states of ``[3, 5]`` tokens.
+        shape: Of the states of ``[3, 5]`` tokens; of ``[1, 5]``, where those with padding alone are of another length.
         leak: Change of real tokens by padding behind them; 0 is right.
         first_sees_last: Change of the first token by another last token; 0 in a network that reads left to right.
     """
@@ -28,18 +27,6 @@ class Probe:
     shape: tuple[int, ...]
     leak: float
     first_sees_last: float
-
-
-@contextmanager
-def at_rest(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no random number used up; afterwards everything is as it was."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            yield module.eval() and None
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def probe(
@@ -62,6 +49,9 @@ def probe(
     shape = tuple(states.shape)
     if len(shape) != 3 or shape[:2] != (3, _LENGTH):
         return Probe(shape, 0.0, 1.0)
+    padded = tuple(encode(ids[1:2], mask[1:2]).shape)
+    if padded != (1, *shape[1:]):
+        return Probe(padded, 0.0, 1.0)
     alone = encode(ids[1:2, :_SHORT], mask[1:2, :_SHORT])
     largest = max(float(states[mask].abs().max()), 1e-12)
     leak = float((states[1, :_SHORT] - alone[0, :_SHORT]).abs().max()) / largest

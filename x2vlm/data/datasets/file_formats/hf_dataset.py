@@ -162,7 +162,11 @@ def _files_of(path: Any, split: str | None) -> list[Path]:
             f"path: {folder} was saved with a choice of rows beside it: call flatten_indices() and save again"
         )
     names = [one.get("filename") for one in state.get("_data_files") or [] if isinstance(one, dict)]
-    return existing_files([path_inside(folder, name, "state.json") for name in names], "path")
+    try:
+        files = [path_inside(folder, name, "state.json") for name in names]
+    except RecordError as error:
+        raise ValueError(f"path: {folder}: {error}") from error
+    return existing_files(files, "path")
 
 
 def _state(path: Path) -> dict[str, Any]:

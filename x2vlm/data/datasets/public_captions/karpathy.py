@@ -21,7 +21,8 @@ from x2vlm.registry import DATASETS
 class KarpathySplit(NumberedAdapter):
     """Images with their five captions, by Karpathy's splits.
 
-    The identity is COCO's number of the image (``cocoid``), elsewhere ``imgid``. Captions are the raw ones.
+    The identity is COCO's number of the image (``cocoid``), elsewhere ``imgid``; ``extras["image_id"]`` is that as a
+    number, for the files of captions that are scored. Captions are the raw ones.
 
     Args:
         ann_file: ``dataset_coco.json``, ``dataset_flickr30k.json`` or ``dataset_flickr8k.json``.
@@ -85,12 +86,13 @@ class KarpathySplit(NumberedAdapter):
             raise RecordError(where, "has no sentences")
         folder = f"{text_field(entry, 'filepath', where)}/" if entry.get("filepath") else ""
         name = folder + text_field(entry, "filename", where)
+        number = entry.get("cocoid", entry.get("imgid", where))
         return {
             "where": where,
-            "id": str(entry.get("cocoid", entry.get("imgid", where))),
+            "id": str(number),
             "image": path_inside(self.image_root, name, where),
             "caption": captions[sentence] if self.captions_apart else captions,
-            "extras": {},
+            "extras": {"image_id": number},
         }
 
 

@@ -25,6 +25,8 @@ class Multi30k(NumberedAdapter):
             ``dict(en=("train.1.en", ..., "train.5.en"), de=...)`` of task 2.
         image_root: The folder of the images of Flickr30K.
         file_pattern: What makes a file of a line of the list: ``"{}.jpg"`` for lists of numbers; None: it is one.
+        captions_apart: Each caption is a record, as in published training files: those of the first language and file
+            first. Else a record has all of an image.
         pipeline: Transforms; ``PickCaption(language="de")`` and ``AllCaptions(language="de")`` take one language.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
@@ -43,6 +45,7 @@ class Multi30k(NumberedAdapter):
         captions: Mapping[str, str | PathLike | Sequence[str | PathLike]],
         image_root: str | PathLike,
         file_pattern: str | None = None,
+        captions_apart: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | RecordLimits | None = None,
@@ -69,16 +72,27 @@ class Multi30k(NumberedAdapter):
                         f"{len(self.images)} images; line n describes image n. Take both from the same task and split"
                     )
         self.split_name = self.images.files[0].stem
-        self._take(len(self.images), subset)
+        self.captions_apart = captions_apart
+        #: Language and index of lines of each turn over the images, where captions are apart.
+        self.turns = [(language, index) for language, indexes in self.captions.items() for index in indexes]
+        if captions_apart:
+            self.split_name = None
+        self._take(len(self.images) * (len(self.turns) if captions_apart else 1), subset)
+
+    def _said(self, turn: int, number: int) -> dict[str, list[str]]:
+        """The captions of an image by language: all, or that of one turn."""
+        said: dict[str, list[str]] = {}
+        for language, index in self.turns[turn : turn + 1] if self.captions_apart else self.turns:
+            text = index.text(number).strip()
+            if text:
+                said.setdefault(language, []).append(text)
+        return said
 
     def _record(self, number: int) -> Record:
+        turn, number = divmod(number, len(self.images))
         where = self.images.where(number)
         name = self.images.text(number).partition("#")[0].strip()
-        said = {
-            language: [text for index in indexes if (text := index.text(number).strip())]
-            for language, indexes in self.captions.items()
-        }
-        said = {language: texts for language, texts in said.items() if texts}
+        said = self._said(turn, number)
         if not said:
             raise RecordError(where, f"no file has a caption of {name!r:.60} in {', '.join(self.captions)}")
         return {

@@ -1,23 +1,32 @@
 """The development kit of ImageNet-1K: which class each validation image has."""
 
-import io
 import struct
 import tarfile
 import zlib
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from x2vlm.data.io.paths import existing_file
+from x2vlm.data.io.row_readers.matlab_structs import read_structs
 
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 _MAX_BYTES = 2**26  # of a file of the kit; they have less than one MB
 
-# What scipy raises for broken files, found by damaging them.
-_BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, EOFError, OSError)
-_BROKEN = (*_BROKEN, NotImplementedError, zlib.error, struct.error, UnicodeDecodeError, AssertionError, StopIteration)
+# What tarfile raises for broken files.
+_BROKEN = (
+    tarfile.TarError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    zlib.error,
+    struct.error,
+    KeyError,
+    IndexError,
+)
 
 
 class ValidationTruth(NamedTuple):
@@ -75,7 +84,7 @@ def _of_archive(path: Path, option: str) -> dict[str, bytes]:
                 name = Path(member.name).name
                 if name in (TRUTH, META) and member.isreg() and 0 <= member.size <= _MAX_BYTES:
                     found[name] = tar.extractfile(member).read()
-    except (tarfile.TarError, *_BROKEN) as error:
+    except _BROKEN as error:
         raise ValueError(f"{option}: {path} is no tar file, or a torn one: {error}") from error
     return found
 
@@ -92,15 +101,11 @@ def _numbers(data: bytes, what: str) -> list[int]:
 
 def _synsets(data: bytes, what: str) -> dict[int, str]:
     """From the number of a class in the kit to its WordNet identity; inner nodes of the tree are left out."""
-    from scipy.io import loadmat  # slow to import
-
     try:
-        rows: Any = loadmat(io.BytesIO(data), squeeze_me=True, variable_names=["synsets"])["synsets"]
-        found = {
-            int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(rows) if not int(row["num_children"])
-        }
-    except _BROKEN as error:
-        raise ValueError(f"{what} is broken: {error!r:.200}") from error
+        rows = read_structs(data, "synsets")
+        found = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows if not int(row["num_children"])}
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"{what} is broken: {error!s:.200}") from error
     if not found:
         raise ValueError(f"{what} names no class")
     return found

@@ -14,7 +14,6 @@ import random
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 
 from x2vlm.data.io.image_decoding import MAX_BYTES, MAX_PIXELS, decode_image
 from x2vlm.data.record import Record, RecordError
@@ -130,8 +129,12 @@ class RandomResizedCrop(BaseTransform):
         per_frame: bool = False,
         backend: str = "torch",
     ) -> None:
+        # slow to import; here and not where it is used, so that forked data workers have it already
+        from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
+
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale is {tuple(scale)}; expected the least and the greatest share, e.g. (0.2, 1.0)")
+        self._draw_crop = TorchvisionCrop.get_params
         self.size, self.scale, self.ratio = parse_size(size), list(scale), list(ratio)
         self.min_inside, self.per_frame, self.backend = min_inside, per_frame, checked_backend(backend)
 
@@ -156,7 +159,7 @@ class RandomResizedCrop(BaseTransform):
     def draw(self, frame: np.ndarray) -> CropBox:
         """A random crop of the frame, (x0, y0, x1, y1) in pixels."""
         shape_only = torch.empty((3, *frame.shape[:2]), device="meta")
-        top, left, height, width = TorchvisionCrop.get_params(shape_only, self.scale, self.ratio)
+        top, left, height, width = self._draw_crop(shape_only, self.scale, self.ratio)
         return left, top, left + width, top + height
 
     def _crop_boxes(self, results: Record, crop_box: CropBox) -> Record:

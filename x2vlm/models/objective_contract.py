@@ -1,0 +1,124 @@
+"""What an objective must be and give: known when the model is built, and looked at in every step.
+
+The protocol itself is in :mod:`x2vlm.objectives.base`.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from x2vlm.building import suggestion
+from x2vlm.data.batch import Batch
+from x2vlm.models.fusion.requests import FusionRequest
+from x2vlm.models.module_checks import described, hidden_modules
+from x2vlm.models.needs import Needs
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
+
+
+def check_protocol(name: str, objective: nn.Module) -> None:
+    """Refuse an objective without declared needs, requests or losses.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if problem := _protocol_problem(objective):
+        raise ConfigError(problem, f"model.objectives.{name}")
+
+
+def _protocol_problem(objective: nn.Module) -> str:
+    title = type(objective).__name__
+    if not isinstance(getattr(objective, "needs", None), Needs) or not hasattr(objective, "losses"):
+        return (
+            f"{title} is not an objective: it lacks `needs` (in the place of the former `requires`) "
+            "or `losses(encoded, fused)` (of `forward(encoded)`). Derive it from x2vlm.objectives.base.Objective; "
+            "docs/plugins.md shows how."
+        )
+    if not hasattr(objective, "requests") or not hasattr(objective, "weight"):
+        return f"{title} lacks requests(encoded) or weight. Derive it from x2vlm.objectives.base.Objective."
+    if getattr(type(objective).losses, "__isabstractmethod__", False):
+        return f"{title} lacks losses(encoded, fused), which gives its losses by name."
+    if objective.needs == Needs() and hasattr(objective, "requires"):
+        return (
+            f"{title} has `requires`, which nothing reads, and no `needs`. Name what losses() and requests() read: "
+            "needs = Needs(text=True, context=True, features=True), of x2vlm.models.needs."
+        )
+    if objective.needs == Needs() and is_foreign(objective):
+        print_log(
+            f"{title}.needs is empty: it is given neither texts nor contexts, but where another objective needs them.",
+            logger="current",
+            level=30,
+        )
+    known = [field.name for field in fields(Batch)]
+    for wanted in objective.needs.batch:
+        if wanted not in known:
+            return (
+                f"{title}.needs names batch '{wanted}', which no Batch has.{suggestion(wanted, known)} "
+                f"Fields: {', '.join(known)}."
+            )
+    return "" if not is_foreign(objective) else " ".join(hidden_modules(objective))
+
+
+def requests_of(name: str, objective: Any, encoded: Any) -> list[FusionRequest]:
+    """The fusion requests of an objective for a batch.
+
+    Raises:
+        PartError: If it gives anything else.
+    """
+    given = objective.requests(encoded)
+    requests = list(given) if isinstance(given, Iterable) and not isinstance(given, Tensor) else [given]
+    if not all(isinstance(one, FusionRequest) for one in requests):
+        raise PartError(
+            f"model.objectives.{name}: {type(objective).__name__}.requests returned {described(given)}; expected a "
+            "list of FusionRequest, such as [FusionRequest(encoded.text, encoded.context, at=0)]; empty for none."
+        )
+    return requests
+
+
+def loss_problem(name: str, objective: Any, result: Any) -> str:
+    """What is wrong with what an objective's ``losses`` returned; empty where nothing is."""
+    given = f"model.objectives.{name}: {type(objective).__name__}.losses returned"
+    wanted = f"expected named scalars, such as {{'loss_{name}': loss}}."
+    if not isinstance(result, dict) or not all(isinstance(key, str) for key in result):
+        return f"{given} {described(result)}; {wanted}"
+    for key, value in result.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            return f"{given} {described(value)} as '{key}'; {wanted} Take a mean, as torch.Tensor.mean does."
+    if not any("loss" in key for key in result):
+        keys = ", ".join(map(repr, result)) or "nothing"
+        return f"{given} {keys}: no name has 'loss' in it, so nothing would be learned; {wanted}"
+    return ""
+
+
+@contextmanager
+def naming_the_objective(objective: Any, where: str) -> Iterator[None]:
+    """As :func:`~x2vlm.building.naming_the_part`, and with the needs that are not declared where it stumbles over None.
+
+    Raises:
+        PartError: In the place of what a plugin's objective raised.
+    """
+    try:
+        with naming_the_part(objective, where):
+            yield
+    except PartError as error:
+        cause = error.__cause__
+        missing = _describe_missing_needs(objective.needs)
+        if isinstance(cause, (AttributeError, TypeError)) and "NoneType" in str(cause) and missing:
+            raise PartError(f"{error}. {missing}") from cause
+        raise
+
+
+def _describe_missing_needs(needs: Needs) -> str:
+    """What an objective with these needs finds as None, as a sentence."""
+    read = {
+        "text": needs.text,
+        "masked_text": needs.masked_text,
+        "context": needs.reads_context,
+        "text.feat, context.feat and temperature": needs.features,
+        "masked_image": needs.masked_image,
+    }
+    missing = ", ".join(f"encoded.{name}" for name, is_read in read.items() if not is_read)
+    return f"Its needs do not name, so that it is None: {missing}." if missing else ""
