@@ -73,7 +73,7 @@ evaluations = dict(
     ),
 )
 train_cfg = dict(type="MixedTrainLoop", max_iters=1500, val_interval=250)
-optim_wrapper.optimizer.lr = 1e-3
+optim_wrapper.optimizer.lr = 4e-4
 default_hooks.checkpoint.interval = 50
 default_hooks.logger.interval = 10
 param_scheduler = dict(type="WarmupLinear", warmup=30)

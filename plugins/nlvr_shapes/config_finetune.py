@@ -78,5 +78,5 @@ evaluations = dict(
 )
 train_cfg.max_iters = 240
 train_cfg.val_interval = 120
-optim_wrapper.optimizer.lr = 5e-4
+optim_wrapper.optimizer.lr = 3e-4
 param_scheduler = dict(type="WarmupLinear", warmup=20)
