@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.toy_records import ANSWERS, ATTRIBUTES, name_of, toy_records
+from x2vlm.cider import DocumentFrequencies
 from x2vlm.commands.check_config import config_files
 from x2vlm.config import load_config
 from x2vlm.engine import build_runner
@@ -58,6 +59,8 @@ def shrink_model(model):
         fusion.pop("init_layers", None)
         fusion.update(depth=1, num_heads=2)
     for objective in model.objectives.values():
+        if name_of(objective) == "SCST":
+            objective.max_length = 3
         if name_of(objective) == "AnswerGeneration":
             objective.decoder = {**objective.get("decoder", {}), "depth": 1, "num_heads": 2, "max_positions": 160}
 
@@ -68,6 +71,8 @@ def shrink_metric(metric):
         metric.answer_list = list(ANSWERS)
     if name_of(metric) == "AttributeMetric":
         metric.attributes = ATTRIBUTES
+    if name_of(metric) == "GradCamGroundingMetric":
+        metric.layer = metric.proposals = None
     if name_of(metric) == "CaptioningMetric":
         metric.search = {**metric.get("search", {}), "min_length": 1, "max_length": 3}
 
@@ -88,6 +93,10 @@ def shrink(cfg, work_dir):
     shrink_model(cfg.model)
     if cfg.get("tokenizer") and name_of(cfg.tokenizer) in ("BertVocab", "HFTokenizer"):
         cfg.tokenizer = dict(type="ToyTokenizer")
+    for objective in cfg.model.objectives.values():
+        if objective.get("document_frequencies"):
+            objective.document_frequencies = str(work_dir / "frequencies.json")
+            Path(objective.document_frequencies).write_text(DocumentFrequencies.of([[["a"]], [["b"]]]).to_json())
     together = any(objective.get("contexts", 1) > 1 for objective in cfg.model.objectives.values())
     for stream in cfg.get("streams", {}).values():
         stream.dataset = toy_records(stream.dataset, together)

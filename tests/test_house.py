@@ -15,6 +15,7 @@ ROOMS = ["data", "models", "objectives", "engine", "gallery", "evaluation", "inf
 GROUND = [
     "registry",
     "boxes",
+    "cider",
     "constants",
     "distributed",
     "building",

@@ -51,6 +51,10 @@ COMMANDS = {
     ),
     "parameters": ("x2vlm.commands.parameters", "count the parameters of configs' models, or list their names"),
     "soak": ("x2vlm.commands.soak", "kill a toy training again and again, and compare it with an undisturbed one"),
+    "caption-frequencies": (
+        "x2vlm.commands.caption_frequencies",
+        "count n-grams of training captions, for self-critical training",
+    ),
     "make-vocab": ("x2vlm.commands.make_vocab", "make a WordPiece vocabulary from texts"),
 }
 

@@ -8,6 +8,7 @@ with read_base():
     from ..base.tiny_model import *
     from ..base.toy_data import *
 
-train_cfg = dict(type="MixedTrainLoop", max_iters=1400, val_interval=1400)
+train_cfg = dict(type="MixedTrainLoop", max_iters=1400, val_interval=350)
 optim_wrapper.optimizer.lr = 2e-3
 default_hooks.checkpoint.interval = 700
+default_hooks.finish = dict(type="FinishTimeHook")

@@ -10,11 +10,13 @@ from mmengine.hooks import Hook
 
 from tests.engine.recorder import json_lines, trained
 from tests.engine.tiny_parts import TinyModel
-from x2vlm.building import ConfigError
+from tests.models.conftest import tiny_model
 from x2vlm.engine import build_runner
 from x2vlm.engine.failures.bad_numbers import NotFiniteError
 from x2vlm.engine.total_loss import sum_of_losses
 from x2vlm.engine.train_loop import in_order_of_backward
+from x2vlm.engine.train_step import takes_several_batches
+from x2vlm.part_errors import ConfigError
 from x2vlm.registry import MODELS
 
 
@@ -42,8 +44,7 @@ def test_a_step_is_one_update_of_the_weighted_sum_of_all_streams(config):
 class TinyModelForSeveral(TinyModel):
     """Takes several batches by stream, too."""
 
-    def encode_together(self):
-        """Says that it does."""
+    takes_several_batches = True
 
     def forward(self, batch, mode="loss", objectives=None):
         if not isinstance(batch, dict):
@@ -65,6 +66,16 @@ def test_streams_go_together_or_one_by_one_to_the_same_weights(config, tmp_path)
     assert together == [[["image", "text"]] * 4, []]  # a video goes by itself
     for name, ours in weights[0].items():
         torch.testing.assert_close(ours, weights[1][name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_a_model_of_one_batch_at_a_time_is_told_of_in_the_log(config, tmp_path):
+    trained(config(max_iters=1))
+    (log,) = tmp_path.rglob("*.log")
+    assert "TinyModel takes one batch at a time: every stream goes forward and backward by itself" in log.read_text()
+
+
+def test_the_streams_of_x2vlm_go_together():
+    assert takes_several_batches(tiny_model())
 
 
 def test_passes_that_are_not_known_are_refused_with_those_that_are(config):

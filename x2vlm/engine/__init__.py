@@ -11,6 +11,7 @@ from x2vlm.engine.failures.step_dump import replay
 from x2vlm.engine.hooks.compile_blocks import CompileBlocksHook
 from x2vlm.engine.hooks.ema_hook import EMAHook
 from x2vlm.engine.hooks.experiment_trackers import MLflowVisBackend, WandbVisBackend
+from x2vlm.engine.hooks.finish_time import FinishTimeHook
 from x2vlm.engine.hooks.logging_hooks import MeanScalarsHook, ThroughputHook
 from x2vlm.engine.hooks.progress_bar import ProgressHook
 from x2vlm.engine.hooks.stop_hook import StopHook

@@ -53,7 +53,8 @@ class MixedTrainLoop(BaseLoop):
             each other, objectives that end early, several updates a step. None: all steps are alike, with one update.
         passes: ``together``: all streams but videos go forward and backward as one, videos before them by themselves,
             as published. ``by_stream``: each by itself, slower and in the memory of the largest stream only. The
-            gradients are the same. A model that takes one batch at a time (without ``encode_together``) gets one.
+            gradients are the same. A model that takes one batch at a time (without ``takes_several_batches``) gets
+            one.
         bad_numbers: Policy for NaN and infinity: arguments of
             :class:`~x2vlm.engine.failures.bad_numbers.BadNumbers`.
     """

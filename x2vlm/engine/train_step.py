@@ -42,7 +42,13 @@ class TrainStep:
         if passes not in PASSES:
             raise ValueError(f"passes is {passes!r}.{suggestion(passes, PASSES)} Accepted: {', '.join(PASSES)}.")
         self.runner, self.streams, self.guard = runner, streams, guard
-        self.passes = passes if hasattr(unwrap_model(runner.model), "encode_together") else "by_stream"
+        self.passes = passes if takes_several_batches(unwrap_model(runner.model)) else "by_stream"
+        if self.passes != passes and len(split_into_passes(streams, self.passes)) > 1:
+            runner.logger.warning(
+                f"passes={passes!r}, but {type(unwrap_model(runner.model)).__name__} takes one batch at a time: every "
+                "stream goes forward and backward by itself. Models whose forward takes batches by stream say so by "
+                "takes_several_batches = True."
+            )
         self.has_updated = False
 
     @cached_property
@@ -150,3 +156,8 @@ class TrainStep:
             "precision": wrapper.precision,
             "accumulative_counts": accumulative_counts(wrapper),
         }
+
+
+def takes_several_batches(model: Any) -> bool:
+    """Whether a model's ``forward`` takes batches by stream (``takes_several_batches``), not only one batch."""
+    return getattr(model, "takes_several_batches", False)

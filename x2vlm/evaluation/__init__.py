@@ -3,6 +3,7 @@
 from x2vlm.evaluation.tasks.attributes import AttributeMetric
 from x2vlm.evaluation.tasks.captioning import CaptioningMetric
 from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
+from x2vlm.evaluation.tasks.gradcam_grounding import GradCamGroundingMetric
 from x2vlm.evaluation.tasks.grounding import GroundingMetric
 from x2vlm.evaluation.tasks.hard_negative_accuracy import HardNegativeMetric
 from x2vlm.evaluation.tasks.multiple_choice_accuracy import MultipleChoiceMetric

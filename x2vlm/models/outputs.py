@@ -122,6 +122,27 @@ class Context:
 
 
 @dataclass(frozen=True)
+class SampledTexts:
+    """Texts that the model wrote itself, for an objective that learns from them (its ``sample``).
+
+    Attributes:
+        text: ``[S, L, D]``, encoded with gradient.
+        context: What each of them was written for, ``S`` pairs.
+        at: ``[S, M]`` positions of the words to predict, -1 where there is none, in main memory.
+        labels: ``[P]``, the words there, row by row, in main memory.
+        advantages: ``[S]``, the reward of each text less its baseline.
+        scalars: Further numbers for the log.
+    """
+
+    text: TextStates
+    context: Context
+    at: np.ndarray
+    labels: np.ndarray
+    advantages: Tensor
+    scalars: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class EncodedBatch:
     """A batch after the towers: the input of every objective. Fields that are not needed are None.
 
@@ -133,6 +154,7 @@ class EncodedBatch:
         temperature: Scalar, softness of the contrastive similarities (divide by it); None without contrast.
         word_embeddings: ``[V, D]``, the text encoder's input embeddings, for tied decoders.
         masked_image: Tokens ``[U, N, D]`` and summaries ``[U, D]`` of the images with hidden patches.
+        samples: Texts that the model wrote for one objective; only that objective gets them.
     """
 
     batch: Batch
@@ -142,6 +164,7 @@ class EncodedBatch:
     temperature: Tensor | None = None
     word_embeddings: Tensor | None = None
     masked_image: tuple[Tensor, Tensor] | None = None
+    samples: SampledTexts | None = None
 
     @cached_property
     def full_context(self) -> Context:

@@ -67,6 +67,8 @@ class X2VLM(PretrainedModel):
             linear probe.
     """
 
+    takes_several_batches = True  # by stream; what decides whether the streams of a step go through it in one pass
+
     def __init__(
         self,
         vision_encoder: Part | None,
@@ -185,13 +187,18 @@ class X2VLM(PretrainedModel):
         # 1. The towers encode what the objectives need, once each.
         needs = {stream: needs_of(self.objectives, names) for stream, names in factors.items()}
         encoded = encode.encode_batches(self, batches, needs)
-        # 2. Objectives request which texts are fused with which contexts; one pass serves all requests.
-        requests = {}
+        # 2. Objectives request which texts are fused with which contexts; one pass serves all requests. Those that
+        # learn from texts of the model's own have them written before.
+        given, requests = {}, {}
         for stream, names in factors.items():
             for name in names:
-                check_needs(name, self.objectives[name].needs, encoded[stream])
-                with naming_the_objective(self.objectives[name], f"stream '{stream}', objective '{name}', requests"):
-                    requests[stream, name] = requests_of(name, self.objectives[name], encoded[stream])
+                objective, where = self.objectives[name], f"stream '{stream}', objective '{name}'"
+                check_needs(name, objective.needs, encoded[stream])
+                with naming_the_objective(objective, f"{where}, sample"):
+                    samples = hasattr(objective, "sample")
+                    given[stream, name] = objective.sample(self, encoded[stream]) if samples else encoded[stream]
+                with naming_the_objective(objective, f"{where}, requests"):
+                    requests[stream, name] = requests_of(name, objective, given[stream, name])
         fused = iter(self.read([request for own in requests.values() for request in own]))
         # 3. Losses of what was read, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
@@ -199,7 +206,7 @@ class X2VLM(PretrainedModel):
             objective, states = self.objectives[name], [next(fused) for _ in requests_of_objective]
             factor = factors[stream][name] * objective.weight
             with naming_the_objective(objective, f"stream '{stream}', objective '{name}', losses"):
-                found = objective.losses(encoded[stream], states)
+                found = objective.losses(given[stream, name], states)
             if problem := loss_problem(name, objective, found):
                 raise PartError(problem)
             for key, value in found.items():

@@ -10,4 +10,5 @@ from x2vlm.objectives.mim import MIM
 from x2vlm.objectives.mlm import MLM
 from x2vlm.objectives.multiple_choice import MultipleChoice
 from x2vlm.objectives.next_token_caption import NextTokenCaption
+from x2vlm.objectives.scst import SCST
 from x2vlm.objectives.text_mlm import TextMLM

@@ -114,6 +114,13 @@ class Thing:
             self.y + y1 * self.radius,
         )
 
+    def box_at(self, time: float) -> Box:
+        """The tight box at ``time`` (0..1) of the clip: that of :meth:`at`, without making a thing."""
+        dx, dy = MOTIONS[self.motion]
+        x, y = self.x + dx * self.distance * time, self.y + dy * self.distance * time
+        x0, y0, x1, y1 = _extent(self.shape, self.tilt)
+        return x + x0 * self.radius, y + y0 * self.radius, x + x1 * self.radius, y + y1 * self.radius
+
     @property
     def center(self) -> tuple[float, float]:
         """Middle of the tight box, in pixels."""

@@ -110,11 +110,13 @@ def _make_things(rng: Random, rules: SceneRules) -> tuple[Thing, ...]:
 def _arrange(rng: Random, things: list[Thing], rules: SceneRules) -> tuple[Thing, ...] | None:
     """The things at random positions without too much overlap, or None if this attempt failed."""
     placed: list[Thing] = []
+    tracks: list[list[Box]] = []
     for thing in sorted(things, key=lambda thing: thing.radius + thing.distance, reverse=True):
-        placed_thing = _place_without_overlap(rng, thing, placed, rules)
+        placed_thing = _place_without_overlap(rng, thing, tracks, rules)
         if placed_thing is None:
             return None
         placed.append(placed_thing)
+        tracks.append(_track(placed_thing, rules))
     return tuple(rng.sample(placed, len(placed)))
 
 
@@ -130,26 +132,44 @@ def _make_thing(rng: Random, kind: tuple[str, str, str], rules: SceneRules) -> T
     return Thing(shape, color, size, radius, tilt, motion=motion, distance=distance)
 
 
-def _place_without_overlap(rng: Random, thing: Thing, others: list[Thing], rules: SceneRules) -> Thing | None:
-    """``thing`` at a position inside the image without too much overlap with ``others``; None if none was found."""
-    boxes, taken = _track(thing, rules), [_track(other, rules) for other in others]
+def _place_without_overlap(rng: Random, thing: Thing, taken: list[list[Box]], rules: SceneRules) -> Thing | None:
+    """``thing`` at a position inside the image without too much overlap with others; None if none was found.
+
+    Args:
+        rng: Draws positions.
+        thing: At the origin.
+        taken: The boxes of each of the others in the course of the clip.
+        rules: Of the scene.
+    """
+    boxes = _track(thing, rules)
     x0, y0, x1, y1 = (
         reduce(values) for reduce, values in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
     )
+    left, right = _MARGIN - x0, rules.side - _MARGIN - x1
+    top, bottom = _MARGIN - y0, rules.side - _MARGIN - y1
     for _ in range(_PLACING_TRIES):
-        x, y = (
-            rng.uniform(_MARGIN - x0, rules.side - _MARGIN - x1),
-            rng.uniform(_MARGIN - y0, rules.side - _MARGIN - y1),
-        )
-        shifted = [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in boxes]
-        if all(overlap(*pair) <= rules.max_overlap for track in taken for pair in zip(shifted, track, strict=True)):
+        x, y = rng.uniform(left, right), rng.uniform(top, bottom)
+        shifted = [(box[0] + x, box[1] + y, box[2] + x, box[3] + y) for box in boxes]
+        if _has_room(shifted, taken, rules.max_overlap):
             return replace(thing, x=x, y=y)
     return None
 
 
+def _has_room(track: list[Box], taken: list[list[Box]], max_overlap: float) -> bool:
+    """Whether no box of a track covers too much of one of another track at the same time."""
+    for other in taken:
+        for first, second in zip(track, other, strict=True):
+            # Most boxes lie apart, which is known from their edges.
+            if first[2] <= second[0] or second[2] <= first[0] or first[3] <= second[1] or second[3] <= first[1]:
+                continue
+            if overlap(first, second) > max_overlap:
+                return False
+    return True
+
+
 def _track(thing: Thing, rules: SceneRules) -> list[Box]:
     """The boxes of a thing in the course of the clip."""
-    return [thing.at(time).box_xyxy for time in ((0.0, 0.25, 0.5, 0.75, 1.0) if rules.moving else (0.0,))]
+    return [thing.box_at(time) for time in ((0.0, 0.25, 0.5, 0.75, 1.0) if rules.moving else (0.0,))]
 
 
 def overlap(first: Box, second: Box) -> float:

@@ -1,6 +1,6 @@
 """What a text rests on in an image: Grad-CAM and attention maps of the fusion encoder's cross-attention.
 
-Shape letters: L tokens, N tokens of the image (the summary first), H heads.
+Shape letters: L tokens, N tokens of the image (the summary first).
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from x2vlm.building import suggestion
+from x2vlm.evaluation.grad_cam import check_method, fusion_layer, token_maps
 from x2vlm.inference.processor import Processor
 from x2vlm.models.encode import encode_pixels
-from x2vlm.models.fusion.one_image import read_with_image
-
-METHODS = ("gradcam", "attention")
 
 
 @dataclass(frozen=True)
@@ -81,12 +78,8 @@ def explain(
     Raises:
         ValueError: If there is no such layer, method, or word in the text.
     """
-    depth = len(model.fusion_encoder.layer)
-    layer = depth // 2 if layer is None else layer
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}.{suggestion(method, METHODS)} Accepted: {', '.join(METHODS)}.")
-    if not 0 <= layer < depth:
-        raise ValueError(f"layer is {layer}, but the fusion encoder has layers 0 to {depth - 1}.")
+    check_method(method)
+    layer = fusion_layer(model, layer, "explain")
     ids, mask = processor.captions([text])
     tokens = word_tokens(processor, ids[0], word)
     heat, probability = cross_attention_map(model, processor.images([image]), ids, mask, tokens, layer, method)
@@ -100,8 +93,7 @@ def cross_attention_map(
 ) -> tuple[Tensor, float]:
     """How much some tokens of a text attend to each patch, ``[N - 1]``, and the probability of matching.
 
-    Grad-CAM weighs each head's attention with the gradient of the matching logit (ALBEF, arXiv:2107.07651, Sec. 5);
-    what is negative counts 0. Heads and tokens are averaged.
+    The mean over tokens of :func:`~x2vlm.evaluation.grad_cam.token_maps`.
 
     Args:
         model: A model with objective ``itm``.
@@ -112,30 +104,12 @@ def cross_attention_map(
         layer: Of the fusion encoder, from 0.
         method: ``gradcam`` or ``attention``.
     """
-    device = model.device
     with torch.no_grad():
-        image_tokens, summary = encode_pixels(model, pixels.to(device))
-        whole = torch.cat([summary[:, None], image_tokens], dim=1)[0]
-        states = model.encode_text(ids, mask).embeds
-        keys_values = [tuple(each.detach() for each in pair) for pair in model.fusion_encoder.project(whole)]
-    kept: list[Tensor] = []
-
-    def probe(number: int, probabilities: Tensor) -> Tensor:
-        if number != layer:
-            return probabilities
-        leaf = probabilities.detach().requires_grad_(method == "gradcam")
-        kept.append(leaf)
-        return leaf
-
-    with torch.enable_grad():
-        hidden = read_with_image(model.fusion_encoder.layer, states, mask.to(device), keys_values, probe)
-        logits = model.objectives["itm"].score(hidden[:, 0])[0]
-        attention = kept[0]
-        if method == "gradcam":
-            (gradient,) = torch.autograd.grad(logits[1] - logits[0], attention)
-            attention = attention * gradient.clamp(min=0)
-    weights = attention.detach()[0].mean(dim=0)[tokens].mean(dim=0)  # [N]
-    return weights[1:].float().cpu(), float(logits.detach().softmax(dim=-1)[1])
+        image_tokens, summary = encode_pixels(model, pixels.to(model.device))
+        image_states = torch.cat([summary[:, None], image_tokens], dim=1)[0]
+        text = model.encode_text(ids, mask)
+    heat, probability = token_maps(model, image_states, text, layer, method)
+    return heat[0, tokens].mean(dim=0).cpu(), float(probability)
 
 
 def word_tokens(processor: Processor, ids: Tensor, word: str | None) -> list[int]:
