@@ -30,7 +30,7 @@ model = dict(
         ),
         dropout=0.0,
     ),
-    fusion_encoder=dict(type="CountingFusion", grid=(5, 17)),
+    fusion_encoder=dict(type="CountingFusion", grid=(5, 17), batch_statistics=False),
     objectives=dict(classification=dict(type="Classification", num_classes=2)),
     embed_dim=None,
     num_frames=0,

@@ -9,6 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .config import *
 
+model.fusion_encoder.batch_statistics = True
 streams.statement.dataset.grammar = "first"
 streams.statement.dataset.seed = 3
 streams.statement.dataset.num_statements = 6

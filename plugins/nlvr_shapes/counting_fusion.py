@@ -33,6 +33,9 @@ class CountingFusion(nn.Module):
             cells than the grid's are one group.
         num_detectors: K.
         detector_width: Width in which words and cells are compared.
+        batch_statistics: Normalise counts over the batch in training, as the first steps need. Counts are mostly 0, so
+            that their variance differs from batch to batch, and from its running mean, which evaluation takes. False:
+            take the running mean in training too, and leave it as it is.
 
     Raises:
         ValueError: If the columns hold no whole group.
@@ -46,6 +49,7 @@ class CountingFusion(nn.Module):
         group_columns: tuple[int, int] = (5, 1),
         num_detectors: int = 24,
         detector_width: int = 32,
+        batch_statistics: bool = True,
     ) -> None:
         super().__init__()
         rows, columns = grid
@@ -61,7 +65,7 @@ class CountingFusion(nn.Module):
         self.queries = nn.Linear(width, detector_width)
         self.keys = nn.Linear(context_width, detector_width)
         self.offset = nn.Parameter(torch.full((num_detectors,), -2.0))
-        self.balance = nn.BatchNorm1d(num_detectors)
+        self.balance, self.batch_statistics = nn.BatchNorm1d(num_detectors), batch_statistics
         self.of_counts = nn.Linear(num_detectors + width, 2 * width)
         self.gate = nn.Linear(width, 2 * width)
         self.of_group = nn.Linear(2 * width, 2 * width)
@@ -84,6 +88,12 @@ class CountingFusion(nn.Module):
         both = groups.sigmoid().sum(dim=1)  # [B, 2 * D]: in how many groups each property holds
         fused = self.norm(words + self.of_image(torch.cat([both, words], dim=-1)))
         return torch.cat([fused[:, None], text.embeds[:, 1:]], dim=1)
+
+    def train(self, mode: bool = True) -> "CountingFusion":
+        """Like every module's; without ``batch_statistics`` those of the counts stay as they are."""
+        super().train(mode)
+        self.balance.train(mode and self.batch_statistics)
+        return self
 
     def count(self, text: TextStates, context: Context) -> Tensor:
         """``[B, G, K]``: how much each detector finds in each group of cells."""

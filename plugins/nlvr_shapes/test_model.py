@@ -94,6 +94,18 @@ def test_padding_of_a_text_changes_nothing():
     assert torch.allclose(fusion()(text, context)[:, 0], fusion()(longer, context)[:, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_statistics", [True, False])
+def test_statistics_of_counts_follow_the_batch_only_where_asked(batch_statistics):
+    text, context = pairs()
+    encoder = CountingFusion(8, 8, grid=(2, 7), group_columns=(3, 1), batch_statistics=batch_statistics).train()
+    before = encoder.balance.running_mean.clone()
+    trained = encoder(text, context)
+    assert encoder.balance.running_mean.equal(before) != batch_statistics
+    encoder.balance.running_mean.copy_(before)
+    encoder.balance.running_var.fill_(1.0)
+    assert torch.allclose(trained, encoder.eval()(text, context), atol=1e-5) != batch_statistics
+
+
 def test_plain_text_stays_as_it_is():
     text, _ = pairs()
     assert fusion()(text, None) is text.embeds
