@@ -54,7 +54,7 @@ def shrink_model(model):
             max_position_embeddings=160,
             type_vocab_size=token_types,
         )
-    if fusion and name_of(fusion) != "MiniLMFusion":
+    if fusion and name_of(fusion) == "CrossAttentionFusion":
         fusion.pop("init_from", None)
         fusion.pop("init_layers", None)
         fusion.update(depth=1, num_heads=2)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import cv2
+
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import Record
 from x2vlm.data.toy.world import ToyWorld
@@ -12,7 +14,7 @@ ATTRIBUTES = [
     dict(name=f"color:{name}", freq_set=kind, is_has_att="is")
     for name, kind in (("red", "head"), ("blue", "medium"), ("large", "tail"))
 ]
-OWN = ("ToyWorld", "ToyQuestions", "ToyPairs")
+OWN = ("ToyWorld", "ToyQuestions", "ToyPairs", "NlvrShapes")
 
 
 @DATASETS.register_module(force=True)
@@ -24,13 +26,15 @@ class ToyRecords(Adapter):
         languages: Captions come as a dict with these keys; none: as a string.
         labels: What labels there are.
         size: Number of records.
+        image_size: (height, width) that images are stretched to, where a pipeline takes one size only.
         pipeline: Transforms.
     """
 
-    def __init__(self, shows="image", languages=(), labels=(0, 1), size=12, pipeline=()) -> None:
+    def __init__(self, shows="image", languages=(), labels=(0, 1), size=12, image_size=None, pipeline=()) -> None:
         super().__init__(pipeline)
         kind = "image" if shows == "images" else shows
         self.world = ToyWorld(kind=kind, num_scenes=size, objects=(2, 3))
+        self.image_size = image_size
         self.shows, self.languages, self.labels = shows, tuple(languages), tuple(labels)
 
     def __len__(self) -> int:
@@ -39,6 +43,8 @@ class ToyRecords(Adapter):
     def record(self, index: int) -> Record:
         record = self.world.record(index)
         said = record.get("caption", record.get("text", "a red circle"))
+        if self.image_size:
+            record["image"] = cv2.resize(record["image"], self.image_size[::-1])
         if self.shows == "images":
             record |= dict(images=[record.pop("image"), self.world.record((index + 1) % len(self))["image"]])
         if self.languages:
@@ -94,8 +100,8 @@ def toy_records(dataset: Any, together: bool) -> Any:
         labels = (0, 4, 2)
     if "MaskPatches" in steps:
         steps["MaskPatches"].update(grid=7, num_masked=18, min_block=4)
+    size = (100, 400) if "NarrowStrips" in steps else None  # the only size of NLVR v1's images
     if shows != "text" or "PickLabel" not in steps:
-        return dict(
-            type="ToyRecords", shows=shows, languages=sorted(languages), labels=labels, pipeline=dataset.pipeline
-        )
+        options = dict(shows=shows, languages=sorted(languages), labels=labels, image_size=size)
+        return dict(type="ToyRecords", **options, pipeline=dataset.pipeline)
     return dict(type="ToyRecords", shows="text", labels=labels, pipeline=dataset.pipeline)
