@@ -35,7 +35,7 @@ streams.object = dict(
     max_images=12,
     objectives=("itc", "bbox"),
 )
-evaluations.retrieval.metric.rerank = False
+evaluations.retrieval.metric.update(rerank=False, cosine_weight=0.0)
 
 train_cfg.max_iters = train_cfg.val_interval = 200
 param_scheduler = dict(type="WarmupLinear", warmup=0.1)
