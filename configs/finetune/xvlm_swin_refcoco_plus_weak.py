@@ -4,6 +4,11 @@ Grad-CAM of the fusion encoder's fourth layer scores the proposals of `dets.json
 `[x, y, width, height]` in pixels by image_id, such as MAttNet's detections. The records of `val.json`, `testA.json` and
 `testB.json` have `bbox`, `ref_id` and `image_id`. Published: learning rate 2e-5, 5 epochs, batches of 20 a process,
 phrases of an image all match it; the best epoch is chosen on val.
+
+Raw files in place of these, by data set (docs/public_data.md):
+
+    streams.image: as published
+    evaluations.*: as published
 """
 
 from mmengine.config import read_base

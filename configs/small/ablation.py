@@ -1,6 +1,6 @@
 """What regions and objects add on photographs: the base of the ablations, a shorter warm start with a fixed text tower.
 
-python -m plugins.real_towers.store_features configs/small/ablation.py --views 2 --cfg-options data_root=data/flickr8k
+python -m plugins.real_towers.store_features configs/small/ablation.py --cfg-options data_root=data/flickr8k
 x2vlm ablate configs/small/ablation.py configs/small/ablation_no_*.py --seeds 5 --cfg-options data_root=data/flickr8k
 
 Both towers are fixed, so that a run takes minutes and five seeds of six configs an afternoon. Streams: captions of
@@ -35,7 +35,7 @@ streams.object = dict(
     max_images=12,
     objectives=("itc", "bbox"),
 )
-evaluations.retrieval.metric.rerank = False
+evaluations.retrieval.metric.update(rerank=False, cosine_weight=0.0)
 
 train_cfg.max_iters = train_cfg.val_interval = 200
 param_scheduler = dict(type="WarmupLinear", warmup=0.1)

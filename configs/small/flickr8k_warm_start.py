@@ -52,7 +52,7 @@ streams.image.collate.masking = streams.region.collate.masking = None
 # Evaluations read pixels, as whoever uses the model does; normalised as the weights were trained.
 for evaluation in evaluations.values():
     evaluation.dataset.pipeline[-1].mean = evaluation.dataset.pipeline[-1].std = (0.5, 0.5, 0.5)
-evaluations.retrieval.metric.k = 8
+evaluations.retrieval.metric.update(k=16, cosine_weight=10.0)  # matching alone is not yet better than cosine
 
 train_cfg = dict(type="MixedTrainLoop", max_iters=400, val_interval=400)
 param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=10 / 27)  # the second half goes on from here

@@ -15,7 +15,7 @@ from x2vlm.commands.build_pretraining_set import main
 from x2vlm.config import load_config
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.datasets.file_formats.lines_or_shards import LinesOrShards
-from x2vlm.data.sharding.shard_writer import ShardWriter
+from x2vlm.data.shard_writing.shard_writer import ShardWriter
 from x2vlm.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]

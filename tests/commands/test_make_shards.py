@@ -6,7 +6,7 @@ import pytest
 from x2vlm.building import ConfigError
 from x2vlm.commands.make_shards import main, number_of_bytes, part_of_parts
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
-from x2vlm.data.sharding.shard_writer import ShardWriter
+from x2vlm.data.shard_writing.shard_writer import ShardWriter
 
 
 def png(level):
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_gives(sour
 
 
 def test_a_shard_that_was_finished_but_not_entered_is_made_again(source, tmp_path, monkeypatch):
-    from x2vlm.data.sharding.resumable_shards import ShardManifest
+    from x2vlm.data.shard_writing.write_shards import ShardManifest
 
     commit, calls = ShardManifest.commit, []
 

@@ -20,8 +20,8 @@ from x2vlm.data.datasets.file_formats.video_folder import VideoFolder
 from x2vlm.data.datasets.file_formats.webdataset import WebDataset
 from x2vlm.data.datasets.public_questions.hard_negatives import HardNegatives
 from x2vlm.data.datasets.public_questions.nlvr_v1 import NlvrV1
-from x2vlm.data.sharding.shard_record import EncodeRecord
-from x2vlm.data.sharding.shard_writer import ShardWriter
+from x2vlm.data.shard_writing.shard_record import EncodeRecord
+from x2vlm.data.shard_writing.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
 from x2vlm.data.transforms.answers import PickAnswers

@@ -22,6 +22,8 @@ def config_lines():
     for block in re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE):
         lines = block.splitlines()
         for statement in ast.parse(block).body:
+            if not isinstance(statement, ast.Expr) or not isinstance(getattr(statement.value, "func", None), ast.Name):
+                continue  # of a config that builds the pre-training list
             name = lines[statement.lineno - 2].removeprefix("# ")
             found[name] = parse_adapter_call("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
     return found

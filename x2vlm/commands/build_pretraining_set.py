@@ -145,7 +145,7 @@ class PretrainingSet:
     def _pack(self, name: str, held_out: "HeldOutImages") -> str:
         """Pack a set; returns why it is not complete, empty if it is."""
         from x2vlm.data.pretraining_set.raw_sets import pack_set
-        from x2vlm.data.sharding.resumable_shards import ShardingStoppedError
+        from x2vlm.data.shard_writing.write_shards import ShardingStoppedError
         from x2vlm.gallery.progress import Progress
 
         progress: list[Progress] = []

@@ -5,7 +5,9 @@ from typing import Any
 
 
 def apply_stream_weights(update: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Factor of the loss of every objective of every stream; the model multiplies it with the objective's own weight.
+    """Factor of the loss of every objective of every stream.
+
+    The model multiplies the losses by it and by the objective's own weight (``X2VLM.forward``), in one place.
 
     Args:
         update: By stream: names of objectives, or a factor of the loss for each name.

@@ -8,8 +8,8 @@ from x2vlm.evaluation.metrics.recall import best_ranks, recall_at
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric, candidate_cosines
 from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.feature_store import FeatureStore
-from x2vlm.gallery.score_candidates import score_pairs
-from x2vlm.gallery.score_pairs import positive_logits
+from x2vlm.gallery.rerank_candidates import score_pairs_in_memory
+from x2vlm.gallery.rerank_logits import positive_logits
 from x2vlm.gallery.select_pairs import select_pairs
 from x2vlm.models.eval_mode import eval_mode
 
@@ -45,7 +45,7 @@ def test_scores_on_cached_keys_equal_those_of_each_pair_by_pair(model, batches):
         features = encode_retrieval_set(model, batches)
         contexts, texts = len(features.context_ids), len(features.text_ids)
         pairs = torch.arange(contexts * texts)
-        scores = score_pairs(model, features, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
+        scores = score_pairs_in_memory(model, features, pairs // texts, pairs % texts, chunk=7).view(contexts, texts)
         context_ids, text_ids, expected, cosines = pair_by_pair(model, batches)
     assert torch.equal(features.context_ids, context_ids)
     assert torch.equal(features.text_ids, text_ids)
@@ -224,7 +224,7 @@ def test_regions_with_tokens_of_their_own_are_scored_like_others(regions):
     with eval_mode(net):
         features = encode_retrieval_set(net, regions)
         pairs = torch.arange(36)
-        scores = score_pairs(net, features, pairs // 6, pairs % 6, chunk=5).view(6, 6)
+        scores = score_pairs_in_memory(net, features, pairs // 6, pairs % 6, chunk=5).view(6, 6)
         encoded = net.encode(regions[0])
         for c in range(6):
             fused = net.fusion_encoder(encoded.text, encoded.context.select(torch.full((6,), c)))

@@ -11,7 +11,7 @@ from x2vlm.data.inspection.image_identity import image_identity
 from x2vlm.data.io.box_rules import read_box, xywh_inside
 from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.sharding.shard_record import ExcludedRecord, ShardRecord, encode_record
+from x2vlm.data.shard_writing.shard_record import ExcludedRecord, ShardRecord, encode_record
 
 
 class PackPretrainingRecord:

@@ -12,7 +12,7 @@ from x2vlm.building import build, resolve
 from x2vlm.data.data_root import NESTED, with_data_root
 from x2vlm.data.inspection.held_out import HeldOutImages
 from x2vlm.data.pretraining_set.pack_record import PackPretrainingRecord
-from x2vlm.data.sharding.resumable_shards import ShardManifest, write_shards
+from x2vlm.data.shard_writing.write_shards import ShardManifest, write_shards
 from x2vlm.registry import DATASETS
 
 COUNTS = ("images", "captions", "objects", "regions")

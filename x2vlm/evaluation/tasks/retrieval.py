@@ -21,7 +21,7 @@ from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
-from x2vlm.gallery.score_candidates import PairScorer, score_candidates, score_pairs, similarity_chunks
+from x2vlm.gallery.rerank_candidates import PairScorer, score_candidates, score_pairs_in_memory, similarity_chunks
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INDEXES, METRICS
@@ -111,7 +111,7 @@ class RetrievalMetric:
                 features.text_ids,
                 FeatureStore.from_tensor(features.context_feats, world_size()),
                 FeatureStore.from_tensor(features.texts.feat, world_size()),
-                partial(score_pairs, model, features, chunk=self.chunk),
+                partial(score_pairs_in_memory, model, features, chunk=self.chunk),
             )
             return self.evaluate_features(retrieval_set, self.index)
 

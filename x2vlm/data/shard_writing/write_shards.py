@@ -13,9 +13,9 @@ from x2vlm.data.batch import BadRecord
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.inspection.map_records import RecordFunction, RecordResult, map_records
 from x2vlm.data.io.atomic_files import write_atomically
-from x2vlm.data.sharding.record_list import RecordList
-from x2vlm.data.sharding.shard_record import EncodeRecord, ExcludedRecord
-from x2vlm.data.sharding.shard_writer import ShardVerificationError, ShardWriter
+from x2vlm.data.shard_writing.record_list import RecordList
+from x2vlm.data.shard_writing.shard_record import EncodeRecord, ExcludedRecord
+from x2vlm.data.shard_writing.shard_writer import ShardVerificationError, ShardWriter
 
 RESUME_HINT = "the same command goes on from there."
 
@@ -129,9 +129,9 @@ def write_shards(
         workers: Processes that read; 0 reads in this one.
         max_bad: Largest tolerated share of bad records.
         report: Called with the manifest's entry of every shard that is finished, but for the last one.
-        encode: From a record to a :class:`~x2vlm.data.sharding.shard_record.ShardRecord`, or an
-            :class:`~x2vlm.data.sharding.shard_record.ExcludedRecord` for one that is left out on purpose. None encodes
-            every record as it is, and decodes its media if the ``request`` has ``decode``.
+        encode: From a record to a :class:`~x2vlm.data.shard_writing.shard_record.ShardRecord`, or an
+            :class:`~x2vlm.data.shard_writing.shard_record.ExcludedRecord` for one that is left out on purpose. None
+            encodes every record as it is, and decodes its media if the ``request`` has ``decode``.
         advance: Called with 1 for every record that is read.
 
     Raises:

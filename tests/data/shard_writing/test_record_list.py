@@ -1,6 +1,6 @@
 import json
 
-from x2vlm.data.sharding.record_list import RecordList
+from x2vlm.data.shard_writing.record_list import RecordList
 
 
 def entries(file):

@@ -6,8 +6,8 @@ import pytest
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.record import RecordError
-from x2vlm.data.sharding.shard_record import EncodeRecord
-from x2vlm.data.sharding.shard_writer import ShardVerificationError, ShardWriter
+from x2vlm.data.shard_writing.shard_record import EncodeRecord
+from x2vlm.data.shard_writing.shard_writer import ShardVerificationError, ShardWriter
 
 
 class Records(Adapter):

@@ -12,7 +12,7 @@ from typing import Any
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.io.atomic_files import sha256_of_file, sync
 from x2vlm.data.record import RecordError
-from x2vlm.data.sharding.shard_record import ShardRecord, record_digest
+from x2vlm.data.shard_writing.shard_record import ShardRecord, record_digest
 
 
 class ShardVerificationError(RuntimeError):

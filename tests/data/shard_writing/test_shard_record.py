@@ -3,7 +3,7 @@ import pytest
 
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import RecordError
-from x2vlm.data.sharding.shard_record import EncodeRecord, as_json, record_digest
+from x2vlm.data.shard_writing.shard_record import EncodeRecord, as_json, record_digest
 
 
 class Records(Adapter):

@@ -1,7 +1,7 @@
 """Two-stage search: the nearest candidates by cosine, then the matching logits of these.
 
-Keys and values of a context are projected once and shared by all texts that are scored against it, in both directions;
-a pair that is a candidate in both directions is scored once.
+A pair that is a candidate in both directions is scored once. Where keys and values of a context are kept for all its
+texts: :mod:`x2vlm.gallery.rerank_logits`.
 
 Shape letters: C distinct contexts, T texts, R queries, P pairs to score, k candidates per query.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from x2vlm.distributed import all_gather_lists
 from x2vlm.gallery.encode_in_memory import RetrievalFeatures
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
-from x2vlm.gallery.score_pairs import positive_logits, texts_on_device
+from x2vlm.gallery.rerank_logits import positive_logits, texts_on_device
 
 NOT_SCORED = -100.0  # score of the candidates outside the first k, as in the published evaluation
 PairScorer = Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +64,9 @@ def score_candidates(score: PairScorer, texts_of: Tensor, contexts_of: Tensor) -
     return results[0], results[1]
 
 
-def score_pairs(model: Any, features: RetrievalFeatures, contexts: Tensor, texts: Tensor, chunk: int) -> Tensor:
+def score_pairs_in_memory(
+    model: Any, features: RetrievalFeatures, contexts: Tensor, texts: Tensor, chunk: int
+) -> Tensor:
     """Matching logits of pairs, each scored by the process that holds the tokens of its context.
 
     Args:
