@@ -20,7 +20,7 @@ from x2vlm.registry import DATASETS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RECIPES = sorted(path for part in ("finetune", "pretrain", "zeroshot") for path in (CONFIGS / part).glob("*.py"))
-CONVERTED = ("JsonLines", "TarShards", "ParallelText", "PlainText")
+CONVERTED = ("JsonLines", "LinesOrShards", "TarShards", "ParallelText", "PlainText")
 """Adapters whose files somebody has converted; the others read public files as they are."""
 
 AS_PUBLISHED = "as published"

@@ -13,6 +13,7 @@ from x2vlm.data.datasets.concat import Concat
 from x2vlm.data.datasets.file_formats.coco import Coco
 from x2vlm.data.datasets.file_formats.image_folder import ImageFolder
 from x2vlm.data.datasets.file_formats.jsonl import JsonLines
+from x2vlm.data.datasets.file_formats.lines_or_shards import LinesOrShards
 from x2vlm.data.datasets.file_formats.plain_text import ParallelText, PlainText
 from x2vlm.data.datasets.file_formats.tables import Table
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
@@ -253,6 +254,15 @@ def packed(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callab
     return lambda: TarShards(index, pipeline=[_Whatever()])
 
 
+def lines_or_shards(folder: Path, rng: random.Random, count: int, stock: Stock) -> Callable[[], Adapter]:
+    """LinesOrShards: damaged lines, or what make-shards packed and was damaged afterwards."""
+    if rng.random() < 0.5:
+        packed(folder, rng, count, stock)
+        return lambda: LinesOrShards(folder / "packed" / "s.jsonl", pipeline=[_Whatever()])
+    captions(folder, rng, count, stock)
+    return lambda: LinesOrShards(folder / "a.jsonl", folder / "images", pipeline=images(PickCaption()))
+
+
 class _Whatever:
     """Images or frames, as the record has them."""
 
@@ -406,6 +416,7 @@ CASES: dict[str, Case] = {
     "NlvrV1": nlvr,
     "TarShards": shards,
     "TarShards packed": packed,
+    "LinesOrShards": lines_or_shards,
     "WebDataset": webdataset,
     "VideoFolder": video_folder,
     "PlainText": plain,

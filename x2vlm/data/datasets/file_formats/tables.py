@@ -157,7 +157,7 @@ def _cells(row: Sequence[str], columns: Any) -> Any:
 def _texts_in(cells: Any) -> Iterator[str]:
     if isinstance(cells, str):
         yield cells
-    else:
+    elif cells is not None:  # beyond the end of a short row
         for inner in cells.values() if isinstance(cells, dict) else cells:
             yield from _texts_in(inner)
 
