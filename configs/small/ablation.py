@@ -12,7 +12,7 @@ from mmengine.config import read_base
 with read_base():
     from .flickr8k_warm_start import *
 
-model.text_encoder.frozen_layers = 6
+model.frozen = ("text_encoder",)
 streams.image.batch_size = 64
 streams.image.objectives = ("itc",)
 model.objectives.pop("itm")
