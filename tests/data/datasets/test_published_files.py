@@ -81,7 +81,7 @@ def test_an_identity_is_left_out_by_a_subset(layout, tmp_path):
 
 
 JUNK = [None, True, -1, 10**400, 0.5, "", "x" * 300, "../../etc/passwd", "\ud800", [], {}, [[[]]], {"a": 1}, 3.0]
-ROUNDS = 60  # of each layout, for ten thousand records of all
+ROUNDS = 120  # of each layout
 SECONDS = 10  # of one damaged copy
 SHOWN = (".jpg", ".png", ".JPEG", ".mp4", ".avi")
 
