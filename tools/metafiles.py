@@ -1,4 +1,4 @@
-"""Write OpenMMLab's model-index.yml and the metafile.yml of each folder of configs: ``python tools/metafiles.py``."""
+"""Write OpenMMLab's model-index.yml and the metafile.yml of each folder of models: ``python tools/metafiles.py``."""
 
 import sys
 from pathlib import Path

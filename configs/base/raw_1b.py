@@ -43,7 +43,7 @@ raw_sets.objects365 = dict(
 )
 raw_sets.laion = dict(
     out="images_noisy/laion",
-    dataset=dict(type="Img2Dataset", shards="laion/*.parquet"),
+    dataset=dict(type="Img2Dataset", shards="laion/*.parquet", where_columns=dict(similarity=0.3)),
     named_by="web",
     published=dict(images=1_300_000_000, captions=1_300_000_000),
 )

@@ -56,7 +56,6 @@ evaluations.retrieval.metric.update(k=16, cosine_weight=10.0)  # matching alone 
 
 train_cfg = dict(type="MixedTrainLoop", max_iters=400, val_interval=400)
 param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=10 / 27)  # the second half goes on from here
-param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=5 / 9)  # the second half goes on from here
 # Weights that know something learn slowly; what is new learns ten times as fast.
 optim_wrapper.optimizer.lr = 1e-4
 optim_wrapper.paramwise_cfg = dict(lr_mult=10)

@@ -20,5 +20,4 @@ evaluations.drawn.dataset.towers = 1.0
 evaluations.drawn.dataset.num_statements = 4
 train_cfg.max_iters = 600
 train_cfg.val_interval = 150
-optim_wrapper.optimizer.lr = 4e-4
 param_scheduler.warmup = 20

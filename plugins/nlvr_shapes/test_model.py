@@ -1,4 +1,4 @@
-"""The encoders, the split by sentence, and one step of every config."""
+"""The encoders, and the split by sentence."""
 
 import json
 from dataclasses import replace

@@ -218,6 +218,18 @@ def test_a_list_goes_on_only_with_the_same_test_images(raw, built, tmp_path):
     assert "made from something else (held_out differ)" in report_of(tmp_path / "out")["sets"]["cc3m"]["note"]
 
 
+def test_leaving_out_every_raw_set_is_refused(raw, tmp_path):
+    every = [f"raw_sets.{name}" for name in load_config(RAW_4M).raw_sets]
+    with pytest.raises(ConfigError, match="--without leaves out every raw set"):
+        main(command(raw, tmp_path, "--without", *every))
+
+
+def test_what_another_run_packs_need_not_be_here(raw, tmp_path):
+    missing = "raw_sets.cc3m.dataset.ann_file=nowhere.tsv"
+    assert main([*command(raw, tmp_path, "--check", "--only", "coco"), missing]) == 0
+    assert main([*command(raw, tmp_path, "--check"), missing]) == 2
+
+
 def test_a_config_without_raw_sets_is_refused(tmp_path):
     (tmp_path / "empty.py").write_text("data_root = 'raw'\n")
     with pytest.raises(ConfigError, match="has no raw_sets"):

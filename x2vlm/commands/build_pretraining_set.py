@@ -54,13 +54,15 @@ class PretrainingSet:
     def __init__(self, cfg: Mapping[str, Any], args: argparse.Namespace) -> None:
         from x2vlm.data.pretraining_set.raw_sets import HeldOutSet, PackingOptions, RawSet
 
-        self.out, self.data_root, self.args = args.out, cfg.get("data_root"), args
+        self.out, self.data_root = args.out, cfg.get("data_root")
         groups = {group: dict(cfg.get(group) or {}) for group in GROUPS}
         self.without = _named_in(args.without, groups)
         for name in self.without:
             group, _, key = name.partition(".")
             groups[group].pop(key)
         self.raw_sets = {name: RawSet(**value) for name, value in groups["raw_sets"].items()}
+        if not self.raw_sets:
+            raise ConfigError("--without leaves out every raw set, so there is nothing to pack.")
         self.held_out_sets = {name: HeldOutSet(**value) for name, value in groups["held_out_sets"].items()}
         self.same_images = {kind: _below(self.data_root, files) for kind, files in groups["same_images"].items()}
         self.only = [name.partition(".")[2] for name in _named_in(args.only, {"raw_sets": self.raw_sets})]
@@ -76,7 +78,8 @@ class PretrainingSet:
         from x2vlm.data.pretraining_set.raw_sets import is_there, missing_files
 
         check_lists(self.same_images)
-        sets = {f"raw_sets.{name}": one for name, one in self.raw_sets.items()}
+        packed = self.only or self.raw_sets  # what another run packs need not be here
+        sets = {f"raw_sets.{name}": self.raw_sets[name] for name in packed}
         sets |= {f"held_out_sets.{name}": one for name, one in self.held_out_sets.items()}
         missing = {name: missing_files(one.dataset, self.data_root) for name, one in sets.items()}
         for kind, files in self.same_images.items():
@@ -85,7 +88,7 @@ class PretrainingSet:
 
     def format_check(self, missing: Mapping[str, Sequence[str]]) -> str:
         """What is there and what is not, a line each."""
-        names = [f"raw_sets.{name}" for name in self.raw_sets]
+        names = [f"raw_sets.{name}" for name in self.only or self.raw_sets]
         names += [f"held_out_sets.{name}" for name in self.held_out_sets]
         names += [f"same_images.{name}" for name in self.same_images]
         lines = [

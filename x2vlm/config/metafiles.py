@@ -1,4 +1,4 @@
-"""OpenMMLab's index of models: ``model-index.yml`` and a ``metafile.yml`` for each folder of configs.
+"""OpenMMLab's index of models: ``model-index.yml`` and a ``metafile.yml`` for each folder of models.
 
 They are made from the tree (names and docstrings of the configs) and from ``configs/published_numbers.tsv``;
 ``python tools/metafiles.py`` writes them anew, and a test holds them to it.

@@ -149,7 +149,7 @@ def _store(fingerprint: DatasetFingerprint, folder: Path, request: Mapping[str, 
     folder.mkdir(parents=True, exist_ok=True)
     description, arrays = folder / f"{fingerprint.name}.json", folder / f"{fingerprint.name}.npz"
     description.unlink(missing_ok=True)
-    part = arrays.with_name(f".{arrays.name}")
+    part = arrays.with_name(f".{os.getpid()}.{arrays.name}")  # several runs may share a folder
     with part.open("wb") as handle:
         np.savez(handle, hashes=fingerprint.hashes, owner=fingerprint.owner)
     sync(part)
