@@ -40,7 +40,7 @@ def create_model(
     tokenizer: Any = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The model of one of the library's configs, in evaluation mode. Nothing is downloaded but a tokenizer.
+    """The model of one of the library's configs, in evaluation mode. No weights are downloaded.
 
     Args:
         name: One of :func:`list_models`; ``x2vlm_base_nlvr2`` does where there is one of this name.

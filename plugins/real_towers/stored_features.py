@@ -16,6 +16,7 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from x2vlm.data.record import Record, RecordError, identity
+from x2vlm.data.transforms.elements import box_inside
 from x2vlm.data.transforms.images.box_geometry import clip_boxes, flip_boxes
 from x2vlm.data.transforms.images.geometry import CropBox, crop, mirror, resize
 from x2vlm.data.transforms.pack_sample import PackSample
@@ -120,7 +121,8 @@ class LoadFeatures(BaseTransform):
     Args:
         folder: The folder of stored features.
         training: Whether the view is drawn.
-        min_inside: An element stays if more than this share of its box is inside the view.
+        min_inside: In training an element stays if more than this share of its box is inside the view. One whose box
+            is unusable stays too, to be counted by the transform that picks elements.
 
     Raises:
         FileNotFoundError: If there are no stored features.
@@ -144,7 +146,11 @@ class LoadFeatures(BaseTransform):
         if key not in self.stored.rows:
             raise RecordError(results["where"], f"the features of '{key}' are not in {self.stored.path}")
         views = self.stored.views(key)
-        number, elems = self._draw(results, views) if self.training else (0, self._elements(results, views[0]))
+        number, elems = (
+            self._draw(results, views)
+            if self.training
+            else (0, self._elements(results, views[0], views[0].crop_box[2:]))
+        )
         extras = results.get("extras", {}) | {"image_size": self.stored.size}
         found = {"features": self.stored.features(key, number), "frames": [self.frame], "extras": extras}
         return results | found | ({} if elems is None else {"elems": elems})
@@ -155,7 +161,7 @@ class LoadFeatures(BaseTransform):
         if any(view.mirrored for view in views) and self._mentions_side(results):
             numbers = [number for number in numbers if not views[number].mirrored]
         for number in numbers:
-            elems = self._elements(results, views[number])
+            elems = self._elements(results, views[number], views[0].crop_box[2:])
             if elems is None or elems:
                 break
         if elems:
@@ -166,16 +172,21 @@ class LoadFeatures(BaseTransform):
         captions = all_texts(results["caption"], None) if results.get("caption") else []
         return any(map(mentions_side, [*captions, *texts_of_record(results)]))
 
-    def _elements(self, results: Record, view: View) -> list[dict] | None:
+    def _elements(self, results: Record, view: View, image_size: tuple[int, int]) -> list[dict] | None:
         """The elements that are inside, with boxes in pixels of the view; None where the record has none at all."""
         elems = results.get("elems")
         if not elems:
             return elems
-        xywh = np.array([elem["bb"] for elem in elems], dtype=np.float64)
-        boxes, share = view.boxes(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), self.stored.size)
         kept = []
-        for elem, (x0, y0, x1, y1), inside in zip(elems, boxes.tolist(), share, strict=True):
-            if inside > self.min_inside:
+        for elem in elems:
+            try:
+                box = box_inside(elem, *image_size)
+            except ValueError:  # stays, and is counted where elements are picked
+                kept.append(elem)
+                continue
+            moved, share = view.boxes(np.array([box], dtype=np.float64), self.stored.size)
+            if share[0] > self.min_inside or not self.training:
+                x0, y0, x1, y1 = moved[0].tolist()
                 kept.append({**elem, "bb": (x0, y0, x1 - x0, y1 - y0)})
         return kept
 

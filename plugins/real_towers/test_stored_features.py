@@ -194,3 +194,10 @@ def test_the_command_stores_what_the_streams_of_a_config_read(dataset, tmp_path)
     found = datasets_by_folder(cfg)
     assert list(found) == [tmp_path / "features/train"]
     assert len(found[tmp_path / "features/train"]) == 4
+
+
+def test_an_unusable_box_is_left_to_be_counted(dataset, stored):
+    record = dataset.record(0)
+    record["elems"].append({"bb": (5, 5, float("nan"), 4), "caption": "nothing"})
+    record = LoadFeatures(str(stored))(record | {"caption": None})
+    assert PickRegions(training=False)(record)["extras"]["dropped_boxes"] == 1

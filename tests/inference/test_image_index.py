@@ -1,5 +1,7 @@
 """A folder of photographs, encoded once and searched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,11 @@ def test_kept_features_of_another_model_or_damaged_ones_are_refused(inferencer, 
         inferencer.index(folder, keep=tmp_path / "index")
     weight.copy_(before)
     inferencer.index(folder, keep=tmp_path / "index")
+    settings = inferencer.processor.settings
+    inferencer.processor.settings = replace(settings, mean=(0.1, 0.2, 0.3))
+    with pytest.raises(CheckpointError, match="another model or preprocessing"):
+        inferencer.index(folder, keep=tmp_path / "index")
+    inferencer.processor.settings = settings
     file = tmp_path / "index" / "images.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match="is damaged or no index of images"):

@@ -71,6 +71,17 @@ def log_prob(net, encoded, pair, ids):
     return total
 
 
+def test_weights_that_were_cast_to_write_captions_are_trained_in_bf16_too(net):
+    net.train()
+    torch.manual_seed(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(batch_of())["loss_scst"].backward()
+    head = net.objectives["caption"]
+    lacking = [name for name, one in head.named_parameters() if one.requires_grad and one.grad is None]
+    assert not lacking
+    assert net.text_encoder.word_embeddings.grad is not None
+
+
 def test_the_gradient_is_that_of_reinforce_with_the_greedy_caption_as_baseline(net, monkeypatch):
     losses, (greedy, sampled) = written_by(net, monkeypatch)
     losses["loss_scst"].backward()

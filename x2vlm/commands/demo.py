@@ -50,6 +50,7 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
     Returns:
         The page, and the metrics.
     """
+    from x2vlm.data.data_root import with_data_root
     from x2vlm.engine import build_runner, latest_checkpoint
     from x2vlm.inference.preprocessing import preprocessing_of_config
     from x2vlm.inference.report.example_cards import example_cards
@@ -59,20 +60,25 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
 
     cfg.work_dir, cfg.load_from = str(work_dir), str(latest_checkpoint(work_dir))
     start = time.perf_counter()
+    config_text = cfg.pretty_text  # as it was given
     files = save_predictions(cfg.evaluations, work_dir)
     runner = build_runner(cfg, mode="test")
     results = runner.test()
     seconds = seconds | {"testing": time.perf_counter() - start}
     classes = {name: preprocessing_of_config(cfg, runner.model, name).classes for name in files}
-    confusions, mistakes = evaluation_mistakes(cfg.evaluations, files, classes)
+    evaluations = {
+        name: {**one, "dataset": with_data_root(one["dataset"], cfg.get("data_root"))}
+        for name, one in cfg.evaluations.items()
+    }
+    confusions, mistakes = evaluation_mistakes(evaluations, files, classes)
     page = write_report(
         work_dir,
         results=results,
         confusions=confusions,
         mistakes=mistakes,
-        gallery=example_cards(cfg.evaluations, results, runner.model, runner.tokenizer),
+        gallery=example_cards(evaluations, results, runner.model, runner.tokenizer),
         facts=run_facts(runner.model, seconds),
-        config=cfg.pretty_text,
+        config=config_text,
         **texts,
     )
     return page, results
@@ -80,7 +86,6 @@ def test_and_report(cfg: Any, work_dir: Path, seconds: dict[str, float], **texts
 
 def save_predictions(evaluations: Mapping[str, Any], work_dir: Path) -> dict[str, Path]:
     """Let classification and grounding save their predictions; the files, by evaluation."""
-    from x2vlm.argument_checks import arguments
     from x2vlm.building import resolve
     from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
     from x2vlm.evaluation.tasks.grounding import GroundingMetric
@@ -89,7 +94,7 @@ def save_predictions(evaluations: Mapping[str, Any], work_dir: Path) -> dict[str
     files = {}
     for name, evaluation in evaluations.items():
         kind = resolve(METRICS, evaluation["metric"]["type"])
-        if kind in (ClassificationMetric, GroundingMetric) and "save_to" in arguments(kind)[0]:
+        if kind in (ClassificationMetric, GroundingMetric):
             files[name] = work_dir / evaluation["metric"].setdefault("save_to", f"predictions/{name}.jsonl")
     return files
 

@@ -65,7 +65,10 @@ def lines_of_texts(
 
 
 def in_dataset_order(processes: Sequence[Sequence[Line]]) -> list[dict[str, Any]]:
-    """The lines of all processes, which take turns record by record, in the order of the data set."""
+    """The lines of all processes, which take turns record by record, in the order of the data set.
+
+    A bad record gives no line, so behind one the lines of its process come a turn early; ``where`` says which is which.
+    """
     by_record = [[list(lines) for _, lines in groupby(process, key=lambda line: line[0])] for process in processes]
     return [
         line

@@ -141,7 +141,7 @@ class ImageIndex:
             ValueError: If none of the images can be read.
         """
         file = Path(folder) / FEATURES
-        known = _load(inferencer.model, file) if file.is_file() else {}
+        known = _load(inferencer, file) if file.is_file() else {}
         if images is None and not known:
             raise ValueError(f"{folder} keeps no index yet: give the images.")
         states = {str(path): _state(path) for path in (known if images is None else images)}
@@ -156,11 +156,11 @@ class ImageIndex:
             current |= {str(path): (states[str(path)], row) for path, row in zip(new.images, new.features, strict=True)}
             broken += new.broken
             if current:
-                _save(inferencer.model, file, current)
+                _save(inferencer, file, current)
         if not current:
             raise ValueError(f"none of the {len(states)} images can be read. The first: {': '.join(broken[0])}")
         if not others and len(known) != len(current):
-            _save(inferencer.model, file, current)
+            _save(inferencer, file, current)
         paths = [path for path in states if path in current]
         return cls(paths, torch.stack([current[path][1] for path in paths]), tuple(broken))
 
@@ -169,13 +169,13 @@ Known = dict[str, tuple[list[int], Tensor]]
 """By path, the state of a file when it was encoded, and its features."""
 
 
-def _save(model: Any, file: Path, known: Known) -> None:
+def _save(inferencer: Any, file: Path, known: Known) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"model": weights_fingerprint(model), "files": [[path, state] for path, (state, _) in known.items()]}
+    facts = {"model": fingerprint(inferencer), "files": [[path, state] for path, (state, _) in known.items()]}
     write_tensors(file, {"features": torch.stack([row for _, row in known.values()])}, {"facts": json.dumps(facts)})
 
 
-def _load(model: Any, file: Path) -> Known:
+def _load(inferencer: Any, file: Path) -> Known:
     try:
         with safe_open(file, framework="pt") as content:
             facts = json.loads(content.metadata()["facts"])
@@ -183,16 +183,24 @@ def _load(model: Any, file: Path) -> Known:
         known = {path: (state, row) for (path, state), row in zip(facts["files"], features, strict=True)}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged or no index of images: {error!r:.100} Remove it.") from error
-    if facts["model"] != weights_fingerprint(model):
-        raise CheckpointError(f"the features in {file} are of another model. Name another folder, or remove it.")
+    if facts["model"] != fingerprint(inferencer):
+        raise CheckpointError(
+            f"the features in {file} are of another model or preprocessing. Name another folder, or remove it."
+        )
     return known
+
+
+def fingerprint(inferencer: Any) -> str:
+    """A short name of all that features depend on: the weights, and how images are prepared."""
+    settings = json.dumps(inferencer.processor.settings.to_dict(), sort_keys=True, default=str)
+    return f"{weights_fingerprint(inferencer.model)} {blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
 
 def weights_fingerprint(model: Any) -> str:
     """A short name of a model's weights: equal weights have the same, and others nearly always another one."""
     sums = blake2b(digest_size=16)
     for name, value in sorted(model.state_dict().items()):
-        numbers = value.detach().double()
+        numbers = value.detach().cpu().double()
         sums.update(f"{name} {tuple(value.shape)} {numbers.sum():.6e} {numbers.abs().sum():.6e}".encode())
     return sums.hexdigest()
 

@@ -67,7 +67,7 @@ class ITM(Objective):
         count = len(encoded.batch)
         if self.max_pairs is None or self.max_pairs >= count:
             return [self.request(encoded, draw(t2i), draw(i2t))]
-        # Drawn in main memory: which rows are fused is planned there, and no device is waited for.
+        # Drawn by the generator of the CPU, which the step seeds; no device is waited for.
         pairs = torch.randperm(count)[: self.max_pairs].to(t2i.device, non_blocking=True)
         return [self.request(encoded, draw(t2i[pairs]), draw(i2t[pairs]), pairs)]
 

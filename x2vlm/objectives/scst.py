@@ -41,8 +41,8 @@ BASELINES = ("greedy", "samples")
 class SCST(CaptionGeneration):
     """Raise CIDEr-D of sampled captions above that of the greedy one (self-critical training, arXiv:1612.00563).
 
-    In each step the model writes captions for the images of the batch, without gradient and without dropout: one
-    greedily, ``samples`` by drawing every word from its own distribution. The loss is
+    In each step the model writes captions for the images of the batch, without gradient, and without dropout in the
+    text and the fusion encoder: one greedily, ``samples`` by drawing every word from its own distribution. The loss is
     ``-mean_s[(reward(s) - reward(greedy)) * sum_t log p(word t of s | words before it, image)]``, whose gradient is
     that of REINFORCE with the greedy caption as baseline. The reward is CIDEr-D (0..10) against the image's texts in
     the batch, the same number as the metric's for the same document frequencies.
@@ -137,6 +137,8 @@ class SCST(CaptionGeneration):
         with eval_mode(model):
             greedy = self._write(model, encoded, index, self.greedy)
             sampled = self._write(model, encoded, index.repeat_interleave(self.samples), self.sampling)
+        # Some versions of torch let what was cast without gradient serve the pass with gradient.
+        torch.clear_autocast_cache()
         greedy_rewards, rewards = self.rewards(greedy, references), self.rewards(sampled, references)
         of_images = rewards.view(-1, self.samples)
         baseline = greedy_rewards[:, None] if self.baseline == "greedy" else mean_of_others(of_images)

@@ -31,7 +31,9 @@ def test_iterations_and_evaluations_to_come_are_counted(monkeypatch):
     monkeypatch.setattr(finish_time.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(finish_time, "finish_sentence", lambda i, total, seconds, now: told.append((i, seconds)))
     logger = SimpleNamespace(info=lambda text: None)
-    runner = SimpleNamespace(iter=0, max_iters=40, logger=logger, train_loop=SimpleNamespace(val_interval=10))
+    runner = SimpleNamespace(
+        iter=0, max_iters=40, logger=logger, train_loop=SimpleNamespace(val_interval=10, val_begin=1)
+    )
     hook = FinishTimeHook(first=5, times=2)
     hook.before_train(runner)
     for iteration in range(40):
@@ -43,7 +45,7 @@ def test_iterations_and_evaluations_to_come_are_counted(monkeypatch):
             clock[0] += 7.0
             hook.after_val(runner)
     # After 5: no evaluation has been timed yet. After 20: 20 iterations and three evaluations, of which one now.
-    assert told == [(5, pytest.approx(70.0)), (20, pytest.approx(40.0 + 2 * 7.0))]
+    assert told == [(5, pytest.approx(70.0)), (20, pytest.approx(40.0 + 3 * 7.0))]
 
 
 def test_a_run_tells_it_in_its_log(config, tmp_path):

@@ -5,9 +5,8 @@ import torch
 
 from tests.models.conftest import tiny_model
 from x2vlm.evaluation.metrics.recall import best_ranks, recall_at
-from x2vlm.evaluation.tasks.retrieval import RetrievalMetric, candidate_cosines
+from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery.encode_in_memory import encode_retrieval_set
-from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.rerank_candidates import score_pairs_in_memory
 from x2vlm.gallery.rerank_logits import positive_logits
 from x2vlm.gallery.select_pairs import select_pairs
@@ -239,9 +238,18 @@ def test_a_weight_of_the_cosine_that_does_nothing_is_refused(options):
         RetrievalMetric(**options)
 
 
-def test_the_cosine_of_no_candidate_is_nothing():
-    feats = torch.nn.functional.normalize(torch.randn(3, 8), dim=1)
-    store = FeatureStore.from_tensor(feats)
-    found = candidate_cosines(store, store, torch.tensor([[1, -1], [0, 2], [2, 1]]), chunk=2)
-    expected = [[feats[0] @ feats[1], 0.0], [feats[1] @ feats[0], feats[1] @ feats[2]], [1.0, feats[2] @ feats[1]]]
-    torch.testing.assert_close(found, torch.tensor(expected))
+def test_no_weight_of_the_cosine_puts_a_candidate_behind_the_others(model, images):
+    """Even where its cosine is negative."""
+    few, none_behind = (RetrievalMetric(k=2, at=(1, 2), cosine_weight=weight) for weight in (0.0, 1e4))
+    first = few.evaluate(model, images)
+    assert none_behind.evaluate(model, images)["i2t_r2"] == first["i2t_r2"]
+    for parameter in (model.vision_proj.weight, model.vision_proj.bias):
+        parameter.data.neg_()
+    first = few.evaluate(model, images)
+    assert none_behind.evaluate(model, images)["i2t_r2"] == first["i2t_r2"]
+
+
+@pytest.mark.parametrize("index", [None, dict(type="ExactIndex")])
+def test_the_cosine_is_added_to_what_an_index_found_too(model, images, index):
+    plain = RetrievalMetric(k=50, at=(1, 2), cosine_weight=20.0).evaluate(model, images)
+    assert RetrievalMetric(k=50, at=(1, 2), cosine_weight=20.0, index=index).evaluate(model, images) == plain

@@ -50,7 +50,9 @@ class FinishTimeHook(Hook):
             return
         pace = (time.perf_counter() - self._start - self._evaluating) / done
         loop = runner.train_loop
-        evaluations = -(-total // loop.val_interval) - iteration // loop.val_interval
+        # That of this iteration, if one is due, comes after this hook.
+        passed = (max(iteration, loop.val_begin) - 1) // loop.val_interval
+        evaluations = -(-total // loop.val_interval) - passed
         seconds = pace * (total - iteration) + self._last * evaluations
         runner.logger.info(finish_sentence(iteration, total, seconds, datetime.now()))
 

@@ -127,15 +127,15 @@ class RetrievalMetric:
         """
         ids = retrieval_set.context_ids, retrieval_set.text_ids
         feats = retrieval_set.context_feats, retrieval_set.text_feats
-        i2t, texts_of = self._first_stage(*feats, *ids, index, device)
-        t2i, contexts_of = self._first_stage(*feats[::-1], *ids[::-1], index, device)
+        i2t, texts_of, text_cosines = self._first_stage(*feats, *ids, index, device)
+        t2i, contexts_of, context_cosines = self._first_stage(*feats[::-1], *ids[::-1], index, device)
         results = recalls_from_ranks(i2t, t2i, self.at)
         if self.rerank:
             first_stage = {f"itc_{name}": value for name, value in results.items()}
             text_scores, context_scores = score_candidates(retrieval_set.score, texts_of, contexts_of)
-            if self.cosine_weight:
-                text_scores += self.cosine_weight * candidate_cosines(*feats, texts_of, self.chunk)
-                context_scores += self.cosine_weight * candidate_cosines(*feats[::-1], contexts_of, self.chunk)
+            if self.cosine_weight:  # one more for all, so that no candidate falls behind those that are none
+                text_scores += self.cosine_weight * (1 + text_cosines)
+                context_scores += self.cosine_weight * (1 + context_cosines)
             ranks = (
                 ranks_from_candidates(text_scores, texts_of, *ids),
                 ranks_from_candidates(context_scores, contexts_of, *ids[::-1]),
@@ -168,8 +168,8 @@ class RetrievalMetric:
         gallery_ids: Tensor,
         index: Any,
         device: torch.device | str,
-    ) -> tuple[Tensor, Tensor]:
-        """Ranks of the best positives, ``[R]``, and the ``k`` nearest candidates, ``[R, k]``."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Ranks of the best positives, ``[R]``; the ``k`` nearest candidates and their cosines, ``[R, k]``."""
         if index is None:
             return ranks_and_candidates(
                 queries.read_all(), gallery.read_all(), query_ids, gallery_ids, self.k, self.chunk
@@ -178,7 +178,8 @@ class RetrievalMetric:
         scores, candidates = search_distributed(build(INDEXES, index), gallery, queries, max_k, device)
         found = ((gallery_ids[candidates] == query_ids[:, None]) & (candidates != NO_CANDIDATE)).any(dim=1)
         ranks = ranks_from_candidates(scores, candidates, query_ids, gallery_ids)
-        return ranks.where(found, len(gallery)), candidates[:, : self.k]  # a missed positive ranks last
+        ranks = ranks.where(found, len(gallery))  # a missed positive ranks last
+        return ranks, candidates[:, : self.k], scores[:, : self.k]
 
     def _chance(self, context_ids: Tensor, text_ids: Tensor) -> dict[str, float]:
         directions = {"i2t": (context_ids, text_ids), "t2i": (text_ids, context_ids)}
@@ -200,25 +201,9 @@ class RetrievalMetric:
         )
 
 
-def candidate_cosines(queries: FeatureStore, gallery: FeatureStore, candidates: Tensor, chunk: int) -> Tensor:
-    """Cosines of each query with its candidates, ``[R, k]``; 0 where there is none.
-
-    Args:
-        queries: ``R`` features.
-        gallery: ``C`` features.
-        candidates: ``[R, k]``.
-        chunk: Queries at a time.
-    """
-    columns, cosines = gallery.read_all(), []
-    for feats, found in zip(queries.read_all().split(chunk), candidates.split(chunk), strict=True):
-        near = columns[found.clamp(min=0)]  # [chunk, k, E]
-        cosines.append(torch.einsum("re,rke->rk", feats, near).masked_fill(found == NO_CANDIDATE, 0.0))
-    return torch.cat(cosines)
-
-
 def ranks_and_candidates(
     queries: Tensor, gallery: Tensor, query_ids: Tensor, gallery_ids: Tensor, k: int, chunk: int
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Rank of the best positive by cosine, and the nearest candidates, computed for ``chunk`` queries at a time.
 
     Args:
@@ -230,10 +215,10 @@ def ranks_and_candidates(
         chunk: Queries at a time.
 
     Returns:
-        Ranks ``[R]`` from 0, and candidates ``[R, k]``.
+        Ranks ``[R]`` from 0, candidates ``[R, k]``, and their cosines ``[R, k]``.
     """
-    ranks, candidates = [], []
+    ranks, nearest = [], []
     for cosines, ids in zip(similarity_chunks(queries, gallery, chunk), query_ids.split(chunk), strict=True):
         ranks.append(best_ranks(cosines, ids, gallery_ids))
-        candidates.append(cosines.topk(min(k, len(gallery)), dim=1).indices)
-    return torch.cat(ranks), torch.cat(candidates)
+        nearest.append(cosines.topk(min(k, len(gallery)), dim=1))
+    return torch.cat(ranks), torch.cat([each.indices for each in nearest]), torch.cat([each.values for each in nearest])
