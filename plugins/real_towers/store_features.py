@@ -19,33 +19,40 @@ from mmengine.utils import track_iter_progress
 from numpy.lib.format import open_memmap
 
 from plugins.real_towers.stored_features import FEATURES, VIEWS, View, describe, draw_views
-from x2vlm.building import build
+from x2vlm.building import ConfigError, build
+from x2vlm.commands.outcome import Outcome
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.io.atomic_files import write_atomically
 from x2vlm.data.io.image_decoding import decode_image
-from x2vlm.data.record import identity
+from x2vlm.data.record import RecordError, identity
 from x2vlm.registry import DATASETS, VISION_ENCODERS
 
 MEAN = STD = 127.5  # of pixels 0..255, as the weights were trained
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="a config whose streams begin with LoadFeatures")
     parser.add_argument("--views", type=int, default=4, help="of each image: all of it, mirrored, random crops")
     parser.add_argument("--scale", type=float, nargs=2, default=(0.5, 1.0), help="share of the area of a random crop")
     add_cfg_options(parser)
     args = parser.parse_args(arguments)
+    outcome = Outcome()
+    outcome.prepare(lambda: _store_all(args))
+    return outcome.status
+
+
+def _store_all(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
-    encoder = build(VISION_ENCODERS, cfg.model.vision_encoder, "model.vision_encoder").eval()
-    encoder.net.to(memory_format=torch.channels_last)
     datasets = datasets_by_folder(cfg)
     if not datasets:
-        raise SystemExit(f"{args.config}: no stream's pipeline begins with LoadFeatures, so there is nothing to store")
+        raise ConfigError(f"{args.config}: no stream's pipeline begins with LoadFeatures, so there is nothing to store")
+    encoder = build(VISION_ENCODERS, cfg.model.vision_encoder, "model.vision_encoder").eval()
+    encoder.net.to(memory_format=torch.channels_last)
     for folder, dataset in datasets.items():
-        sys.stdout.write(f"{folder}: {len(dataset)} images\n")
+        sys.stdout.write(f"{folder}: {len(dataset)} records\n")
         store_features(dataset, folder, encoder, args.views, tuple(args.scale))
 
 
@@ -62,7 +69,7 @@ def datasets_by_folder(cfg: Any) -> dict[Path, Any]:
 
 
 def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: tuple[float, float]) -> None:
-    """Store the features of all images of a data set, or go on with it.
+    """Store the features of all images of a data set, each once, or go on with it. Bad records are told and left out.
 
     Args:
         dataset: Records with an ``image``.
@@ -73,20 +80,31 @@ def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: 
         scale: Least and greatest share of the area of a random crop.
 
     Raises:
-        ValueError: If the folder was begun with other arguments.
+        ConfigError: If the folder was begun with other arguments, or no image can be read.
     """
-    keys, drawn = [], []
+    keys, drawn, numbers = [], [], []
+    seen: set[str] = set()
     for index in range(len(dataset)):
-        record = dataset.record(index)
+        try:
+            record = dataset.record(index)
+            if identity(record) in seen:  # another caption of an image
+                continue
+            height, width = decode_image(record["image"], record["where"]).shape[:2]
+        except RecordError as error:
+            sys.stderr.write(f"left out: {error}\n")
+            continue
+        seen.add(identity(record))
         keys.append(identity(record))
-        height, width = decode_image(record["image"], record["where"]).shape[:2]
+        numbers.append(index)
         drawn.append(draw_views(keys[-1], views, width, height, scale))
+    if not keys:
+        raise ConfigError(f"{folder}: none of {len(dataset)} records has an image that can be read")
     about = describe(keys, drawn, size=list(encoder.image_size), network=encoder.name, done=0)
     about = json.loads(json.dumps(about))
     if (folder / VIEWS).is_file():
         begun = json.loads((folder / VIEWS).read_text())
         if begun | {"done": 0} != about:
-            raise ValueError(f"{folder}: holds features of other images, views or another network. Name another one.")
+            raise ConfigError(f"{folder}: holds features of other images, views or another network. Name another one.")
         array, about = np.load(folder / FEATURES, mmap_mode="r+"), begun
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +112,7 @@ def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: 
         array = open_memmap(folder / FEATURES, mode="w+", dtype=np.float16, shape=shape)
     todo = range(about["done"], len(keys))
     for row in track_iter_progress(todo) if todo else ():
-        record = dataset.record(row)
+        record = dataset.record(numbers[row])
         array[row] = features_of(encoder, decode_image(record["image"], record["where"]), drawn[row]).numpy()
         if row % 100 == 99 or row == len(keys) - 1:
             array.flush()
@@ -109,4 +127,4 @@ def features_of(encoder: Any, image: np.ndarray, views: Sequence[View]) -> torch
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

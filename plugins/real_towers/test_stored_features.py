@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from plugins.real_towers.store_features import datasets_by_folder, store_features
+from plugins.real_towers.store_features import datasets_by_folder, main, store_features
 from plugins.real_towers.stored_features import FEATURES, VIEWS, FeatureFolder, LoadFeatures, PackFeatures, draw_views
+from x2vlm.building import ConfigError
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
 from x2vlm.data.record import RecordError
 from x2vlm.data.transforms.regions import PickRegions
@@ -139,7 +140,7 @@ def test_storing_goes_on_where_it_stopped(dataset, stored):
 
 
 def test_features_of_other_views_are_not_written_over(dataset, stored):
-    with pytest.raises(ValueError, match="other images, views or another network"):
+    with pytest.raises(ConfigError, match="other images, views or another network"):
         store_features(dataset, stored, MeanOfCells(), views=5, scale=(0.5, 1.0))
 
 
@@ -201,3 +202,27 @@ def test_an_unusable_box_is_left_to_be_counted(dataset, stored):
     record["elems"].append({"bb": (5, 5, float("nan"), 4), "caption": "nothing"})
     record = LoadFeatures(str(stored))(record | {"caption": None})
     assert PickRegions(training=False)(record)["extras"]["dropped_boxes"] == 1
+
+
+def test_an_image_is_stored_once_and_a_broken_one_is_left_out(dataset, tmp_path, capsys):
+    class Captions:
+        def __len__(self):
+            return 6
+
+        def record(self, index):
+            record = dataset.record(index % 3)
+            return record | ({"image": b"nonsense", "id": "broken"} if index == 1 else {})
+
+    encoder = MeanOfCells()
+    store_features(Captions(), tmp_path / "once", encoder, views=2, scale=(0.5, 1.0))
+    assert list(FeatureFolder(tmp_path / "once").rows) == ["k0", "k2", "k1"]
+    assert encoder.calls == 3
+    assert "left out: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"), [("nowhere.py", "does not exist"), ("configs/demo/toy_pretrain.py", "nothing to store")]
+)
+def test_the_command_ends_in_a_sentence(config, sentence, capsys):
+    assert main([str(ROOT / config)]) == 2
+    assert sentence in capsys.readouterr().err
