@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -41,7 +42,7 @@ def source_of(path: Path, skip) -> Path:
 
 
 def toy_model(cfg):
-    cfg = shrink(cfg, "unused")
+    cfg = shrink(cfg, Path(mkdtemp()))
     if cfg.model.get("vision_encoder") and name_of(cfg.model.vision_encoder) != "Swin":
         cfg.model.vision_encoder.patch_size = 32  # weights of patches fit where patches have one size
     tokenizer = build(TOKENIZERS, dict(type="ToyTokenizer"))

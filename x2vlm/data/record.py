@@ -30,6 +30,9 @@ from typing import Any
 
 Record = dict[str, Any]
 
+# What reading an entry raises whose shape is not the expected one; an adapter makes a RecordError of it.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
+
 _LONGEST_REASON = 600  # characters
 
 

@@ -73,3 +73,9 @@ def test_a_compressed_file_is_refused_with_how_to_unpack_it(tmp_path, pack):
     (tmp_path / "a.tsv").write_bytes(pack(b"a\tb\n"))
     with pytest.raises(ValueError, match=r"a\.tsv is compressed with .*: unpack it first \(\w+ a\.tsv\)"):
         LineIndex([tmp_path / "a.tsv"])
+
+
+@pytest.mark.parametrize("check", [existing_file, existing_folder, existing_files])
+def test_a_name_that_no_file_can_have_is_reported_as_missing(tmp_path, check):
+    with pytest.raises(FileNotFoundError, match=r"ann_file: .*x does not exist"):
+        check(tmp_path / ("x" * 300), "ann_file")

@@ -9,9 +9,7 @@ import numpy as np
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
-from x2vlm.data.record import Record, RecordError
-
-_WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
+from x2vlm.data.record import MALFORMED, Record, RecordError
 
 
 class NumberedAdapter(Adapter):
@@ -58,7 +56,7 @@ class NumberedAdapter(Adapter):
         number = int(self.indices[index])
         try:
             return self._record(number)
-        except _WRONG as error:  # a shape that nobody has thought of costs its record, not the run
+        except MALFORMED as error:  # a shape that nobody has thought of costs its record, not the run
             raise RecordError(f"{type(self).__name__} record {number}", f"its entry is none: {error!r:.200}") from error
 
     @abstractmethod

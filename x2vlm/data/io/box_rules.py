@@ -120,7 +120,7 @@ def polygon_box(segmentation: Any) -> Box:
     """
     try:
         points = np.concatenate([np.asarray(one, dtype=float).reshape(-1, 2) for one in segmentation])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its segmentation is {segmentation!r:.60}; expected lists of x, y, x, y, ...") from error
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return left, top, right - left, bottom - top

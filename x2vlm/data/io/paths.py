@@ -35,8 +35,8 @@ def existing_file(path: PathLike, option: str) -> Path:
         FileNotFoundError: If it is not there; says relative to which folder.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        problem = "is a folder, but a file is needed" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
+        problem = "is a folder, but a file is needed" if os.path.isdir(path) else "does not exist"
         raise FileNotFoundError(f"{option}: {path} {problem}{_working_directory_hint(path)}")
     return path
 
@@ -48,8 +48,8 @@ def existing_folder(path: PathLike, option: str) -> Path:
         FileNotFoundError: If it is not there; says relative to which folder.
     """
     path = Path(path).expanduser()
-    if not path.is_dir():
-        problem = "is a file, but a folder is needed" if path.exists() else "does not exist"
+    if not os.path.isdir(path):
+        problem = "is a file, but a folder is needed" if os.path.exists(path) else "does not exist"
         raise FileNotFoundError(f"{option}: {path} {problem}{_working_directory_hint(path)}")
     return path
 
@@ -95,9 +95,9 @@ def read_lines(path: Path, option: str) -> list[str]:
 
 
 def _matching(path: Path, option: str) -> list[Path]:
-    if path.is_file() or not any(character in str(path) for character in "*?["):
+    if os.path.isfile(path) or not any(character in str(path) for character in "*?["):
         return [existing_file(path, option)]
-    matches = [Path(name) for name in sorted(glob(str(path), recursive=True)) if Path(name).is_file()]
+    matches = [Path(name) for name in sorted(glob(str(path), recursive=True)) if os.path.isfile(name)]
     if not matches:
         raise FileNotFoundError(f"{option}: no file fits the pattern {path}{_working_directory_hint(path)}")
     return matches

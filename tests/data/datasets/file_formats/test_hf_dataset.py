@@ -71,6 +71,16 @@ def test_a_split_is_named_and_a_wrong_one_told(rows, tmp_path):
         HFDataset(tmp_path / "both")
 
 
+def test_a_list_of_splits_or_files_that_is_none_is_told(rows, tmp_path):
+    save(tmp_path / "both", rows[:2], "train")
+    (tmp_path / "both" / "dataset_dict.json").write_text(json.dumps({"splits": True}))
+    with pytest.raises(ValueError, match=r"split: .*both has the splits \(none\); name one"):
+        HFDataset(tmp_path / "both", split="train")
+    (tmp_path / "both" / "train" / "state.json").write_text(json.dumps({"_data_files": 0.5}))
+    with pytest.raises(ValueError, match="path names no file"):
+        HFDataset(tmp_path / "both" / "train")
+
+
 def test_text_in_several_languages_is_parallel_text(tmp_path):
     save(tmp_path / "saved", [{"translation": {"en": "dog", "de": "Hund"}}])
     assert HFDataset(tmp_path / "saved").record(0)["parallel"] == {"en": "dog", "de": "Hund"}

@@ -150,9 +150,10 @@ def _files_of(path: Any, split: str | None) -> list[Path]:
             raise ValueError(f"split={split!r} is for folders with several splits; {path} names files")
         return existing_files(path, "path")
     if (folder / "dataset_dict.json").is_file():
-        splits = _state(folder / "dataset_dict.json").get("splits") or []
+        splits = _listed(_state(folder / "dataset_dict.json"), "splits")
         if split not in splits:
-            raise ValueError(f"split: {path} has the splits {', '.join(map(str, splits))}; name one, not {split!r}")
+            known = ", ".join(map(str, splits)) or "(none)"
+            raise ValueError(f"split: {path} has the splits {known}; name one, not {split!r}")
         folder = folder / split
     if not (folder / "state.json").is_file():
         raise ValueError(f"path: {folder} was not saved by the library 'datasets': it has no state.json")
@@ -161,7 +162,7 @@ def _files_of(path: Any, split: str | None) -> list[Path]:
         raise ValueError(
             f"path: {folder} was saved with a choice of rows beside it: call flatten_indices() and save again"
         )
-    names = [one.get("filename") for one in state.get("_data_files") or [] if isinstance(one, dict)]
+    names = [one.get("filename") for one in _listed(state, "_data_files") if isinstance(one, dict)]
     try:
         files = [path_inside(folder, name, "state.json") for name in names]
     except RecordError as error:
@@ -175,6 +176,11 @@ def _state(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"path: {path} is broken: {error}") from error
     return value if isinstance(value, dict) else {}
+
+
+def _listed(state: dict[str, Any], name: str) -> list[Any]:
+    value = state.get(name)
+    return value if isinstance(value, list) else []
 
 
 class _Rows:

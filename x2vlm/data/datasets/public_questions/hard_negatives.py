@@ -11,7 +11,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
-from x2vlm.data.record import Record, RecordError
+from x2vlm.data.record import MALFORMED, Record, RecordError
 from x2vlm.registry import DATASETS
 
 VL_CHECKLIST_TYPES = ("Object", "Attribute", "Relation")
@@ -94,7 +94,7 @@ class HardNegatives(Adapter):
         """Image, caption, what is not true, extras and more of an entry."""
         try:
             parts = LAYOUTS[self.layout](entry)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             reason = f"is not as {self.layout} has it ({type(error).__name__}: {error}): {str(entry.content)[:80]}"
             raise RecordError(entry.where, reason) from error
         no_text = [text for text in (parts[1], *parts[2]) if not isinstance(text, str)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Nlvr2(ImagePairs):
     def _image(self, line: dict[str, Any], name: str, where: str) -> Path:
         if "directory" in line:
             path = path_inside(self.image_root, f"{id_field(line, 'directory', where)}/{name}", where)
-            if path.is_file():
+            if isfile(path):
                 return path
         return path_inside(self.image_root, name, where)
 

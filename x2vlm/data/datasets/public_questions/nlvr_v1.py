@@ -15,7 +15,7 @@ from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files, path_inside
 from x2vlm.data.io.tar_index import TarIndex
-from x2vlm.data.record import Record, RecordError
+from x2vlm.data.record import MALFORMED, Record, RecordError
 from x2vlm.registry import DATASETS
 
 ORDERS = tuple(permutations(range(3)))
@@ -28,7 +28,6 @@ COLORS = {"Yellow": "yellow", "Black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
 
 # What reading a broken example raises.
-_BROKEN = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 @DATASETS.register_module()
@@ -92,7 +91,7 @@ class NlvrV1(Adapter):
             order = _order(line, position)
             elems = _elements(line["structured_rep"], order, self.ambiguous) if "structured_rep" in line else []
             identifier = line["identifier"]
-        except _BROKEN as error:
+        except MALFORMED as error:
             raise RecordError(where, f"not an example of NLVR v1: {error!r:.200}") from error
         return {
             "where": where,
@@ -120,7 +119,7 @@ class NlvrV1(Adapter):
             if not self.ambiguous and not _elements(line["structured_rep"], 0, ambiguous=False):
                 return []
             orders = [_order(line, position) for position in range(len(_images_of(line)))]
-        except (RecordError, *_BROKEN):
+        except (RecordError, *MALFORMED):
             return [(number, 0)]
         return [(number, i) for i, order in enumerate(orders) if self.pictures is None or order in self.pictures]
 

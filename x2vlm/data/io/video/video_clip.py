@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
+from os.path import isfile
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +43,7 @@ def checked_name(source: Source) -> str:
     """
     if isinstance(source, bytes):
         return f"video of {len(source):,} bytes"
-    if not Path(source).is_file():
+    if not isfile(source):
         raise RecordError(str(source), "no such file")
     return str(source)
 
