@@ -13,7 +13,7 @@ Raw files in place of these, by data set (docs/public_data.md):
     streams.image*.datasets.0: KarpathySplit(ann_file="dataset_coco.json", image_root=".", split=["train", "restval"],
         captions_apart=True)
     streams.image*.datasets.1: VisualGenome(image_data="image_data.json", image_root=".",
-        regions="region_descriptions.json", phrases_as_captions=True)
+        regions="region_descriptions.json", pipeline=[dict(type="RegionsAsCaptions")])
     streams.image*.datasets.2: WebCaptions(ann_file="sbu-captions-all.json", downloads="sbu", names="url",
         file_pattern="{}")
     streams.image*.datasets.3: WebCaptions(ann_file="Train_GCC-training.tsv", downloads="cc3m")

@@ -24,8 +24,8 @@ CONVERTED = ("JsonLines", "LinesOrShards", "TarShards", "ParallelText", "PlainTe
 """Adapters whose files somebody has converted; the others read public files as they are."""
 
 AS_PUBLISHED = "as published"
-CHANGES = ("captions_apart", "phrases_as_captions")
-"""Options of a line that change what a record is, besides where its files lie."""
+CHANGES = ("captions_apart",)
+"""Options of a line, besides its pipeline, that change what a record is, besides where its files lie."""
 
 
 def documents(path):
@@ -124,7 +124,8 @@ def test_records_of_raw_files_go_through_the_pipelines_of_the_recipes(layouts, t
         config = on_files(call, layouts)
         if config is None and not find_spec("pyarrow"):
             continue
-        pipeline = [with_classes(dict(step), tmp_path) for step in dataset["pipeline"]]
+        steps = [*call.get("pipeline", ()), *dataset["pipeline"]]
+        pipeline = [with_classes(dict(step), tmp_path) for step in steps]
         sample = build(DATASETS, {**config, "pipeline": pipeline}, where)[0]
         assert isinstance(sample, Sample), where
         assert set((dataset.get("keys") or {}).get("extras", ())) <= sample.extras.keys(), where

@@ -121,7 +121,7 @@ def parse_adapter_call(spec: str) -> dict[str, Any]:
 
 
 def _plain_value(node: ast.expr) -> Any:
-    """A literal, or ``dict(name=value, ...)`` of such as configs write it.
+    """A literal, or ``dict(name=value, ...)`` of such as configs write it, or a list of these.
 
     Raises:
         ValueError: If it is anything else.
@@ -130,6 +130,8 @@ def _plain_value(node: ast.expr) -> Any:
         if any(keyword.arg is None for keyword in node.keywords):
             raise ValueError("arguments need names")
         return {keyword.arg: _plain_value(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.List):
+        return [_plain_value(one) for one in node.elts]
     return ast.literal_eval(node)
 
 

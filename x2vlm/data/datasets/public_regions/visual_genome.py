@@ -30,7 +30,9 @@ class VisualGenome(NumberedAdapter):
     """Images with their regions (kind ``region``) and objects (kind ``object``), boxes in pixels.
 
     The identity is Visual Genome's ``image_id``. Width and height are compared with the image when it is read. An entry
-    of an image that cannot be read costs that image alone; an image that a file does not know has nothing from it.
+    of an image that cannot be read costs that image alone; an image that a file does not know has nothing from it. For
+    captions of images, as in the 4M pre-training, follow it by
+    :class:`~x2vlm.data.transforms.regions.RegionsAsCaptions`.
 
     Args:
         image_data: ``image_data.json``: the images, and the end of whose address (``VG_100K_2/1.jpg``) is the file.
@@ -40,7 +42,6 @@ class VisualGenome(NumberedAdapter):
         attributes: ``attributes.json``: objects with their attributes.
         relationships: ``relationships.json``: "man on horse", with the box around both, of kind ``region``.
         flat: All images lie in ``image_root`` itself.
-        phrases_as_captions: Phrases of regions are captions of the whole image too, as in the 4M pre-training.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`.
@@ -64,7 +65,6 @@ class VisualGenome(NumberedAdapter):
         attributes: str | PathLike | None = None,
         relationships: str | PathLike | None = None,
         flat: bool = False,
-        phrases_as_captions: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | RecordLimits | None = None,
@@ -76,10 +76,7 @@ class VisualGenome(NumberedAdapter):
             raise ValueError(
                 f"VisualGenome needs one of {', '.join(READERS)}, or several; there is nothing to say else"
             )
-        if phrases_as_captions and regions is None:
-            raise ValueError("phrases_as_captions needs regions='region_descriptions.json', whose phrases they are")
         self.image_root, self.flat = existing_folder(image_root, "image_root"), flat
-        self.phrases_as_captions = phrases_as_captions
         self.images = JsonEntries(image_data, "image_data", id_of=image_id, max_bytes=self.limits.max_bytes)
         self.files = {
             name: JsonEntries(path, name, id_of=image_id, max_bytes=self.limits.max_bytes)
@@ -94,20 +91,16 @@ class VisualGenome(NumberedAdapter):
         if identity is None:
             raise RecordError(where, "has no 'image_id'")
         elems: list[dict[str, Any]] = []
-        captions: list[str] = []
         for name, file in self.files.items():
             row = file.position(identity)
             if row is not None:
-                read = list(READERS[name](file.read(row), file.where(row)))
-                elems += read
-                captions += [elem["caption"] for elem in read if self.phrases_as_captions and name == "regions"]
+                elems += READERS[name](file.read(row), file.where(row))
         size = {"stated_size": (number_field(entry, "width", where), number_field(entry, "height", where))}
         return {
             "where": where,
             "id": str(identity),
             "image": vg_image(self.image_root, entry, self.flat, where),
             "elems": elems,
-            **({"caption": captions} if captions else {}),
             **size,
             "extras": {},
         }
