@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_convert, generalized_box_iou_loss
 
-from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
+from x2vlm.boxes import cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 
 edge = st.floats(0, 1, width=32)
 

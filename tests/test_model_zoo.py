@@ -134,7 +134,7 @@ ELSEWHERE = """
 import json, sys
 import numpy as np, torch
 import x2vlm
-import x2vlm.hub.auto_classes
+import x2vlm.transformers_auto.auto_classes
 from transformers import AutoModel, AutoProcessor
 
 image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -24,8 +24,8 @@ from x2vlm.engine import build_runner, replay
 from x2vlm.models import X2VLM
 from x2vlm.registry import DATASETS, FUSION_ENCODERS, TEXT_ENCODERS, TOKENIZERS, VISION_ENCODERS
 from x2vlm.weights import load_into
+from x2vlm.weights.read_weights import read_checkpoint, read_entry
 from x2vlm.weights.tower_weights import read_bert, read_word_head
-from x2vlm.weights.weight_files import read_checkpoint, read_entry
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

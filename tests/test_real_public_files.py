@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from x2vlm.commands.dataset_sources import DatasetSource
+from x2vlm.commands.shared.dataset_sources import DatasetSource
 from x2vlm.commands.verify_dataset import verify
 from x2vlm.data.datasets.file_formats.coco import Coco
 from x2vlm.data.datasets.file_formats.plain_text import ParallelText

@@ -28,7 +28,7 @@ from x2vlm.data.record import Record, RecordError
 from x2vlm.data.record_contract import adapter_problem, pairs_problem, record_problem, step_problem
 from x2vlm.data.sampler import seeded
 from x2vlm.engine.metric_contract import check_calls, result_problem
-from x2vlm.models.contracts import fusion_problems, text_problems, vision_problems
+from x2vlm.models.tower_contract import fusion_problems, text_problems, vision_problems
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, TRANSFORMS, VISION_ENCODERS
 

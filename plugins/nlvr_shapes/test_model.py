@@ -11,8 +11,8 @@ from plugins.nlvr_shapes.encoder import ConvStemEncoder
 from plugins.nlvr_shapes.sentence_groups import NlvrGroups
 from plugins.nlvr_shapes.transforms import PickStatements
 from x2vlm.data.record import RecordError
-from x2vlm.models.contracts import fusion_problems, vision_problems
 from x2vlm.models.outputs import Context, TextStates
+from x2vlm.models.tower_contract import fusion_problems, vision_problems
 
 
 def test_the_encoder_keeps_the_contract_of_a_vision_encoder():

@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 
 from plugins.real_towers.stored_features import FEATURES, VIEWS, View, describe, draw_views
 from x2vlm.building import ConfigError, build
-from x2vlm.commands.outcome import Outcome
+from x2vlm.commands.shared.outcome import Outcome
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.io.atomic_files import write_atomically

@@ -20,8 +20,8 @@ from x2vlm.data.transforms.elements import box_inside
 from x2vlm.data.transforms.images.box_geometry import clip_boxes, flip_boxes
 from x2vlm.data.transforms.images.geometry import CropBox, crop, mirror, resize
 from x2vlm.data.transforms.pack_sample import PackSample
+from x2vlm.data.transforms.texts.field_texts import all_texts
 from x2vlm.data.transforms.texts.left_right_words import mentions_side, texts_of_record
-from x2vlm.data.transforms.texts.text_choice import all_texts
 from x2vlm.registry import TRANSFORMS
 
 FEATURES, VIEWS = "features.npy", "views.json"

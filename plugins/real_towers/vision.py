@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from plugins.real_towers.packages import weights_package
 from x2vlm.registry import VISION_ENCODERS
-from x2vlm.weights.weight_files import read_tensors
+from x2vlm.weights.read_weights import read_tensors
 
 
 @VISION_ENCODERS.register_module()

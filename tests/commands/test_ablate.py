@@ -5,7 +5,7 @@ import pytest
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.ablate import main, unique_names, write_report
-from x2vlm.commands.ablation_run import RECORD, AblationConfig, AblationRun, last_line, perform
+from x2vlm.commands.shared.ablation_run import RECORD, AblationConfig, AblationRun, last_line, perform
 
 FINISHED = {"status": "finished", "metrics": {"r1": 1.0, "iou": 0.5}}
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.data.datasets.published_layouts import LAYOUTS, PACKAGES
 from x2vlm.building import argument_problems, build
-from x2vlm.commands.dataset_sources import parse_adapter_call
+from x2vlm.commands.shared.dataset_sources import parse_adapter_call
 from x2vlm.config import load_config
 from x2vlm.data.batch import Sample
 from x2vlm.data.data_root import with_data_root

@@ -26,13 +26,13 @@ from x2vlm.data.shard_writing.shard_writer import ShardWriter
 from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.world import ToyWorld
 from x2vlm.data.transforms.answers import PickAnswers
-from x2vlm.data.transforms.images.image_recipe import CropToBox
+from x2vlm.data.transforms.images.classification_transforms import CropToBox
 from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions
 from x2vlm.data.transforms.sample_frames import SampleFrames
-from x2vlm.data.transforms.texts.choices import PickHardNegatives
+from x2vlm.data.transforms.texts.answer_choices import PickHardNegatives
 from x2vlm.data.transforms.texts.text_transforms import PickCaption, PickPair, PickQuestion, PickText
 
 ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tif", "ppm")

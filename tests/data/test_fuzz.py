@@ -17,7 +17,7 @@ from tests.data.fuzzed import CASES, Stock
 from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.loader import SeededCollate
 from x2vlm.data.replace_bad_records import SeededDataset
 from x2vlm.data.tokenizer import bert_vocab

@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.datasets.published_layouts import LAYOUTS, PACKAGES
 from x2vlm.building import build
-from x2vlm.commands.dataset_sources import parse_adapter_call
+from x2vlm.commands.shared.dataset_sources import parse_adapter_call
 from x2vlm.data.data_root import with_data_root
 from x2vlm.registry import DATASETS
 

@@ -12,7 +12,7 @@ from tests.engine.recorder import json_lines, trained
 from tests.engine.tiny_parts import TinyModel
 from tests.models.conftest import tiny_model
 from x2vlm.engine import build_runner
-from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.failures.nan_policy import NotFiniteError
 from x2vlm.engine.total_loss import sum_of_losses
 from x2vlm.engine.train_loop import in_order_of_backward
 from x2vlm.engine.train_step import takes_several_batches

@@ -12,7 +12,7 @@ from tests.models.conftest import VOCAB, image_batch, random_texts, region_batch
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.evaluation.tasks.grounding import match_confidence
-from x2vlm.gallery.rerank_logits import matching_logits
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.models.encode import TextIds, encode_text
 from x2vlm.models.fusion import packed_texts
 from x2vlm.models.generation.kv_cache import KVCache

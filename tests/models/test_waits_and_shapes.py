@@ -11,7 +11,7 @@ from x2vlm.benchmark.workloads.model_sizes import SIZES, make_model
 from x2vlm.benchmark.workloads.training_workloads import mixed
 from x2vlm.data.batch import Batch
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.gallery.rerank_logits import matching_logits
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.models.fusion import packed_texts
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.generation.rank_answers import write_answers

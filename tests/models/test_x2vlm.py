@@ -6,7 +6,7 @@ from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
 from x2vlm.models.fusion.requests import FusionRequest
 from x2vlm.models.needs import Needs
-from x2vlm.models.patch_masks import mean_of_masked_patches
+from x2vlm.models.region_patches import mean_of_masked_patches
 
 
 def test_an_image_stream_equals_a_region_stream_of_whole_boxes(model):

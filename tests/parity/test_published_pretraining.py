@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from tests.models.conftest import encoded_for
 from tests.models.conftest import losses_of as losses_of_one
-from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy
+from x2vlm.boxes import cxcywh_to_xyxy
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.weights.published_names import our_name

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.ablation_run import AblationConfig, AblationRun, perform
-from x2vlm.commands.ablation_table import Result, metric_names, plot, summarise, to_csv, to_markdown, varying
+from x2vlm.commands.shared.ablation_run import AblationConfig, AblationRun, perform
+from x2vlm.commands.shared.ablation_table import Result, metric_names, plot, summarise, to_csv, to_markdown, varying
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.run_name import run_name
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from x2vlm.benchmark.comparison.comparison_table import new_figure
     from x2vlm.benchmark.timing.device_precision import check_device
-    from x2vlm.engine.allocator import keep_freed_memory
+    from x2vlm.engine.cpu_allocator import keep_freed_memory
 
     check_device(args.device or "cpu", args.precision or "fp32")
     if args.threads:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
+from x2vlm.commands.shared.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
 
 if TYPE_CHECKING:
     import numpy as np

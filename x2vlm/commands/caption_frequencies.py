@@ -96,7 +96,7 @@ def stream_dataset(cfg: Any, stream: str | None) -> Any:
 def captions_of_records(dataset: Any, records: int | None) -> Iterator[tuple[str, list[str]] | None]:
     """The identity and the captions of each record; None for a record that cannot be used, or has no caption."""
     from x2vlm.data.record import RecordError
-    from x2vlm.data.transforms.texts.text_choice import all_texts
+    from x2vlm.data.transforms.texts.field_texts import all_texts
 
     for index in range(len(dataset) if records is None else min(records, len(dataset))):
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, is_config, open_sources
+from x2vlm.commands.shared.dataset_sources import HELP, DatasetSource, add_source_options, is_config, open_sources
 from x2vlm.constants import HASH_BITS, HASH_DISTANCE, LEAKAGE_METHODS
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def check(folder: Path, with_data: bool = True, configs: Sequence[str | Path] = 
 
 def _run(config: Path, cfg: Any, with_data: bool) -> bool:
     """Run a config once, and say what was done and what is wrong."""
-    from x2vlm.commands.plugin_run import PluginRun
+    from x2vlm.commands.shared.plugin_run import PluginRun
 
     title, run = display_path(config), PluginRun(cfg, with_data)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from x2vlm.commands.outcome import Outcome
+from x2vlm.commands.shared.outcome import Outcome
 from x2vlm.config import add_cfg_options, load_config
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def convert(args: argparse.Namespace) -> str:
     """Read, convert, write; returns the report."""
     from x2vlm.building import ConfigError
-    from x2vlm.weights.weight_files import read_tensors
+    from x2vlm.weights.read_weights import read_tensors
 
     if Path(args.target).is_file():
         raise ConfigError(f"{args.target} is there already and is not written over. Remove it, or name another file.")
@@ -86,7 +86,7 @@ def write(path: str, tensors: dict[str, Any], wrapper: str) -> None:
     """Safetensors where the name says so, else a plain file of torch with the dict under ``wrapper``."""
     import torch
 
-    from x2vlm.weights.weight_files import write_tensors
+    from x2vlm.weights.read_weights import write_tensors
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

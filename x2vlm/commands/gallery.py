@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.gallery_session import GallerySession
-from x2vlm.commands.outcome import Outcome, leave_processes
+from x2vlm.commands.shared.gallery_session import GallerySession
+from x2vlm.commands.shared.outcome import Outcome, leave_processes
 from x2vlm.config import add_cfg_options
 
 
@@ -65,7 +65,7 @@ class Recall:
     def __call__(self) -> str:
         """Compute the metrics; returns them as a table."""
         from x2vlm.commands.test import format_metrics
-        from x2vlm.gallery.rerank_jobs import gallery_scorer
+        from x2vlm.gallery.reranking.rerank_jobs import gallery_scorer
 
         session = self.session
         score = gallery_scorer(session.model, session.data, self.gallery, session.folder / "scores", self.metric.chunk)

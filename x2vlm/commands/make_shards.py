@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from x2vlm.commands.dataset_sources import HELP, add_source_options, open_source
+from x2vlm.commands.shared.dataset_sources import HELP, add_source_options, open_source
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def soak(args: argparse.Namespace, folder: Path) -> int:
     """Train twice into a folder, with kills and without, and print the result of the comparison."""
     from x2vlm.engine.checkpoint.resume import checkpoints_in
-    from x2vlm.weights.weight_files import read_checkpoint
+    from x2vlm.weights.read_weights import read_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoints_in(folder / "disturbed") or checkpoints_in(folder / "whole"):

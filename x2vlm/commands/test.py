@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from x2vlm.commands.outcome import Outcome, leave_processes
+from x2vlm.commands.shared.outcome import Outcome, leave_processes
 from x2vlm.config import add_cfg_options, load_config
 
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from x2vlm.commands.outcome import Outcome, leave_processes
+from x2vlm.commands.shared.outcome import Outcome, leave_processes
 from x2vlm.config import add_cfg_options, load_config
 
 
@@ -68,7 +68,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _report_end(outcome: Outcome, runner: Any, config: str) -> None:
-    from x2vlm.engine.hooks.find_hook import find_hook
+    from x2vlm.engine.hooks.hook_lookup import find_hook
     from x2vlm.engine.hooks.stop_hook import StopHook
 
     stop = find_hook(runner, StopHook)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from x2vlm.building import ConfigError
-from x2vlm.commands.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
+from x2vlm.commands.shared.dataset_sources import HELP, DatasetSource, add_source_options, open_sources
 
 if TYPE_CHECKING:
     from x2vlm.data.datasets.base import Adapter
@@ -82,7 +82,7 @@ def verify(source: DatasetSource, workers: int = 0, max_bad: float = 0.0) -> dic
 
 def published_difference(adapter: "Adapter") -> str:
     """In a sentence, by how many records a copy differs from what was published; empty where that is not known."""
-    from x2vlm.data.datasets.numbered import NumberedAdapter
+    from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 
     expected = adapter.published_count() if isinstance(adapter, NumberedAdapter) else None
     if expected is None:

@@ -181,7 +181,7 @@ SETTINGS_SCHEMAS = {
     "raw_sets.*": SettingsSchema("x2vlm.data.pretraining_set.raw_sets:RawSet", optional=False),
     "held_out_sets.*": SettingsSchema("x2vlm.data.pretraining_set.raw_sets:HeldOutSet", optional=False),
     "train_cfg.plan": SettingsSchema("x2vlm.engine.step_plan:StepPlan", hidden=("streams", "switched_off")),
-    "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.bad_numbers:BadNumbers"),
+    "train_cfg.bad_numbers": SettingsSchema("x2vlm.engine.failures.nan_policy:BadNumbers"),
     "loading": SettingsSchema("x2vlm.weights.load_weights:Loading"),
     "gallery": SettingsSchema("x2vlm.gallery.gallery_layout:GalleryStorage"),
     "bad_records": SettingsSchema("x2vlm.data.bad_record_log:BadRecordLog", hidden=("file",)),

@@ -2,7 +2,7 @@
 
 from x2vlm.data.batch import BadRecord, Batch, Sample
 from x2vlm.data.collate.caption_collate import CaptionCollate
-from x2vlm.data.collate.mix_collate import MixCollate
+from x2vlm.data.collate.mixup_collate import MixCollate
 from x2vlm.data.collate.pair_collate import PairCollate
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.datasets.concat import Concat
@@ -49,7 +49,7 @@ from x2vlm.data.toy.tasks import ToyPairs, ToyQuestions
 from x2vlm.data.toy.toy_tokenizer import toy_tokenizer
 from x2vlm.data.toy.world import ToyWorld
 from x2vlm.data.transforms.answers import AnswerLabel, PickAnswers
-from x2vlm.data.transforms.images.image_recipe import CenterCrop, CropToBox, RandomErasing, TimmAugment
+from x2vlm.data.transforms.images.classification_transforms import CenterCrop, CropToBox, RandomErasing, TimmAugment
 from x2vlm.data.transforms.images.load_crop_flip import Flip, LoadImage, RandomResizedCrop, Resize
 from x2vlm.data.transforms.images.patch_masking import MaskPatches
 from x2vlm.data.transforms.images.rand_augment import RandAugment
@@ -57,5 +57,5 @@ from x2vlm.data.transforms.labels import PickLabel
 from x2vlm.data.transforms.pack_sample import PackSample
 from x2vlm.data.transforms.regions import PickPhrases, PickRegions, RegionsAsCaptions
 from x2vlm.data.transforms.sample_frames import SampleFrames
-from x2vlm.data.transforms.texts.choices import PickChoices, PickHardNegatives
+from x2vlm.data.transforms.texts.answer_choices import PickChoices, PickHardNegatives
 from x2vlm.data.transforms.texts.text_transforms import AllCaptions, PickCaption, PickPair, PickQuestion, PickText

@@ -6,7 +6,7 @@ from x2vlm.engine.checkpoint.loop_state import TrainStateHook
 from x2vlm.engine.checkpoint.resume import latest_checkpoint
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.eval_loop import EvaluationLoop
-from x2vlm.engine.failures.bad_numbers import BadNumbers
+from x2vlm.engine.failures.nan_policy import BadNumbers
 from x2vlm.engine.failures.step_dump import replay
 from x2vlm.engine.hooks.compile_blocks import CompileBlocksHook
 from x2vlm.engine.hooks.ema_hook import EMAHook

@@ -1,17 +1,14 @@
 """The runner: builds model, streams and evaluations of a run; saves and loads its checkpoints."""
 
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mmengine
 from mmengine.dist import master_only
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
-from mmengine.utils import apply_to
 from torch import nn
 
 from x2vlm.building import ConfigError, argument_problems, build
@@ -20,6 +17,7 @@ from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.streams import build_evaluation_loader, build_streams
 from x2vlm.distributed import rank
 from x2vlm.engine.checkpoint.atomic_save import write_checkpoint
+from x2vlm.engine.checkpoint.checkpoint_content import checkpoint_content
 from x2vlm.engine.checkpoint.restore import (
     load_strictly,
     read_run,
@@ -33,11 +31,11 @@ from x2vlm.engine.eval_loop import build_metric
 from x2vlm.engine.failures.data_fit import check_data_fit
 from x2vlm.engine.hooks.terminal_log import filter_terminal_log
 from x2vlm.engine.metric_contract import check_calls
-from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
+from x2vlm.engine.optim.optimizer_state import in_own_order
 from x2vlm.engine.train_loop import MixedTrainLoop
 from x2vlm.registry import LOOPS, MODEL_WRAPPERS, MODELS, RUNNERS, TOKENIZERS
 from x2vlm.weights.load_weights import Loading, Prepared, note_fresh, prepare, put
-from x2vlm.weights.weight_files import read_checkpoint, state_of
+from x2vlm.weights.read_weights import read_checkpoint, state_of
 
 
 @RUNNERS.register_module()
@@ -151,28 +149,8 @@ class MixedRunner(Runner):
         sharded = isinstance(self.model, FullySharded)
         if rank() and not sharded:
             return
-        content = self._content(dict(meta or {}), save_optimizer, save_param_scheduler)
+        content = checkpoint_content(self, dict(meta or {}), save_optimizer, save_param_scheduler)
         write_checkpoint(Path(out_dir) / filename, content, sharded)
-
-    def _content(self, meta: dict[str, Any], optimizer: bool, schedulers: bool) -> dict[str, Any]:
-        """Content of a checkpoint, under MMEngine's keys."""
-        meta = {"epoch": self.epoch, "iter": self.iter + 1} | meta
-        meta |= {"cfg": config_text(self.cfg), "seed": self.seed, "experiment_name": self.experiment_name}
-        meta |= {"time": time.strftime("%Y%m%d_%H%M%S"), "mmengine_version": mmengine.__version__}
-        meta |= {"dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", {})}
-        content = {
-            "meta": meta,
-            "state_dict": self._inner_model.state_dict(),
-            "message_hub": self.message_hub.state_dict(),
-        }
-        if optimizer:
-            state = self.optim_wrapper.state_dict()
-            content["optimizer"] = with_names(state, self._inner_model, self.optim_wrapper.optimizer)
-        if schedulers and self.param_schedulers is not None:
-            content["param_schedulers"] = [scheduler.state_dict() for scheduler in self.param_schedulers]
-        content = apply_to(content, lambda value: hasattr(value, "cpu"), lambda value: value.cpu())
-        self.call_hook("before_save_checkpoint", checkpoint=content)
-        return content
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """The optimizer wrapper; which parameters are fresh follows from the checkpoint that will be loaded."""

@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from x2vlm.building import ConfigError
-from x2vlm.engine.allocator import keep_freed_memory
 from x2vlm.engine.checkpoint.required_weights import check_required
 from x2vlm.engine.checkpoint.resume import choose_start
+from x2vlm.engine.cpu_allocator import keep_freed_memory
 from x2vlm.engine.defaults import fill_defaults
 from x2vlm.engine.distributed.launch import init_processes
 from x2vlm.engine.runner import MixedRunner

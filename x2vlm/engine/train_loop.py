@@ -15,11 +15,11 @@ from x2vlm.distributed import all_gather_objects, world_size
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.distributed.stall import RankProgress, explaining_stalls
 from x2vlm.engine.epoch_length import check_global_batch, epoch_length
-from x2vlm.engine.failures.bad_numbers import BadNumbers
 from x2vlm.engine.failures.bad_record_report import report_bad_records
 from x2vlm.engine.failures.data_workers import WorkerWatch, saving_on_data_failure
 from x2vlm.engine.failures.last_step import describe_last_checkpoint, save_last_step
-from x2vlm.engine.failures.update_guard import UpdateGuard
+from x2vlm.engine.failures.nan_guard import UpdateGuard
+from x2vlm.engine.failures.nan_policy import BadNumbers
 from x2vlm.engine.hooks.data_waits import DataWaits
 from x2vlm.engine.hooks.final_test import test_best
 from x2vlm.engine.loader_facade import LoaderFacade
@@ -56,7 +56,7 @@ class MixedTrainLoop(BaseLoop):
             gradients are the same. A model that takes one batch at a time (without ``takes_several_batches``) gets
             one.
         bad_numbers: Policy for NaN and infinity: arguments of
-            :class:`~x2vlm.engine.failures.bad_numbers.BadNumbers`.
+            :class:`~x2vlm.engine.failures.nan_policy.BadNumbers`.
     """
 
     def __init__(

@@ -16,9 +16,9 @@ from x2vlm.engine.device_transfer import DeviceTransfer
 from x2vlm.engine.distributed.model_wrapper import gradient_sync, unwrap_model
 from x2vlm.engine.failures.last_step import last_checkpoint
 from x2vlm.engine.failures.nan_check import check_finite, defers_check
+from x2vlm.engine.failures.nan_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.failures.out_of_memory import describe_pass, explaining_out_of_memory
 from x2vlm.engine.failures.step_dump import random_states
-from x2vlm.engine.failures.update_guard import UpdateGuard, UpdateRecord
 from x2vlm.engine.optim.autocast import autocast
 from x2vlm.engine.optim.optim_wrapper import accumulative_counts
 from x2vlm.engine.step_plan import PASSES, Objectives, split_into_passes

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from x2vlm.building import suggestion
 from x2vlm.evaluation.required_objective import require_objective
-from x2vlm.gallery.rerank_logits import matching_logits
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.models.outputs import Context, TextStates
 from x2vlm.registry import SCORERS
 

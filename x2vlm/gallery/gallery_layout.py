@@ -16,7 +16,6 @@ A shard holds the contexts and texts of a range of records::
 Shape letters: C contexts, T texts, E embed_dim.
 """
 
-import json
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -24,7 +23,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from x2vlm.building import ConfigError
 from x2vlm.models.outputs import Context
 
 SHARDS_FOLDER = "parts"
@@ -79,15 +77,3 @@ def write_context_tokens(shard: Path, batch: int, context: Context, dtype: torch
     }
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     context_tokens_file(shard, batch).write_bytes(save(contiguous))
-
-
-def read_gallery_facts(folder: Path) -> dict:
-    """The contents of ``gallery.json``: what the gallery was made of.
-
-    Raises:
-        ConfigError: If the folder holds no gallery.
-    """
-    file = folder / "gallery.json"
-    if not file.is_file():
-        raise ConfigError(f"{folder} holds no gallery (no gallery.json). Make one: x2vlm gallery encode.")
-    return json.loads(file.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from x2vlm.inference.tasks.match import pair_scores
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError
-from x2vlm.weights.weight_files import write_tensors
+from x2vlm.weights.read_weights import write_tensors
 
 FEATURES = "images.safetensors"
 SAVED_AT_ONCE = 1024  # images; an interrupted index loses the last of them

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+from x2vlm.inference.deprecated_names import renamed_argument, renamed_attributes
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes
 from x2vlm.inference.feature_encoder import FeatureEncoder, Images, Videos, as_list
 from x2vlm.inference.image_index import ImageIndex
 from x2vlm.inference.inputs import ImageInput, images_in, is_many
-from x2vlm.inference.renamed import renamed_argument, renamed_attributes
 from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
 from x2vlm.inference.tasks.attribute_scores import attribute_scores
 from x2vlm.inference.tasks.classify import classify

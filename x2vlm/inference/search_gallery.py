@@ -19,7 +19,7 @@ from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.gallery_dataset import GalleryData
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
 from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_texts
-from x2vlm.gallery.rerank_jobs import read_stored_contexts, reencode_contexts, score_pairs_resumable
+from x2vlm.gallery.reranking.rerank_jobs import read_stored_contexts, reencode_contexts, score_pairs_resumable
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.outputs import TextStates

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from x2vlm.building import ConfigError, build
-from x2vlm.models.contracts import check_tower
+from x2vlm.models.tower_contract import check_tower
 from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, VISION_ENCODERS
 
 Tower = nn.Module | None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from x2vlm.data.batch import Batch
 from x2vlm.models.outputs import Context, TextStates
-from x2vlm.models.patch_masks import attends_whole_image, mean_of_masked_patches, patch_mask
+from x2vlm.models.region_patches import attends_whole_image, mean_of_masked_patches, patch_mask
 
 Visual = tuple[Tensor, Tensor]  # tokens [U, N, D], summaries [U, D]
 

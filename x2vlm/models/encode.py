@@ -20,7 +20,7 @@ from x2vlm.models.layers.shape_rounding import ladder_of, round_up
 from x2vlm.models.module_checks import call_tower
 from x2vlm.models.needs import Needs
 from x2vlm.models.outputs import EncodedBatch, TextStates, is_parallel
-from x2vlm.models.patch_masks import encodes_regions
+from x2vlm.models.region_patches import encodes_regions
 from x2vlm.models.temporal import add_frame_positions
 
 

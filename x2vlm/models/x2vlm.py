@@ -16,9 +16,9 @@ from x2vlm.models.build_towers import build_towers, objective_arguments
 from x2vlm.models.frozen import freeze
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
-from x2vlm.models.layers.blocks import layers_of, recompute_activations
 from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shape_rounding import check_shapes
+from x2vlm.models.layers.tower_layers import layers_of, recompute_activations
 from x2vlm.models.needs import (
     EVERYTHING,
     Needs,

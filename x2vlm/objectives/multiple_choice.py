@@ -23,8 +23,8 @@ SCORING = ("rank", "match")
 class MultipleChoice(Objective):
     """Score every answer with its question and its clip, and choose the best (NExT-QA, arXiv:2105.08276).
 
-    Batches have ``K`` texts of each record in a row (:class:`~x2vlm.data.transforms.texts.choices.PickChoices`), label
-    1 for the right one.
+    Batches have ``K`` texts of each record in a row
+    (:class:`~x2vlm.data.transforms.texts.answer_choices.PickChoices`), label 1 for the right one.
 
     Args:
         choices: K.

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import normalize, to_tensor
 
-from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Sample
 from x2vlm.data.transforms.pack_sample import CLIP_MEAN, CLIP_STD
 from x2vlm.data.transforms.texts.text_cleaning import clean_caption

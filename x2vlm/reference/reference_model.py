@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
+from x2vlm.boxes import cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch
 from x2vlm.models.vision.beit2 import BEiT2

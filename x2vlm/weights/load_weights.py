@@ -13,8 +13,8 @@ from x2vlm.weights.load_report import LoadReport, matches, part_of
 from x2vlm.weights.missing_parts import NEW_IN_DECODER, fill_caption_head, fill_decoder
 from x2vlm.weights.published_names import UNUSED
 from x2vlm.weights.published_state import from_published
+from x2vlm.weights.read_weights import read_tensors
 from x2vlm.weights.resize import fit, grids_of
-from x2vlm.weights.weight_files import read_tensors
 
 # Whole parts of a model: one that the model does not have at all may be left out of what it loads.
 _PARTS = (

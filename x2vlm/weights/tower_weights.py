@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.load_report import abbreviated, matches
 from x2vlm.weights.published_names import BERT_NAMES
+from x2vlm.weights.read_weights import read_tensors
 from x2vlm.weights.resize import fit
 from x2vlm.weights.vision_names import our_vision_name, vision_encoder_kind
-from x2vlm.weights.weight_files import read_tensors
 
 _BERT_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)$")
 _TENSORFLOW = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from x2vlm.benchmark.workloads.model_sizes import SIZES, make_model, pixels
 from x2vlm.benchmark.workloads.workload import Scale
 from x2vlm.benchmark.workloads.workload_cases import WORKLOADS
-from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.reference.reference_model import ReferenceModel

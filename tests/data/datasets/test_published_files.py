@@ -15,7 +15,7 @@ from tests.data.datasets.published_layouts import LAYOUTS, PACKAGES
 from x2vlm.building import build
 from x2vlm.commands.verify_dataset import main as verify
 from x2vlm.data.data_root import with_data_root
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.record import RecordError
 from x2vlm.registry import DATASETS
 

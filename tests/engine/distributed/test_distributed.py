@@ -16,7 +16,7 @@ from x2vlm.commands.soak import differences
 from x2vlm.distributed import exchange_device
 from x2vlm.engine import build_runner
 from x2vlm.engine.distributed.launch import default_backend, init_processes
-from x2vlm.weights.weight_files import read_checkpoint
+from x2vlm.weights.read_weights import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -16,7 +16,7 @@ from x2vlm.building import ConfigError
 from x2vlm.engine.checkpoint.resume import checkpoints_in, iterations_of
 from x2vlm.engine.distributed.launch import first_host, init_processes
 from x2vlm.engine.distributed.stall import RankProgress
-from x2vlm.weights.weight_files import read_checkpoint
+from x2vlm.weights.read_weights import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}

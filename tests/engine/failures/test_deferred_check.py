@@ -7,11 +7,11 @@ import torch
 from mmengine.hooks import Hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.engine.failures.test_bad_numbers import log_of
+from tests.engine.failures.test_nan_policy import log_of
 from tests.engine.tiny_parts import TinyModel, TinySignals
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.failures.nan_policy import NotFiniteError
 from x2vlm.engine.train_step import TrainStep
 from x2vlm.registry import MODELS
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.engine.failures.test_bad_numbers import log_of
+from tests.engine.failures.test_nan_policy import log_of
 from x2vlm.engine import build_runner
 from x2vlm.engine.hooks.data_waits import DataWaits
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.engine.tiny_parts import TinySignals
 from x2vlm.engine import build_runner
-from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.hook_lookup import find_hook
 from x2vlm.engine.hooks.stop_hook import StopHook
 
 

@@ -17,7 +17,7 @@ from x2vlm.config import load_config
 from x2vlm.config_to_python import config_text
 from x2vlm.engine import build_runner
 from x2vlm.engine.optim.optimizer_state import in_own_order, with_names
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.read_weights import CheckpointError
 
 
 def two_layers(first: str, second: str) -> nn.Module:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from x2vlm.evaluation.metrics.candidate_ranks import ranks_from_candidates
 from x2vlm.evaluation.metrics.recall import best_ranks
-from x2vlm.gallery.rerank_candidates import NOT_SCORED
+from x2vlm.gallery.reranking.rerank_candidates import NOT_SCORED
 
 
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 7), floor=st.sampled_from([-2, -102]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models.conftest import states_of
-from x2vlm.evaluation.predictions import all_correct, class_predictions, nlvr2_sentence
+from x2vlm.evaluation.class_predictions import all_correct, class_predictions, nlvr2_sentence
 from x2vlm.evaluation.tasks.classification_accuracy import ClassificationMetric
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.objectives.classification import Classification

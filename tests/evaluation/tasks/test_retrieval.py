@@ -7,8 +7,8 @@ from tests.models.conftest import tiny_model
 from x2vlm.evaluation.metrics.recall import best_ranks, recall_at
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.gallery.encode_in_memory import encode_retrieval_set
-from x2vlm.gallery.rerank_candidates import score_pairs_in_memory
-from x2vlm.gallery.rerank_logits import positive_logits
+from x2vlm.gallery.reranking.rerank_candidates import score_pairs_in_memory
+from x2vlm.gallery.reranking.rerank_key_values import positive_logits
 from x2vlm.gallery.select_pairs import select_pairs
 from x2vlm.models.eval_mode import eval_mode
 

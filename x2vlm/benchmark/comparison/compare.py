@@ -13,7 +13,7 @@ from x2vlm.benchmark.timing.peak_memory import gpu_peak_memory
 from x2vlm.benchmark.timing.varied_steps import time_steps
 from x2vlm.benchmark.workloads.workload import Workload
 from x2vlm.benchmark.workloads.workload_cases import Case
-from x2vlm.engine.allocator import give_back_freed_memory
+from x2vlm.engine.cpu_allocator import give_back_freed_memory
 
 SIDES = ("library", "reference")
 

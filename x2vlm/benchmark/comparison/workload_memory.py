@@ -12,7 +12,7 @@ import torch
 
 from x2vlm.benchmark.timing.peak_memory import measure_in_process
 from x2vlm.benchmark.workloads.workload_cases import Case
-from x2vlm.engine.allocator import keep_freed_memory
+from x2vlm.engine.cpu_allocator import keep_freed_memory
 from x2vlm.engine.process_memory import peak_memory
 
 

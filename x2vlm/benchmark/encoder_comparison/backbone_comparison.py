@@ -9,7 +9,7 @@ import torch
 from timm.models import _registry
 from torch import nn
 
-from x2vlm.models.vision.grid_probe import corner_centres, corner_images, follows_grid
+from x2vlm.models.vision.grid_check import corner_centres, corner_images, follows_grid
 from x2vlm.models.vision.timm import TimmVisionEncoder
 
 _SMALL = ("test_", "nano", "femto", "atto", "pico", "micro", "tiny", "xxs", "_xs", "_t0", "_s0", "mini", "small", "b0")

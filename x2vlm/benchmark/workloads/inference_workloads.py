@@ -14,7 +14,7 @@ from x2vlm.benchmark.timing.measurement import Run
 from x2vlm.benchmark.workloads.model_sizes import FIRST_WORD, Size, make_model, pixels, ragged, texts
 from x2vlm.benchmark.workloads.workload import CAPTION_TOKENS, Scale, Workload
 from x2vlm.data.batch import Batch
-from x2vlm.gallery.rerank_logits import positive_logits
+from x2vlm.gallery.reranking.rerank_key_values import positive_logits
 from x2vlm.models.generation.answer_decoder import AnswerDecoder
 from x2vlm.models.generation.beam_search import BeamSearch
 from x2vlm.models.generation.rank_answers import rank_answers

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Sample
 from x2vlm.data.inspection.decode_media import DecodeMedia
 from x2vlm.data.record import Record

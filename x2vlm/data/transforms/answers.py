@@ -10,7 +10,7 @@ from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.record import Record, RecordError, with_record_errors
 from x2vlm.data.transforms.class_names import KnownShare, read_classes
 from x2vlm.data.transforms.labels import MAX_NUMBER
-from x2vlm.data.transforms.texts.text_choice import choose_text
+from x2vlm.data.transforms.texts.field_texts import choose_text
 from x2vlm.data.transforms.texts.text_cleaning import is_blank
 from x2vlm.registry import TRANSFORMS
 

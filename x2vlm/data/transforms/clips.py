@@ -13,7 +13,7 @@ from x2vlm.data.io.image_decoding import decode_image, from_base64
 from x2vlm.data.io.paths import read_bytes
 from x2vlm.data.io.video.video_clip import Clip
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.texts.text_choice import choose_text
+from x2vlm.data.transforms.texts.field_texts import choose_text
 
 MAX_FRAMES_BYTES = 2**30
 """Largest file with the frames of a video in base64 that is read."""

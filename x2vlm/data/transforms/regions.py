@@ -14,7 +14,7 @@ from x2vlm.data.record import Record, RecordError, identity
 from x2vlm.data.transforms.elements import Box, Element, elements_of_kinds, languages_of, parse_kinds, usable_elements
 from x2vlm.data.transforms.images.box_geometry import clip_boxes
 from x2vlm.data.transforms.images.geometry import CropBox, crop, frame_size
-from x2vlm.data.transforms.texts.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.texts.field_texts import all_texts, choose_text
 from x2vlm.data.transforms.texts.text_cleaning import clean_caption, is_blank
 from x2vlm.registry import TRANSFORMS
 

@@ -11,8 +11,8 @@ from x2vlm.engine.checkpoint.loop_state import FRESH_KEY
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.read_weights import read_checkpoint, read_entry, state_of
 from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint, read_sharded_checkpoint
-from x2vlm.weights.weight_files import read_checkpoint, read_entry, state_of
 
 
 def read_run(filename: str | Path, model: nn.Module) -> dict[str, Any]:

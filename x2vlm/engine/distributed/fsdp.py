@@ -18,7 +18,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-from x2vlm.models.layers.blocks import layers_of
+from x2vlm.models.layers.tower_layers import layers_of
 from x2vlm.registry import MODEL_WRAPPERS
 
 GATHER_DTYPES = {"fp32": None, "bf16": torch.bfloat16}

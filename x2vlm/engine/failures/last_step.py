@@ -5,7 +5,7 @@ from typing import Any
 from x2vlm.distributed import is_sharded, rank
 from x2vlm.engine.checkpoint.atomic_save import SaveError
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
-from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.hook_lookup import find_hook
 from x2vlm.engine.optim.optim_wrapper import accumulative_counts
 
 

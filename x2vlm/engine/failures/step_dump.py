@@ -15,7 +15,7 @@ from x2vlm.engine.checkpoint.atomic_save import part_of
 from x2vlm.engine.optim.autocast import autocast
 from x2vlm.engine.total_loss import compute_losses, named_scalars, sum_of_losses
 from x2vlm.registry import MODELS, TOKENIZERS
-from x2vlm.weights.weight_files import read_checkpoint
+from x2vlm.weights.read_weights import read_checkpoint
 
 FOLDER = "bad_numbers"
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.models.layers.attention import chosen_backend
-from x2vlm.models.layers.blocks import layers_of
+from x2vlm.models.layers.tower_layers import layers_of
 from x2vlm.registry import HOOKS
 
 

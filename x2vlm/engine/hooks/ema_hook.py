@@ -10,7 +10,7 @@ from torch import nn
 from x2vlm.engine.distributed.fsdp import FullySharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.registry import HOOKS
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.read_weights import CheckpointError
 
 
 @HOOKS.register_module()

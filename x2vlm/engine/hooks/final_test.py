@@ -12,7 +12,7 @@ from x2vlm.distributed import all_gather_objects
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
 from x2vlm.engine.checkpoint.restore import read_run
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
-from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.hook_lookup import find_hook
 from x2vlm.engine.metrics_log import METRICS_FILE
 from x2vlm.weights.load_weights import put
 

@@ -9,7 +9,7 @@ from mmengine.hooks import IterTimerHook, LoggerHook, RuntimeInfoHook
 from torch import Tensor
 
 from x2vlm.distributed import world_size
-from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.hook_lookup import find_hook
 from x2vlm.registry import HOOKS
 
 

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 
 from x2vlm.distributed import exchange_device, is_distributed
 from x2vlm.engine.checkpoint.checkpoint_hook import CheckpointHook
-from x2vlm.engine.hooks.find_hook import find_hook
+from x2vlm.engine.hooks.hook_lookup import find_hook
 from x2vlm.engine.optim.optim_wrapper import accumulative_counts
 from x2vlm.registry import HOOKS
 

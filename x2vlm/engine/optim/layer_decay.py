@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from x2vlm.models.layers.blocks import layers_of
+from x2vlm.models.layers.tower_layers import layers_of
 
 
 def layer_numbers(tower: nn.Module) -> tuple[dict[str, int], int]:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from x2vlm.weights.weight_files import CheckpointError
+from x2vlm.weights.read_weights import CheckpointError
 
 NAMES = "param_names"  # torch's own key, in every group of an optimizer's state
 _PER_GROUP = ("base_values", "_last_value")  # what MMEngine's schedulers keep for every group

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.evaluation.metrics.recall import best_ranks, no_positive
-from x2vlm.gallery.rerank_candidates import NOT_SCORED
+from x2vlm.gallery.reranking.rerank_candidates import NOT_SCORED
 from x2vlm.gallery.score_check import check_not_nan
 
 

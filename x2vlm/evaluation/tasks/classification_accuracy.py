@@ -16,9 +16,7 @@ from x2vlm.building import suggestion
 from x2vlm.constants import IGNORE_INDEX
 from x2vlm.data.batch import Batch
 from x2vlm.distributed import all_gather_lists
-from x2vlm.evaluation.metrics.agreement import CLASS_METRICS, pearson, spearman
-from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
-from x2vlm.evaluation.predictions import (
+from x2vlm.evaluation.class_predictions import (
     Predictions,
     all_correct,
     class_predictions,
@@ -26,6 +24,8 @@ from x2vlm.evaluation.predictions import (
     nlvr2_sentence,
     number_predictions,
 )
+from x2vlm.evaluation.metrics.agreement import CLASS_METRICS, pearson, spearman
+from x2vlm.evaluation.metrics.percentages import percent, percent_by_group
 from x2vlm.evaluation.record_fields import extras_of_texts
 from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.evaluation.saved_predictions import Line, lines_of_texts, output_path, rounded, save_lines

@@ -32,7 +32,7 @@ class HardNegativeMetric:
     """Share of images whose true caption scores higher than every wrong one, by each of some named scorers.
 
     An equal score is not higher. Records have one image and several texts, the first of them true
-    (:class:`~x2vlm.data.transforms.texts.choices.PickHardNegatives`).
+    (:class:`~x2vlm.data.transforms.texts.answer_choices.PickHardNegatives`).
 
     Args:
         scorer: Names of scorers, one or several: ``itc``, ``itm``, ``itc+itm``; see ``x2vlm.evaluation.scorers``.

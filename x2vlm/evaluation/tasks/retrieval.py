@@ -21,7 +21,12 @@ from x2vlm.evaluation.required_objective import require_objective
 from x2vlm.gallery.encode_in_memory import encode_retrieval_set
 from x2vlm.gallery.feature_store import FeatureStore
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE, search_distributed
-from x2vlm.gallery.rerank_candidates import PairScorer, score_candidates, score_pairs_in_memory, similarity_chunks
+from x2vlm.gallery.reranking.rerank_candidates import (
+    PairScorer,
+    score_candidates,
+    score_pairs_in_memory,
+    similarity_chunks,
+)
 from x2vlm.gallery.stored_gallery import StoredGallery
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INDEXES, METRICS
@@ -152,7 +157,7 @@ class RetrievalMetric:
 
         Args:
             gallery: The gallery.
-            score: Matching logits of pairs; see :func:`x2vlm.gallery.rerank_jobs.gallery_scorer`.
+            score: Matching logits of pairs; see :func:`x2vlm.gallery.reranking.rerank_jobs.gallery_scorer`.
             device: Where an index computes its products.
         """
         retrieval_set = RetrievalSet(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
 from x2vlm.evaluation.scorers import scorer
 from x2vlm.evaluation.tasks.attribute_templates import OBJECT_TEMPLATES, TEMPLATES

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.boxes import boxes_to_patch_mask, cxcywh_to_xyxy, paired_iou
+from x2vlm.boxes import cxcywh_to_xyxy, paired_iou
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Batch
-from x2vlm.gallery.rerank_logits import matching_logits
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.inference.processor import Processor
 from x2vlm.inference.results import Candidate, Grounding
 from x2vlm.models.join_outputs import to_cpu

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.data.batch import Batch
-from x2vlm.gallery.rerank_logits import matching_logits
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.inference.results import Match
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.models.outputs import Context, TextStates

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from x2vlm.building import ConfigError, suggestion
 from x2vlm.models.layers import backends  # noqa: F401  (registers them)
-from x2vlm.models.layers.probing import present, why_not
+from x2vlm.models.layers.kernel_trial import present, why_not
 from x2vlm.registry import ATTENTION_BACKENDS
 
 Backend = Callable[..., Tensor]

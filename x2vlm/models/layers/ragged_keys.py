@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from x2vlm.models.layers.probing import present, why_not
+from x2vlm.models.layers.kernel_trial import present, why_not
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
 

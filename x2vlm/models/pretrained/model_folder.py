@@ -25,7 +25,7 @@ from x2vlm.registry import (
 )
 from x2vlm.weights.checkpoint_file import CheckpointError
 from x2vlm.weights.load_weights import prepare, put
-from x2vlm.weights.weight_files import read_tensors, write_tensors
+from x2vlm.weights.read_weights import read_tensors, write_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

@@ -28,7 +28,7 @@ from x2vlm.models.text.hf_settings import (
     set_drop_path,
     set_dropout,
 )
-from x2vlm.models.text.reading_probe import SUMMARIES, probe, reading_problems
+from x2vlm.models.text.padding_check import SUMMARIES, probe, reading_problems
 from x2vlm.registry import TEXT_ENCODERS
 from x2vlm.weights.tower_weights import choose_layers, fill, read_bert
 

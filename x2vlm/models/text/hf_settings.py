@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
-from x2vlm.weights.weight_files import read_tensors
+from x2vlm.weights.read_weights import read_tensors
 
 # Types whose attention may go through this library's: tests compare each with transformers. Others keep their own.
 OWN_ATTENTION = (

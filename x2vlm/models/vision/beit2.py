@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from x2vlm.models.vision.beit2_blocks import RelativeBlock
-from x2vlm.models.vision.input_size import check_cells
+from x2vlm.models.vision.cell_check import check_cells
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 

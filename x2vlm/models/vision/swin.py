@@ -6,7 +6,7 @@ from timm.models import swin_transformer
 from torch import Tensor, nn
 
 from x2vlm.models.layers.attention import attend
-from x2vlm.models.vision.input_size import check_cells
+from x2vlm.models.vision.cell_check import check_cells
 from x2vlm.models.vision.vision_weights import load_encoder
 from x2vlm.registry import VISION_ENCODERS
 

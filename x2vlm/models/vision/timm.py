@@ -7,7 +7,7 @@ import torch
 from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 
-from x2vlm.models.vision.input_size import check_cells
+from x2vlm.models.vision.cell_check import check_cells
 from x2vlm.models.vision.vision_weights import load_weights
 from x2vlm.registry import VISION_ENCODERS
 

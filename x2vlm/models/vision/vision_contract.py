@@ -22,7 +22,7 @@ from x2vlm.models.module_checks import (
     run_once,
     shape_text,
 )
-from x2vlm.models.vision.grid_probe import corner_images, order_problem
+from x2vlm.models.vision.grid_check import corner_images, order_problem
 
 _ALONE = 1e-3  # share of the largest token; other batch sizes take other kernels
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
+from x2vlm.weights.read_weights import read_tensors
 from x2vlm.weights.tower_weights import fill, vision_tensors
-from x2vlm.weights.weight_files import read_tensors
 
 
 def load_weights(net: nn.Module, path: str | Path, drop: tuple[str, ...] = ()) -> set[str]:

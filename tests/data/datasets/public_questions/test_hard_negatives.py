@@ -6,7 +6,7 @@ import pytest
 
 from x2vlm.data.datasets.public_questions.hard_negatives import HardNegatives
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.images.image_recipe import CropToBox
+from x2vlm.data.transforms.images.classification_transforms import CropToBox
 from x2vlm.data.transforms.images.load_crop_flip import LoadImage
 
 SUGARCREPE = {

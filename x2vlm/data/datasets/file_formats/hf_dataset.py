@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter, checked_buffer
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter, checked_buffer
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.annotations import first_value, read_captions, read_elements, read_size
 from x2vlm.data.io.limits import RecordLimits

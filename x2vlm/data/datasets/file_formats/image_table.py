@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside

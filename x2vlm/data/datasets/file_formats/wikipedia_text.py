@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines

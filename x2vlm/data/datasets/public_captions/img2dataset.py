@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from x2vlm.data.datasets.numbered import NumberedAdapter, checked_buffer
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter, checked_buffer
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import list_field, text_field
 from x2vlm.data.io.limits import RecordLimits

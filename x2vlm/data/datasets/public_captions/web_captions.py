@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import url_parts
 from x2vlm.data.io.limits import RecordLimits

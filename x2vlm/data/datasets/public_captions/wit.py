@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from x2vlm.argument_checks import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.public_captions.web_captions import NAMES
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits

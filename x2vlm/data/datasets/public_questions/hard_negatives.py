@@ -37,8 +37,8 @@ class HardNegatives(Adapter):
       (``swap_att``).
     - ``aro``: a list of ``{image_path, true_caption, false_caption, bbox_x, bbox_y, bbox_w, bbox_h}`` with
       ``relation_name`` or ``attributes``, which are the category; the box goes to ``crop_px``
-      (:class:`~x2vlm.data.transforms.images.image_recipe.CropToBox`). Or a list of ``{image, caption_options}``, the
-     true one first (COCO and Flickr30k order).
+      (:class:`~x2vlm.data.transforms.images.classification_transforms.CropToBox`). Or a list of
+      ``{image, caption_options}``, the true one first (COCO and Flickr30k order).
     - ``vl_checklist``: a list of pairs of an image and ``{"POS": [...], "NEG": [...]}``, of which the first of each
       count; the category is the folder (``Object``, ``Attribute``, ``Relation``), ``extras["part"]`` the file's name.
 

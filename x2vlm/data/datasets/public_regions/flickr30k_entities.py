@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 from xml.etree import ElementTree
 
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_file, existing_folder, path_inside, read_bytes, read_lines

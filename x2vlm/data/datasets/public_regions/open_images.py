@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import FileNames, existing_file, existing_files, existing_folder, path_inside

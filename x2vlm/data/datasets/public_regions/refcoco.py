@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 
 from x2vlm.building import suggestion
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.entry_fields import id_field, list_field, number_field, text_field
 from x2vlm.data.io.limits import RecordLimits

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from x2vlm.data.datasets.numbered import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.public_videos.msrvtt import read_video_list
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits

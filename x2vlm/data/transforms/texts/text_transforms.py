@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from x2vlm.data.record import Record, RecordError, identity, with_record_errors
-from x2vlm.data.transforms.texts.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.texts.field_texts import all_texts, choose_text
 from x2vlm.data.transforms.texts.text_cleaning import (
     clean_caption,
     clean_or_strip,

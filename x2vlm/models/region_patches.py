@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm.boxes import boxes_to_patch_mask
+from x2vlm.boxes_to_patches import boxes_to_patch_mask
 from x2vlm.data.batch import Batch, HostBatch
 
 

@@ -14,9 +14,9 @@ from transformers.utils import ModelOutput
 
 from x2vlm.boxes import cxcywh_to_xyxy
 from x2vlm.data.batch import Batch
-from x2vlm.hub.auto_config import X2VLMConfig, hub_options
 from x2vlm.models.pretrained.hub_repository import local_folder
 from x2vlm.models.pretrained.model_folder import load_pretrained
+from x2vlm.transformers_auto.auto_config import X2VLMConfig, hub_options
 
 
 @dataclass

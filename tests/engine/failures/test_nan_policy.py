@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from x2vlm.engine import build_runner, replay
-from x2vlm.engine.failures.bad_numbers import NotFiniteError
+from x2vlm.engine.failures.nan_policy import NotFiniteError
 
 
 class Spoil(Hook):

@@ -5,7 +5,7 @@ import pytest
 
 CODE = """
 import resource, sys, torch
-from x2vlm.engine.allocator import keep_freed_memory
+from x2vlm.engine.cpu_allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def use(times):
@@ -20,7 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 GIVEN_BACK = """
 import torch
-from x2vlm.engine.allocator import give_back_freed_memory, keep_freed_memory
+from x2vlm.engine.cpu_allocator import give_back_freed_memory, keep_freed_memory
 def resident():
     return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS:"))
 keep_freed_memory()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from x2vlm.weights.checkpoint_file import CheckpointError
-from x2vlm.weights.weight_files import read_checkpoint, read_tensors
+from x2vlm.weights.read_weights import read_checkpoint, read_tensors
 
 
 class Evil:

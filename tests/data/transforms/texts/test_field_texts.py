@@ -1,6 +1,6 @@
 import pytest
 
-from x2vlm.data.transforms.texts.text_choice import all_texts, choose_text
+from x2vlm.data.transforms.texts.field_texts import all_texts, choose_text
 
 
 def test_one_caption_of_a_list_is_drawn_and_each_comes_up(seed):

@@ -33,8 +33,8 @@ class Outcome:
         from x2vlm.data.bad_record_log import TooManyBadRecordsError
         from x2vlm.engine.checkpoint.atomic_save import SaveError
         from x2vlm.engine.distributed.stall import StalledError
-        from x2vlm.engine.failures.bad_numbers import NotFiniteError
         from x2vlm.engine.failures.data_workers import DataStoppedError
+        from x2vlm.engine.failures.nan_policy import NotFiniteError
         from x2vlm.engine.failures.out_of_memory import StepOutOfMemoryError
 
         failures = (NotFiniteError, StepOutOfMemoryError, SaveError, StalledError)

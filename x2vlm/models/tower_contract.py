@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from x2vlm.models.fusion.mask_probe import TEXTS, TOKENS, dependence_problems, states_of, tiny_inputs
+from x2vlm.models.fusion.mask_check import TEXTS, TOKENS, dependence_problems, states_of, tiny_inputs
 from x2vlm.models.module_checks import (
     attribute_problems,
     described,
@@ -19,7 +19,7 @@ from x2vlm.models.module_checks import (
     run_once,
     shape_text,
 )
-from x2vlm.models.text.reading_probe import SUMMARIES, probe, reading_problems
+from x2vlm.models.text.padding_check import SUMMARIES, probe, reading_problems
 from x2vlm.models.vision.vision_contract import vision_problems
 from x2vlm.part_errors import ConfigError, is_foreign
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from x2vlm.data.batch import Sample
-from x2vlm.data.collate.mix_collate import MixCollate
+from x2vlm.data.collate.mixup_collate import MixCollate
 from x2vlm.data.tokenizer import bert_vocab
-from x2vlm.data.transforms.images.image_recipe import CenterCrop, RandomErasing, TimmAugment
+from x2vlm.data.transforms.images.classification_transforms import CenterCrop, RandomErasing, TimmAugment
 
 TOKENIZER = bert_vocab(["a"])
 

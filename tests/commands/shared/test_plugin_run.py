@@ -6,7 +6,7 @@ from mmengine.config import ConfigDict
 from torch import nn
 
 from x2vlm.building import PartError
-from x2vlm.commands.plugin_run import PluginRun
+from x2vlm.commands.shared.plugin_run import PluginRun
 from x2vlm.data import Adapter, PackSample, RecordError
 from x2vlm.data.streams import Stream
 from x2vlm.models.needs import Needs
@@ -148,7 +148,7 @@ class Score:
 
 
 def test_a_metric_of_a_plugin_evaluates_a_batch(monkeypatch):
-    monkeypatch.setattr("x2vlm.commands.plugin_run.build_evaluation_loader", lambda *_, **__: [tiny_batch()] * 3)
+    monkeypatch.setattr("x2vlm.commands.shared.plugin_run.build_evaluation_loader", lambda *_, **__: [tiny_batch()] * 3)
     monkeypatch.setitem(METRICS.module_dict, "Score", Score)
     run = PluginRun(ConfigDict())
     run._evaluate("mine", ConfigDict(metric=dict(type="Score"), batch_size=2), tiny_model(), None)

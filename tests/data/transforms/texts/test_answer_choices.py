@@ -3,7 +3,7 @@
 import pytest
 
 from x2vlm.data.record import RecordError
-from x2vlm.data.transforms.texts.choices import PickChoices, PickHardNegatives
+from x2vlm.data.transforms.texts.answer_choices import PickChoices, PickHardNegatives
 
 
 def question(**fields):

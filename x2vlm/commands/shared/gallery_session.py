@@ -1,9 +1,7 @@
 """What all steps of ``gallery`` share: the model with its weights, the data set of one evaluation, and the folder."""
 
 import argparse
-import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 from x2vlm.building import ConfigError, build, suggestion
 from x2vlm.config import load_config
 
-FORMAT = 1
 _names = count(1)
 
 
@@ -85,33 +82,17 @@ class GallerySession:
 
         return len(shard_ranges(len(self.data.dataset), self.data.batch_size, self.storage))
 
-    def facts(self) -> dict[str, Any]:
-        """What the content of the folder depends on, as ``gallery.json`` holds it."""
-        from x2vlm.data.io.atomic_files import sha256_of_file
-
-        evaluation = self.cfg.evaluations[self.name]
-        hashed = {key: self.cfg.get(key) for key in ("model", "tokenizer", "data_root")}
-        hashed |= {key: evaluation.get(key) for key in ("dataset", "collate")}
-        return {
-            "format": FORMAT,
-            "evaluation": self.name,
-            "checkpoint_sha256": sha256_of_file(Path(self.args.checkpoint)),
-            "config_sha256": hashlib.sha256(_text(hashed).encode()).hexdigest(),
-            "precision": self.precision,
-            "records": len(self.data.dataset),
-            "batch_size": self.data.batch_size,
-            **asdict(self.storage),
-        }
-
     def check_facts(self) -> None:
         """Write ``gallery.json``, or compare it.
 
         Raises:
             ConfigError: If the folder holds a gallery of another model or other data.
         """
-        from x2vlm.gallery.resumable import write_or_compare_facts
+        from x2vlm.gallery.gallery_facts import check_gallery_facts, gallery_facts
 
-        write_or_compare_facts(self.folder / "gallery.json", self.facts(), "a gallery")
+        records = len(self.data.dataset)
+        facts = gallery_facts(self.cfg, self.name, Path(self.args.checkpoint), records, self.storage)
+        check_gallery_facts(self.folder, facts)
 
     def gallery(self) -> Any:
         """The complete gallery of the folder.
@@ -119,7 +100,7 @@ class GallerySession:
         Raises:
             ConfigError: If there is none, it is not complete, or it is of another model or other data.
         """
-        from x2vlm.gallery.gallery_layout import read_gallery_facts
+        from x2vlm.gallery.gallery_facts import read_gallery_facts
         from x2vlm.gallery.stored_gallery import StoredGallery
 
         read_gallery_facts(self.folder)
@@ -151,12 +132,6 @@ def _storage(options: Mapping[str, Any]) -> Any:
         return GalleryStorage(**options)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error), "gallery") from error
-
-
-def _text(sections: Mapping[str, Any]) -> str:
-    from mmengine.config import Config
-
-    return Config({key: value for key, value in sections.items() if value is not None}).pretty_text
 
 
 def _evaluation(cfg: Any, name: str | None) -> str:

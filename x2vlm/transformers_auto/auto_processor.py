@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature
 
-from x2vlm.hub.auto_config import X2VLMConfig, hub_options
-from x2vlm.hub.auto_model import pairs
 from x2vlm.inference.preprocessing import Preprocessing
 from x2vlm.inference.processor import Processor
 from x2vlm.models.pretrained.hub_repository import local_folder
 from x2vlm.registry import TOKENIZERS
+from x2vlm.transformers_auto.auto_config import X2VLMConfig, hub_options
+from x2vlm.transformers_auto.auto_model import pairs
 
 
 class X2VLMProcessor:

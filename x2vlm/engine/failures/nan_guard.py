@@ -10,8 +10,8 @@ from torch import Tensor
 
 from x2vlm.data.batch import Batch
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
-from x2vlm.engine.failures.bad_numbers import BadNumbers
 from x2vlm.engine.failures.nan_check import AsyncRead, FiniteCheck, describe_bad_update
+from x2vlm.engine.failures.nan_policy import BadNumbers
 from x2vlm.engine.failures.step_dump import write_dump
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
-from x2vlm.gallery.rerank_candidates import score_candidates, similarity_chunks
+from x2vlm.gallery.reranking.rerank_candidates import score_candidates, similarity_chunks
 
 
 def unit(count, seed):

@@ -1,7 +1,7 @@
 """Two-stage search: the nearest candidates by cosine, then the matching logits of these.
 
 A pair that is a candidate in both directions is scored once. Where keys and values of a context are kept for all its
-texts: :mod:`x2vlm.gallery.rerank_logits`.
+texts: :mod:`x2vlm.gallery.reranking.rerank_key_values`.
 
 Shape letters: C distinct contexts, T texts, R queries, P pairs to score, k candidates per query.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from x2vlm.distributed import all_gather_lists
 from x2vlm.gallery.encode_in_memory import RetrievalFeatures
 from x2vlm.gallery.nearest_neighbours import NO_CANDIDATE
-from x2vlm.gallery.rerank_logits import positive_logits, texts_on_device
+from x2vlm.gallery.reranking.rerank_key_values import positive_logits, texts_on_device
 
 NOT_SCORED = -100.0  # score of the candidates outside the first k, as in the published evaluation
 PairScorer = Callable[[Tensor, Tensor], Tensor]

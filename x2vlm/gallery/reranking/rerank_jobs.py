@@ -21,7 +21,7 @@ from x2vlm.distributed import all_gather_objects
 from x2vlm.gallery.gallery_dataset import GalleryData, pair_keys
 from x2vlm.gallery.progress import Progress
 from x2vlm.gallery.ragged_tokens import RaggedTokens, encode_texts
-from x2vlm.gallery.rerank_logits import positive_logits
+from x2vlm.gallery.reranking.rerank_key_values import positive_logits
 from x2vlm.gallery.resumable import SHARD_NAME, assign_missing_shards, atomic_folder
 from x2vlm.gallery.select_pairs import select_pairs
 from x2vlm.gallery.stored_gallery import StoredGallery

@@ -12,8 +12,8 @@ from tests.two_processes import in_two_processes
 from x2vlm.building import ConfigError
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
-from x2vlm.gallery import rerank_jobs
-from x2vlm.gallery.rerank_jobs import gallery_scorer, reencode_contexts, split_jobs
+from x2vlm.gallery.reranking import rerank_jobs
+from x2vlm.gallery.reranking.rerank_jobs import gallery_scorer, reencode_contexts, split_jobs
 from x2vlm.models.eval_mode import eval_mode
 
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from x2vlm.commands.ablation_table import metric_names, plot, summarise, to_csv, to_markdown, varying
+from x2vlm.commands.shared.ablation_table import metric_names, plot, summarise, to_csv, to_markdown, varying
 
 RESULT = {
     "base": {0: {"r1": 60.0, "iou": 0.8}, 1: {"r1": 70.0, "iou": 0.9}},

@@ -14,7 +14,7 @@ TEXTS = ["a red circle", "a blue square"]
 ELSEWHERE = """
 import json, sys
 import numpy as np, torch
-import x2vlm.hub.auto_classes
+import x2vlm.transformers_auto.auto_classes
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 folder = sys.argv[1]
@@ -58,8 +58,8 @@ def test_another_process_reads_the_folder_where_it_was_moved_to(inferencer, imag
 
 
 def test_regions_of_images_are_given_in_pixels(inferencer, image, tmp_path):
-    from x2vlm.hub.auto_model import X2VLMModel
-    from x2vlm.hub.auto_processor import X2VLMProcessor
+    from x2vlm.transformers_auto.auto_model import X2VLMModel
+    from x2vlm.transformers_auto.auto_processor import X2VLMProcessor
 
     inferencer.model.save_pretrained(tmp_path / "model")
     model = X2VLMModel.from_pretrained(tmp_path / "model")
@@ -80,7 +80,7 @@ def test_regions_of_images_are_given_in_pixels(inferencer, image, tmp_path):
 
 
 def test_what_it_saves_is_read_by_the_library(inferencer, image, tmp_path):
-    from x2vlm.hub.auto_model import X2VLMModel
+    from x2vlm.transformers_auto.auto_model import X2VLMModel
 
     inferencer.model.save_pretrained(
         tmp_path / "first", card=dict(data="toy scenes", metrics={"r1": 50.0}, license="mit")
@@ -96,7 +96,7 @@ def test_what_it_saves_is_read_by_the_library(inferencer, image, tmp_path):
 
 
 def test_an_option_that_would_do_nothing_is_refused(inferencer, tmp_path):
-    from x2vlm.hub.auto_model import X2VLMModel
+    from x2vlm.transformers_auto.auto_model import X2VLMModel
 
     inferencer.model.save_pretrained(tmp_path / "model")
     assert X2VLMModel.from_pretrained(tmp_path / "model", dtype=torch.float64).dtype == torch.float64
