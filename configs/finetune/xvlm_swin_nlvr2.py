@@ -1,6 +1,7 @@
 """X-VLM with Swin base: sentences about two images (NLVR2) at 384 pixels.
 
-Published: learning rate 3e-5, 10 epochs, batches of 10 a process.
+Published: learning rate 3e-5, 10 epochs, batches of 10 a process; no limit of tokens. The published model reads both images
+in one pass, and learns two epochs of image-only pairs first (docs/differences.md#two-images, #domain-pre-training).
 """
 
 from mmengine.config import read_base
@@ -11,5 +12,6 @@ with read_base():
     from ..base.xvlm_swin_finetune_model import *
 
 model.objectives = objectives
+streams.image.collate.max_tokens = None
 model.embed_dim = None
 streams.image.batch_size = 10
