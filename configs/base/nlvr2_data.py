@@ -1,7 +1,7 @@
 """NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`.
 
-Published: sentences of 30 words at most, which training cuts to 40 tokens and tests do not; images are mirrored whatever
-a sentence says of left and right.
+Published: sentences of 30 words at most, which training cuts to 40 tokens and tests do not; images are mirrored
+whatever a sentence says of left and right.
 
 Raw files in place of these, by data set (docs/public_data.md):
 

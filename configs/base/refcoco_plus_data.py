@@ -1,8 +1,8 @@
 """RefCOCO+: phrases with a box, as JSON arrays of `image`, `text`, `bbox` and `ref_id`. Paths start from `data_root`.
 
-Published: phrases of 30 words at most, which training cuts to 40 tokens and tests do not; the overlap counts pixels from
-first to last. The release's own JSON files name boxes by `ref_id` only: `bbox` comes from the annotations of the refer
-toolkit.
+Published: phrases of 30 words at most, which training cuts to 40 tokens and tests do not; the overlap counts pixels
+from first to last. The release's own JSON files name boxes by `ref_id` only: `bbox` comes from the annotations of the
+refer toolkit.
 
 Raw files in place of these, by data set (docs/public_data.md):
 

@@ -1,7 +1,7 @@
 """XVNLI, learned from SNLI-VE: IGLUE's JSON lines of `gold_label`, `sentence2`, `Flikr30kID`, a file a language.
 
-Published: 80 words; 80 tokens in training, no limit in tests; classes in the order of the published heads. A line whose annotators disagree
-(`gold_label` is "-") has no label and is passed over. Paths start from `data_root`.
+Published: 80 words; 80 tokens in training, no limit in tests; classes in the order of the published heads. A line whose
+annotators disagree (`gold_label` is "-") has no label and is passed over. Paths start from `data_root`.
 
 Raw files in place of these, by data set (docs/public_data.md):
 

@@ -1,7 +1,7 @@
 """X-FM base: grounding on RefCOCO+ at 384 pixels.
 
-Published: learning rate 2e-5, 15 epochs, batches of 20 a process; training does not cut tokens. The published run trains
-two epochs of boxes first (docs/differences.md#domain-pre-training).
+Published: learning rate 2e-5, 15 epochs, batches of 20 a process; training does not cut tokens. The published run
+trains two epochs of boxes first (docs/differences.md#domain-pre-training).
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,7 @@
 """X-VLM with Swin base: grounding on RefCOCO+ at 384 pixels.
 
-Published: learning rate 3e-5, 10 epochs, batches of 20 a process; images are mirrored whatever a phrase says of left and
-right, and training does not cut tokens. The published run trains two epochs of boxes first
+Published: learning rate 3e-5, 10 epochs, batches of 20 a process; images are mirrored whatever a phrase says of left
+and right, and training does not cut tokens. The published run trains two epochs of boxes first
 (docs/differences.md#domain-pre-training).
 """
 

@@ -3,8 +3,8 @@
 Grad-CAM of the fusion encoder's fourth layer scores the proposals of `dets.json` below `data_root`: boxes
 `[x, y, width, height]` in pixels by image_id, such as MAttNet's detections. The records of `val.json`, `testA.json` and
 `testB.json` have `bbox`, `ref_id` and `image_id`. Published: learning rate 2e-5, 5 epochs, batches of 20 a process,
-phrases of an image all match it; images are squeezed, not cropped, and mirrored whatever a phrase says of left and right;
-the best epoch is chosen on val.
+phrases of an image all match it; images are squeezed, not cropped, and mirrored whatever a phrase says of left and
+right; the best epoch is chosen on val.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
