@@ -87,7 +87,7 @@ VISION = {
     ),
     "an error": (
         lambda: Failing(),
-        r"Failing\.forward of images \[2, 3, 16, 16\] raised KeyError: 'patch' \(.*test_contracts\.py, line \d+\)",
+        r"Failing\.forward of images \[2, 3, 16, 16\] raised KeyError: 'patch' \(.*test_tower_contract\.py, line \d+\)",
     ),
 }
 
