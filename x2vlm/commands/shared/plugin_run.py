@@ -130,7 +130,8 @@ class PluginRun:
         try:
             check()
         except AssertionError as error:
-            problem = f"{title}: {error}"
+            place, _, name = title.rpartition(": ")
+            problem = f"{place if str(error).startswith(name) else title}: {error}"  # some begin with the name
             self.problems += [problem] * (problem not in self.problems)
         except Exception as error:  # a plugin is foreign code; the record of the check has not every key
             self.notes.append(f"{title} was not tried alone: {type(error).__name__}: {error}")
