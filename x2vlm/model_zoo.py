@@ -16,9 +16,8 @@ from typing import Any
 from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError
 from x2vlm.config import load_config
-from x2vlm.config.shipped import shipped_configs
+from x2vlm.config.shipped import MODEL_FOLDERS, shipped_configs
 
-FOLDERS = ("ablations", "demo", "finetune", "pretrain", "zeroshot")  # of configs of whole models
 log = logging.getLogger("x2vlm")
 
 
@@ -123,7 +122,7 @@ def _files() -> dict[str, Path]:
     folder = shipped_configs()
     if folder is None:
         raise ConfigError("the library's configs are not installed here: install x2vlm by pip, or use its checkout.")
-    return {f"{part}/{file.stem}": file for part in FOLDERS for file in folder.glob(f"{part}/[!_]*.py")}
+    return {f"{part}/{file.stem}": file for part in MODEL_FOLDERS for file in folder.glob(f"{part}/[!_]*.py")}
 
 
 def _file(name: str) -> Path:

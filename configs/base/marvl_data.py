@@ -1,6 +1,6 @@
 """MaRVL, learned from NLVR2: JSON lines of `left_img`, `right_img`, `caption`, `label`, a file a language.
 
-Paths start from `data_root`.
+Published: 30 words at most, no limit of tokens. Paths start from `data_root`.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
@@ -14,7 +14,7 @@ with read_base():
     from .nlvr2_data import *
 
 data_root = "data/marvl"
-streams.image.collate.max_tokens = evaluations.dev.collate.max_tokens = evaluations.test.collate.max_tokens = 64
+streams.image.collate.max_tokens = None
 files = dict(
     type="JsonLines",
     image_root="images",

@@ -1,6 +1,7 @@
 """NLVR2, sentences about two images: JSON arrays of `images`, `sentence`, `label`. Paths start from `data_root`.
 
-Published: sentences of 30 words at most; images are mirrored whatever a sentence says of left and right.
+Published: sentences of 30 words at most, which training cuts to 40 tokens and tests do not; images are mirrored
+whatever a sentence says of left and right.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
@@ -53,7 +54,7 @@ evaluations = dict(
             keys=keys,
             pipeline=test_pipeline,
         ),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
         batch_size=32,
         num_workers=4,
@@ -67,7 +68,7 @@ evaluations = dict(
             keys=keys,
             pipeline=test_pipeline,
         ),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(type="ClassificationMetric", at=(1,), consistency="text"),
         batch_size=32,
         num_workers=4,

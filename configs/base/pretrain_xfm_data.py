@@ -22,7 +22,7 @@ Raw files in place of these, by data set (docs/public_data.md):
     streams.region.datasets.4: GqaSceneGraphs(graphs_file="train_sceneGraphs.json", image_root="images")
     streams.region.datasets.5: Flickr30kEntities(root="flickr30k_entities", image_root="flickr30k-images",
         split_file="train.txt")
-    streams.text: WikipediaText(files="wikipedia/train-*.parquet")
+    streams.text: WikipediaText(files="wikipedia/train-*.parquet", shuffle_buffer=10_000)
 """
 
 data_root = "data/pretrain"

@@ -1,7 +1,8 @@
 """RefCOCO+: phrases with a box, as JSON arrays of `image`, `text`, `bbox` and `ref_id`. Paths start from `data_root`.
 
-Published: phrases of 30 words at most; the overlap counts pixels from first to last. The release's own JSON files name
-boxes by `ref_id` only: `bbox` comes from the annotations of the refer toolkit.
+Published: phrases of 30 words at most, which training cuts to 40 tokens and tests do not; the overlap counts pixels
+from first to last. The release's own JSON files name boxes by `ref_id` only: `bbox` comes from the annotations of the
+refer toolkit.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
@@ -46,14 +47,14 @@ streams = dict(
 evaluations = dict(
     val=dict(
         dataset=dict(type="JsonLines", ann_file="val.json", image_root="images", keys=keys, pipeline=test_pipeline),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
     ),
     test_a=dict(
         dataset=dict(type="JsonLines", ann_file="testA.json", image_root="images", keys=keys, pipeline=test_pipeline),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,
@@ -61,7 +62,7 @@ evaluations = dict(
     ),
     test_b=dict(
         dataset=dict(type="JsonLines", ann_file="testB.json", image_root="images", keys=keys, pipeline=test_pipeline),
-        collate=dict(type="PairCollate", max_tokens=40, masking=None),
+        collate=dict(type="PairCollate", max_tokens=None, masking=None),
         metric=dict(type="GroundingMetric", convention="inclusive"),
         batch_size=32,
         num_workers=4,

@@ -1,7 +1,7 @@
 """XVNLI, learned from SNLI-VE: IGLUE's JSON lines of `gold_label`, `sentence2`, `Flikr30kID`, a file a language.
 
-Published: 80 words, 80 tokens; classes in the order of the published heads. A line whose annotators disagree
-(`gold_label` is "-") has no label and is passed over. Paths start from `data_root`.
+Published: 80 words; 80 tokens in training, no limit in tests; classes in the order of the published heads. A line whose
+annotators disagree (`gold_label` is "-") has no label and is passed over. Paths start from `data_root`.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
@@ -31,7 +31,7 @@ streams.image.dataset.ann_file = "en/train.jsonl"
 streams.image.dataset.pipeline[1].max_words = 80
 streams.image.dataset.pipeline[2] = dict(type="PickLabel", classes=classes, unknown="ignore")
 files = dict(type="JsonLines", image_root="images", file_pattern="{}.jpg", keys=keys, pipeline=test_pipeline)
-collate = dict(type="PairCollate", max_tokens=80, masking=None)
+collate = dict(type="PairCollate", max_tokens=None, masking=None)
 metric = dict(type="ClassificationMetric", at=(1,), unknown="left_out")
 common = dict(collate=collate, metric=metric, batch_size=32, num_workers=4)
 evaluations = dict(

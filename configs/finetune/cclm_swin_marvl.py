@@ -1,7 +1,8 @@
 """The published CCLM (Swin base, XLM-R large): sentences about two images in five languages (MaRVL), learned in
 English.
 
-Published: learning rate 3e-5, 10 epochs, batches of 10 a process.
+Published: learning rate 3e-5, 10 epochs, batches of 10 a process. The published model reads both images in one pass
+(docs/differences.md#two-images).
 """
 
 from mmengine.config import read_base

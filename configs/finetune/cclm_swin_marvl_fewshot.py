@@ -1,6 +1,6 @@
 """The published CCLM on a few examples of one language of MaRVL, after English fine-tuning (`load_from`).
 
-Published: learning rate 1e-5, 60 epochs. Files of 1, 2, 4, 10 and 10x2 examples: --cfg-options
+Published: learning rate 1e-5 (the head 2e-5), 60 epochs. Files of 1, 2, 4, 10 and 10x2 examples: --cfg-options
 streams.image.dataset.ann_file=marvl-id_train10x2.jsonl (languages: id, tr, zh). The published runs choose the epoch
 on the language's test set; here it is read once, at the end.
 
@@ -15,7 +15,7 @@ with read_base():
     from .cclm_swin_marvl import *
 
 load_from = "finetuned_in_english.pth"  # --cfg-options load_from=FILE
-loading = dict()
+loading = dict(fresh=("objectives.classification",))
 streams.image.dataset.ann_file = "marvl-id_train10x2.jsonl"
 streams.image.dataset["keys"] = files["keys"]
 evaluations = dict(id=dict(dataset=dict(**files, ann_file="marvl-id.jsonl"), **common, at_end=True))

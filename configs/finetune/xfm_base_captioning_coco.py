@@ -1,7 +1,8 @@
 """X-FM base: captions of COCO at 384 pixels.
 
 Published: learning rate 1e-5, 5 epochs, batches of 32 a process; captions of 5 to 20 tokens with the prompt, 3 beams.
-The search is not transformers' (docs/differences.md#next-token).
+The search is not transformers' (docs/differences.md#next-token). The published run writes captions of the pre-training
+images for two epochs first (docs/differences.md#domain-pre-training).
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,6 @@
 """X-FM base: VQA v2 at 480 pixels; a decoder of RoBERTa's shape, as deep as the fusion encoder.
 
-Published: learning rate 2e-5, 10 epochs, batches of 24 a process.
+Published: learning rate 2e-5 for all parameters, 10 epochs, batches of 24 a process.
 """
 
 from mmengine.config import read_base
@@ -13,6 +13,7 @@ with read_base():
 model.vision_encoder.image_size = 480
 model.embed_dim = None
 model.objectives = objectives
+loading = dict()  # the decoder is a copy of the fusion encoder, and does not count as new
 model.objectives.answer.decoder = dict(
     depth=12, layer_norm_eps=1e-5, token_types=1, first_position=2, max_positions=514
 )

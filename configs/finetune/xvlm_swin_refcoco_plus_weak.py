@@ -3,7 +3,8 @@
 Grad-CAM of the fusion encoder's fourth layer scores the proposals of `dets.json` below `data_root`: boxes
 `[x, y, width, height]` in pixels by image_id, such as MAttNet's detections. The records of `val.json`, `testA.json` and
 `testB.json` have `bbox`, `ref_id` and `image_id`. Published: learning rate 2e-5, 5 epochs, batches of 20 a process,
-phrases of an image all match it; the best epoch is chosen on val.
+phrases of an image all match it; images are squeezed, not cropped, and mirrored whatever a phrase says of left and
+right; the best epoch is chosen on val.
 
 Raw files in place of these, by data set (docs/public_data.md):
 
@@ -32,8 +33,8 @@ streams = dict(
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="PickCaption", max_words=30),
-                dict(type="RandomResizedCrop", size=384, scale=(0.5, 1.0)),
-                dict(type="Flip"),
+                dict(type="Resize", size=384),
+                dict(type="Flip", careful=False),
                 dict(type="RandAugment"),
                 dict(type="PackSample"),
             ],

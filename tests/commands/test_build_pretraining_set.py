@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance
 
-from tests.raw_sets import KEPT, scene, write_raw_sets
+from tests.raw_sets import KEPT, save, scene, write_raw_sets
 from x2vlm.building import ConfigError, build
 from x2vlm.commands.build_pretraining_set import main
 from x2vlm.config import load_config
@@ -234,6 +235,139 @@ def test_a_config_without_raw_sets_is_refused(tmp_path):
     (tmp_path / "empty.py").write_text("data_root = 'raw'\n")
     with pytest.raises(ConfigError, match="has no raw_sets"):
         main([str(tmp_path / "empty.py"), str(tmp_path / "out")])
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A config of one raw set and one test set of three scenes each; gives a function that changes it and runs it."""
+    (tmp_path / "raw" / "images").mkdir(parents=True)
+    (tmp_path / "raw" / "test").mkdir()
+    for number in range(6):
+        save(tmp_path / "raw" / ("images" if number < 3 else "test") / f"{number}.jpg", scene(number))
+    lines = [{"image": f"{number}.jpg", "caption": "a scene", "id": str(number)} for number in range(3)]
+    (tmp_path / "raw" / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def run(*options, out="images/own", raw="", held_out="", more="", named_by="coco"):
+        own = f'dict(out={out!r}, dataset=dict(type="JsonLines", ann_file="own.jsonl", image_root="images"))'
+        test = f'dict(dataset=dict(type="ImageFolder", root="test", labels=False), named_by={named_by!r})'
+        (tmp_path / "raw.py").write_text(
+            f"data_root = {str(tmp_path / 'raw')!r}\nraw_sets = dict(own={own}{raw})\n"
+            f"held_out_sets = dict(test={test}{held_out})\n{more}\n"
+        )
+        return main([str(tmp_path / "raw.py"), str(tmp_path / "out"), *options])
+
+    return run
+
+
+SECOND = ', second=dict(out={out!r}, dataset=dict(type="JsonLines", ann_file="own.jsonl", image_root="images"){more})'
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(raw=SECOND.format(out="images/own/", more="")), r"raw_sets\.second\.out: .*folder of raw_sets\.own"),
+        (dict(out="../elsewhere"), r"raw_sets\.own\.out: '\.\./elsewhere' is no folder for a set"),
+        (dict(out="/elsewhere"), r"raw_sets\.own\.out: '/elsewhere' is no folder for a set"),
+        (dict(out="held_out"), r"raw_sets\.own\.out: 'held_out' is no folder for a set"),
+        (
+            dict(raw=SECOND.format(out="b", more=", published=dict(imagez=1)")),
+            r"raw_sets\.second: published has no 'imagez'",
+        ),
+        (dict(more="same_images = dict(vg='own.jsonl')"), r"same_images\.vg: .*own\.jsonl breaks"),
+    ],
+)
+def test_a_config_that_cannot_be_meant_is_refused_in_a_sentence(small, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        small(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--distance", "64"), "--distance is a number of bits from 0 to 63"),
+        (("--distance", "-1"), "--distance is a number of bits"),
+        (("--max-bad", "2"), "--max-bad is a share, from 0 to 1"),
+        (("--workers", "-1"), "--workers is a number of processes, from 0"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(small, capsys, options, message):
+    with pytest.raises(SystemExit):
+        small(*options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_name_that_no_other_set_has_is_told(small, capsys):
+    assert small("--check", named_by="cooc") == 0
+    told = "held_out_sets.test: no set in raw_sets has named_by='cooc', so its images are compared by how they look"
+    assert f"{told} alone. Did you mean 'coco'?" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(small, tmp_path, monkeypatch):
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.setattr("x2vlm.data.inspection.held_out.fingerprint_test_set", None)
+    with pytest.raises(ConfigError, match=r"out: (File exists|Not a directory)\. The list needs a folder"):
+        small()
+
+
+GONE = ', gone=dict(dataset=dict(type="JsonLines", ann_file="own.jsonl", image_root="test"), named_by="coco")'
+
+
+def test_a_test_set_without_its_images_stops_the_command_unless_names_suffice(small, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"held_out_sets\.gone: 3 of the 3 records cannot be read.*--without held_out"
+    ):
+        small(held_out=GONE)
+    assert small("--by", "ids", held_out=GONE) == 0
+    assert report_of(tmp_path / "out")["tests"]["gone"]["bad"] == 3
+
+
+def test_a_test_set_whose_images_have_come_is_read_anew(small, tmp_path):
+    assert small("--max-bad", "1", held_out=GONE) == 0
+    for number in range(3):
+        save(tmp_path / "raw" / "test" / f"{number}.jpg", scene(number))
+    (tmp_path / "out" / "images" / "own" / "own.json").unlink()
+    for path in (tmp_path / "out" / "images" / "own").iterdir():
+        path.unlink()
+    assert small(held_out=GONE) == 0
+    report = report_of(tmp_path / "out")
+    assert (report["tests"]["gone"]["bad"], report["sets"]["own"]["packed"]) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["test.json", "test.npz"])
+def test_what_was_kept_of_a_test_set_is_made_anew_where_it_is_broken(small, tmp_path, name):
+    assert small() == 0
+    before = files_of(tmp_path / "out")
+    file = tmp_path / "out" / "held_out" / name
+    file.write_bytes(file.read_bytes()[:40])
+    assert small() == 0
+    assert files_of(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (
+            "own.json",
+            b'{"asked"',
+            r"own\.json says which shards are finished, but it is broken: .*delete all of own in",
+        ),
+        ("own.json", b"{}", r"own\.json says which shards are finished, but it is broken: it has no 'asked'"),
+        ("own-00000.tar", b"torn", r"own-00000\.tar has 4 bytes, but was written with \d.*delete all of own in"),
+        ("own-00000.tar", None, r"own-00000\.tar is not there any more\. Put it back"),
+        ("own-00000.jsonl", None, r"own-00000\.jsonl is not there any more"),
+    ],
+)
+def test_finished_shards_that_were_damaged_are_told_and_the_other_sets_go_on(small, tmp_path, name, damage, message):
+    second = SECOND.format(out="images/second", more="")
+    assert small("--only", "own", raw=second) == 1
+    file = tmp_path / "out" / "images" / "own" / name
+    file.unlink()
+    if damage is not None:
+        file.write_bytes(damage)
+    assert small(raw=second) == 1
+    sets = report_of(tmp_path / "out")["sets"]
+    assert (sets["own"]["state"], sets["second"]["state"]) == ("absent", "complete")
+    assert re.search(message, sets["own"]["note"])
 
 
 def altered(image):

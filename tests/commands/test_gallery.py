@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,7 +138,8 @@ def kill_after(running, folder, count):
 
 
 def shards(folder):
-    complete = [path for path in folder.glob("**/[0-9]*") if path.is_dir() and path.name.isdigit()]
+    # os.walk, unlike glob, goes on where a folder gets its final name while it is listed
+    complete = [Path(above) / name for above, names, _ in os.walk(folder) for name in names if name.isdigit()]
     return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in complete}
 
 

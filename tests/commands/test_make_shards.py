@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_gives(sour
 
 
 def test_a_shard_that_was_finished_but_not_entered_is_made_again(source, tmp_path, monkeypatch):
-    from x2vlm.data.shard_writing.write_shards import ShardManifest
+    from x2vlm.data.shard_writing.shard_manifest import ShardManifest
 
     commit, calls = ShardManifest.commit, []
 

@@ -120,3 +120,32 @@ def test_published_clips_have_frames_inside_and_a_caption_each(tmp_path, png):
     assert (data.record(2)["video"][1].name, data.record(2)["caption"]) == ("2.jpg", "a cat")
     with pytest.raises(RecordError, match="is_continuous is None"):
         data.record(3)
+
+
+MARVL = "ta/images/4-காகம்/4-7.jpg"  # as VLUE names MaRVL's images
+
+
+def test_vlue_asks_questions_with_one_answer_each(read):
+    row = {"question_id": 5, "question": "Where is it?", "image": MARVL, "answer": "windowsill"}
+    data = read("zeroshot/xvlm_swin_vlue_vqa", "val", [row], [MARVL])
+    assert (data[0].texts, data[0].answers) == (["where is it"], [[("windowsill", 1.0)]])
+
+
+def test_vlue_has_sentences_about_two_images(read):
+    row = {"sentence": "A crow.", "images": [MARVL, MARVL.replace("4-7", "4-8")], "label": "True"}
+    data = read("zeroshot/xvlm_swin_vlue_nlvr2", "test", [row], row["images"])
+    assert (data[0].texts, data[0].labels, data[0].num_contexts) == (["a crow"], [1], 2)
+
+
+def test_vlue_has_five_sentences_or_more_for_an_image_without_a_name(read):
+    rows = [{"image": MARVL, "caption": [f"crow {number}" for number in range(count)]} for count in (5, 8)]
+    rows[1]["image"] = MARVL.replace("4-7", "4-8")
+    data = read("zeroshot/xvlm_swin_vlue_retrieval", "retrieval", rows, [row["image"] for row in rows])
+    assert [len(sample.texts) for sample in data] == [5, 8]
+    assert not {*data[0].ids} & {*data[1].ids}
+
+
+def test_vlue_has_the_box_of_a_phrase_in_the_file(read):
+    row = {"image": MARVL, "text": "a crow", "bbox": [1, 2, 4, 4], "ref_id": 7, "height": 8, "width": 10}
+    data = read("zeroshot/xvlm_swin_vlue_refcoco_plus", "test_a", [row], [MARVL])
+    assert (data[0].texts, data[0].has_box.tolist()) == (["a crow"], [True])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from x2vlm.building import ConfigError, build
@@ -61,6 +63,23 @@ def test_a_saved_tokenizer_comes_back_from_its_folder(tmp_path):
     saved = bert_vocab(WORDS)
     saved.save_pretrained(tmp_path)
     assert build(TOKENIZERS, dict(type="HFTokenizer", path=str(tmp_path))).get_vocab() == saved.get_vocab()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_tokenizer_of_a_model_folder_comes_without_a_warning_of_its_model(tmp_path, own):
+    from transformers.utils import logging
+
+    bert_vocab(WORDS).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"x2vlm" if own else "other": "1.0", "model_type": "x2vlm"}))
+    warned = []
+    handler = logging.logging.Handler()
+    handler.emit = warned.append
+    logging.add_handler(handler)
+    try:
+        assert hf_tokenizer(tmp_path).get_vocab() == bert_vocab(WORDS).get_vocab()
+    finally:
+        logging.remove_handler(handler)
+    assert bool(warned) != own
 
 
 def test_a_tokenizer_whose_vocabulary_was_not_found_is_refused(tmp_path):

@@ -10,8 +10,8 @@ if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def use(times):
     for _ in range(times):
-        (torch.ones(25_000_000) + 1).sum()  # 100 MB, twice
-use(20)  # until the pieces have their places
+        (torch.ones(10_000_000) + 1).sum()  # 40 MB, twice
+use(10)  # until the pieces have their places
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 use(3)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

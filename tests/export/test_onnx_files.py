@@ -9,7 +9,7 @@ import torch
 from tests.models.conftest import tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
-from x2vlm.export.onnx_files import export_model
+from x2vlm.export.onnx_files import export_model, write_onnx
 from x2vlm.export.torch_export import programs_of
 
 VISION = {
@@ -62,10 +62,22 @@ def test_programs_of_torch_give_the_models_numbers(vision):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vision", VISION)
-def test_onnxruntime_gives_the_models_numbers(vision, tmp_path):
+def test_onnxruntime_gives_the_features_of_every_vision_encoder(vision, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = tiny_model(vision_encoder=VISION[vision])
+    pixels, ids, mask = inputs(model)
+    write_onnx(programs_of(model)["image"], tmp_path / "image.onnx", "image")
+    session = runtime.InferenceSession(str(tmp_path / "image.onnx"))
+    _, feat = session.run(None, {"pixels": pixels.numpy()})
+    np.testing.assert_allclose(feat, expected_of(model, pixels, ids, mask, 2)[0].numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_onnxruntime_gives_the_models_numbers(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = tiny_model()
     files = export_model(model, tmp_path, int8=True)
     sessions = {name: runtime.InferenceSession(str(file)) for name, file in files.items()}
     pixels, ids, mask = inputs(model)

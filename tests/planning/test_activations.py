@@ -44,7 +44,7 @@ def tensors():
 def has_numbers(tensor):
     """Tensors that stand for others while functions are transformed have no storage."""
     try:
-        tensor.untyped_storage()
+        tensor.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):
         return False
     return True

@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return build.run()
     except OSError as error:  # a full disk, a folder that has gone
-        sys.stderr.write(f"{args.out}: {error.strerror or error}. What is packed stays; the same command goes on.\n")
+        where = error.filename or args.out
+        sys.stderr.write(f"{where}: {error.strerror or error}. What is packed stays; the same command goes on.\n")
         return 1
 
 
@@ -52,7 +53,7 @@ class PretrainingSet:
     """
 
     def __init__(self, cfg: Mapping[str, Any], args: argparse.Namespace) -> None:
-        from x2vlm.data.pretraining_set.raw_sets import HeldOutSet, PackingOptions, RawSet
+        from x2vlm.data.pretraining_set.raw_sets import HeldOutSet, PackingOptions, RawSet, check_folders
 
         self.out, self.data_root = args.out, cfg.get("data_root")
         groups = {group: dict(cfg.get(group) or {}) for group in GROUPS}
@@ -60,15 +61,15 @@ class PretrainingSet:
         for name in self.without:
             group, _, key = name.partition(".")
             groups[group].pop(key)
-        self.raw_sets = {name: RawSet(**value) for name, value in groups["raw_sets"].items()}
+        self.raw_sets = {name: _made(RawSet, value, f"raw_sets.{name}") for name, value in groups["raw_sets"].items()}
         if not self.raw_sets:
             raise ConfigError("--without leaves out every raw set, so there is nothing to pack.")
-        self.held_out_sets = {name: HeldOutSet(**value) for name, value in groups["held_out_sets"].items()}
+        self.held_out_sets = {
+            name: _made(HeldOutSet, value, f"held_out_sets.{name}") for name, value in groups["held_out_sets"].items()
+        }
         self.same_images = {kind: _below(self.data_root, files) for kind, files in groups["same_images"].items()}
         self.only = [name.partition(".")[2] for name in _named_in(args.only, {"raw_sets": self.raw_sets})]
-        folders = [raw_set.out for raw_set in self.raw_sets.values()]
-        if len({*folders}) < len(folders):
-            raise ConfigError("two raw_sets have the same 'out'. Give each a folder of its own.")
+        check_folders(self.raw_sets)
         limits = (args.shard_records, args.shard_bytes, args.max_bad, args.workers)
         self.options = PackingOptions(tuple(args.by), args.distance, *limits)
 
@@ -88,6 +89,8 @@ class PretrainingSet:
 
     def format_check(self, missing: Mapping[str, Sequence[str]]) -> str:
         """What is there and what is not, a line each."""
+        from x2vlm.data.pretraining_set.raw_sets import format_lone_names
+
         names = [f"raw_sets.{name}" for name in self.only or self.raw_sets]
         names += [f"held_out_sets.{name}" for name in self.held_out_sets]
         names += [f"same_images.{name}" for name in self.same_images]
@@ -95,6 +98,7 @@ class PretrainingSet:
             f"{name}: " + (f"MISSING {', '.join(missing[name])}" if name in missing else "there") for name in names
         ]
         lines += [f"{name}: left out (--without)" for name in self.without]
+        lines += format_lone_names(self.raw_sets, self.held_out_sets)
         if missing:
             lines.append(
                 f"{len(missing)} of {len(names)} are missing (looked from {Path.cwd()}). Download them, say where they "
@@ -104,6 +108,11 @@ class PretrainingSet:
 
     def run(self) -> int:
         """Pack all sets; returns the exit status."""
+        from x2vlm.data.pretraining_set.raw_sets import format_lone_names
+
+        self._check_writable()
+        for line in format_lone_names(self.raw_sets, self.held_out_sets):
+            _print(line)
         tests = self._fingerprints()
         held_out = self._held_out(tests)
         notes: dict[str, str] = {}
@@ -115,21 +124,36 @@ class PretrainingSet:
         _print(f"written: {self.out / 'report.json'}, {self.out / 'report.md'}")
         return status
 
+    def _check_writable(self) -> None:
+        """Find out before the test sets are read, not afterwards."""
+        probe = self.out / ".writable"
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.out}: {error.strerror or error}. The list needs a folder that it may write; give another one."
+            ) from error
+
     def _fingerprints(self) -> "dict[str, DatasetFingerprint]":
         from x2vlm.building import build
         from x2vlm.data.data_root import with_data_root
         from x2vlm.data.inspection.held_out import fingerprint_test_set, stored_fingerprint
+        from x2vlm.data.pretraining_set.raw_sets import HELD_OUT
         from x2vlm.registry import DATASETS
 
-        fingerprints, folder = {}, self.out / "held_out"
+        fingerprints, folder = {}, self.out / HELD_OUT
+        max_bad = self.options.max_bad if "pictures" in self.options.by else 1.0
         for name, test in self.held_out_sets.items():
             dataset = with_data_root(test.dataset, self.data_root)
             request = json.loads(json.dumps({"dataset": dataset, "named_by": test.named_by}, default=str))
-            found = stored_fingerprint(name, folder, request)
+            found = stored_fingerprint(name, folder, request, max_bad)
             if found is None:
                 adapter = build(DATASETS, dataset, f"held_out_sets.{name}.dataset")
                 _print(f"held_out_sets.{name}: reading {len(adapter):,} records")
-                found = fingerprint_test_set(name, adapter, test.named_by, self.options.workers, folder, request)
+                workers = self.options.workers
+                found = fingerprint_test_set(name, adapter, test.named_by, workers, folder, request, max_bad)
             fingerprints[name] = found
         return fingerprints
 
@@ -137,7 +161,10 @@ class PretrainingSet:
         from x2vlm.data.inspection.held_out import HeldOutImages
 
         named = [(test, self.held_out_sets[name].named_by is not None) for name, test in tests.items()]
-        held_out = HeldOutImages.of(named, self.same_images, self.options.distance)
+        try:
+            held_out = HeldOutImages.of(named, self.same_images, self.options.distance)
+        except ValueError as error:  # a broken list of names
+            raise ConfigError(str(error)) from error
         bad = sum(len(test.bad) for test in tests.values())
         _print(
             f"{len(held_out.hashes):,} test images to compare with, under {len(held_out.names):,} names"
@@ -178,8 +205,11 @@ class PretrainingSet:
 
         sets = {}
         for name, raw_set in self.raw_sets.items():
-            manifest = open_manifest(self.out / raw_set.out, name)
-            sets[name] = report_on_set(raw_set, manifest, notes.get(name, ""))
+            try:
+                manifest, problem = open_manifest(self.out / raw_set.out, name), ""
+            except ConfigError as error:  # the other sets do not suffer from it
+                manifest, problem = None, str(error)
+            sets[name] = report_on_set(raw_set, manifest, notes.get(name) or problem)
         report = {
             "compared": {"by": list(self.options.by), "distance": self.options.distance},
             "without": self.without,
@@ -208,6 +238,13 @@ def _named_in(names: Sequence[str], groups: Mapping[str, Mapping[str, Any]]) -> 
             raise ConfigError(f"'{name}' {told} There are: {', '.join(known)}.")
         found += matching
     return list(dict.fromkeys(found))
+
+
+def _made(kind: type, value: Mapping[str, Any], path: str) -> Any:
+    try:
+        return kind(**value)
+    except ValueError as error:
+        raise ConfigError(str(error), path) from error
 
 
 def _below(data_root: str | None, files: Any) -> list[str]:
@@ -253,4 +290,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if min(args.shard_records, args.shard_bytes) < 1:
         parser.error("--shard-records and --shard-bytes are limits, of 1 or more")
+    if not 0 <= args.distance < HASH_BITS // 2:
+        parser.error(
+            f"--distance is a number of bits from 0 to {HASH_BITS // 2 - 1}; unlike images differ in {HASH_BITS // 2}"
+        )
+    if not 0 <= args.max_bad <= 1:
+        parser.error("--max-bad is a share, from 0 to 1")
+    if args.workers < 0:
+        parser.error("--workers is a number of processes, from 0")
     return args

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from x2vlm.config.published_numbers import NUMBERS, Number, read_numbers
+from x2vlm.config.shipped import MODEL_FOLDERS
 
 INDEX = "model-index.yml"
-FOLDERS = ("pretrain", "finetune", "zeroshot", "ablations", "demo")
 # By the first word of a config's name.
 COLLECTIONS = {
     "x2vlm": ("X2-VLM", "X2-VLM: All-In-One Pre-trained Model For Vision-Language Tasks", "2211.12402"),
@@ -42,7 +42,7 @@ def metafiles(root: Path) -> dict[str, str]:
     for number in read_numbers(root / NUMBERS):
         numbers.setdefault(number.config, []).append(number)
     files = {}
-    for folder in FOLDERS:
+    for folder in MODEL_FOLDERS:
         configs = sorted((root / "configs" / folder).glob("[!_]*.py"))
         if configs:
             files[f"configs/{folder}/metafile.yml"] = _dump(_metafile(root, configs, numbers))

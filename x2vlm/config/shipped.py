@@ -12,6 +12,7 @@ from pathlib import Path
 import x2vlm
 
 PACKAGE = "x2vlm.configs"
+MODEL_FOLDERS = ("pretrain", "finetune", "zeroshot", "ablations", "demo")  # whole models without a plugin
 
 
 def shipped_configs() -> Path | None:

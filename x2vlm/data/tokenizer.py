@@ -1,7 +1,9 @@
 """Tokenizers, and token ids of texts."""
 
+import json
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from x2vlm.data.io.paths import existing_file
@@ -54,10 +56,12 @@ def hf_tokenizer(path: str | PathLike) -> "PreTrainedTokenizerBase":
     Raises:
         ValueError: If there is none, or its vocabulary has special tokens only.
     """
-    from transformers import AutoTokenizer  # slow to import
+    from transformers import AutoTokenizer, PreTrainedConfig  # slow to import
 
+    # Asked for a tokenizer, transformers warns of the config of a model folder, whose model it does not know.
+    config = {"config": PreTrainedConfig()} if _is_model_folder(path) else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, **config)
     except OSError as error:
         raise ValueError(
             f"no tokenizer can be read from {str(path)!r}: it is neither a folder with one nor a name that the hub or "
@@ -66,6 +70,14 @@ def hf_tokenizer(path: str | PathLike) -> "PreTrainedTokenizerBase":
     except Exception as error:  # the tokenizers' library raises nothing more special
         raise ValueError(f"the tokenizer in {str(path)!r} is broken: {error}") from error
     return _checked_vocabulary(tokenizer, str(path))
+
+
+def _is_model_folder(path: str | PathLike) -> bool:
+    """Whether ``save_pretrained`` of this library wrote the folder."""
+    try:
+        return "x2vlm" in json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @TOKENIZERS.register_module(name="BertVocab")

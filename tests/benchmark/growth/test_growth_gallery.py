@@ -46,10 +46,11 @@ def test_one_size_has_no_slope():
 
 @pytest.mark.slow
 def test_every_index_is_measured_in_a_process_of_its_own_and_listed_in_a_table():
-    rows = gallery([200, 2000], options={"FaissIVF": {"lists": 4, "probes": 4}}, threads=1)
+    rows = gallery([2000], options={"FaissIVF": {"lists": 4, "probes": 4}}, threads=1)
     assert [(row["size"], row["index"]) for row in rows] == [
-        (size, name) for size in (200, 2000) for name in ("ExactIndex", "FaissFlat", "FaissIVF")
+        (2000, name) for name in ("ExactIndex", "FaissFlat", "FaissIVF")
     ]
     assert all(row["recall"] > 0.99 for row in rows)  # all lists are looked into
     assert all(row["seconds"] > 0 and row["peak_memory"] > 100e6 for row in rows)
-    assert format_rows(rows).count("FaissIVF") == 3
+    larger = [{**row, "size": 20_000, "seconds": 10 * row["seconds"]} for row in rows]
+    assert format_rows([*rows, *larger]).count("FaissIVF") == 3  # two sizes and the slope

@@ -117,6 +117,16 @@ def test_a_shard_that_reads_back_otherwise_is_not_put_in_place(tmp_path, png, mo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_keeps_nothing_of_a_shard_that_is_given_up(tmp_path):
+    shard = ShardWriter(tmp_path, "s-00000")
+    shard._tar_file.close()
+    shard._tar_file = open("/dev/full", "wb")  # noqa: SIM115  (closed by the shard)
+    shard._tar_file.write(b"what cannot be flushed")
+    shard.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
+from x2vlm.building import ConfigError
 from x2vlm.data.batch import BadRecord
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.inspection.image_identity import image_identity, with_other_names
@@ -59,7 +63,7 @@ class HeldOutImages:
         hashes, owners = [], []
         for test, named in tests:
             names = ({name: (test.name, name) for name in test.ids} if named else {}) | names
-            rows, which = np.unique(test.hashes.reshape(len(test.hashes), -1), axis=0, return_index=True)
+            rows, which = np.unique(test.hashes.reshape(-1, len(VIEWS) * WORDS), axis=0, return_index=True)
             hashes.append(rows.reshape(-1, len(VIEWS), WORDS))
             owners += [(test.name, test.ids[owner]) for owner in test.owner[which].tolist()]
         stacked = np.concatenate(hashes) if hashes else cls().hashes
@@ -105,7 +109,13 @@ def hashes_of(frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def fingerprint_test_set(
-    name: str, adapter: Adapter, named_by: str | None, workers: int, folder: Path, request: Mapping[str, Any]
+    name: str,
+    adapter: Adapter,
+    named_by: str | None,
+    workers: int,
+    folder: Path,
+    request: Mapping[str, Any],
+    max_bad: float = 1.0,
 ) -> DatasetFingerprint:
     """Names and hashes of a test set's images; kept in files, so that they are computed once.
 
@@ -116,8 +126,13 @@ def fingerprint_test_set(
         workers: Processes that read.
         folder: Of the files.
         request: What the test set was made from; files of another one are not read.
+        max_bad: Largest tolerated share of records that cannot be read.
+
+    Raises:
+        ConfigError: If more of them cannot be read: what they show would be found by name at best. Nothing is kept
+            then, so that repaired files are read anew.
     """
-    fingerprint = stored_fingerprint(name, folder, request)
+    fingerprint = stored_fingerprint(name, folder, request, max_bad)
     if fingerprint is None:
         identity = partial(image_identity, named_by=named_by)
         # An image that cannot be read has a name all the same, by which training must not show it.
@@ -126,22 +141,53 @@ def fingerprint_test_set(
         index_of = {where: index for index, where in reversed(list(enumerate(named.wheres)))}
         owner = np.array([index_of[shown.wheres[index]] for index in shown.owner], dtype=np.int64)
         fingerprint = replace(shown, ids=named.ids, wheres=named.wheres, owner=owner)
+        if _share_of_bad(fingerprint) > max_bad:
+            raise ConfigError(
+                f"{len(fingerprint.bad):,} of the {len(adapter):,} records cannot be read, more than --max-bad "
+                f"{max_bad} allows, so what they show would get into the list. The first: {fingerprint.bad[0].where}: "
+                f"{fingerprint.bad[0].reason}. Repair the data, do without this set (--without held_out_sets.{name}), "
+                "compare names alone (--by ids), or raise the share.",
+                f"held_out_sets.{name}",
+            )
         _store(fingerprint, folder, request)
     return fingerprint
 
 
-def stored_fingerprint(name: str, folder: Path, request: Mapping[str, Any]) -> DatasetFingerprint | None:
-    """The fingerprint in the files of an earlier run; None if there is none of this request."""
+def stored_fingerprint(
+    name: str, folder: Path, request: Mapping[str, Any], max_bad: float = 1.0
+) -> DatasetFingerprint | None:
+    """The fingerprint in the files of an earlier run.
+
+    Args:
+        name: Of the test set, and of the files.
+        folder: Of the files.
+        request: What the test set is made from.
+        max_bad: Largest tolerated share of records that could not be read.
+
+    Returns:
+        None if there is none of this request, it is broken, or too many records could not be read.
+    """
     description = folder / f"{name}.json"
     if not description.is_file():
         return None
-    saved = json.loads(description.read_text(encoding="utf-8"))
-    if saved["asked"] != request:
+    try:
+        saved = json.loads(description.read_text(encoding="utf-8"))
+        if saved["asked"] != request:
+            return None
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+            hashes, owner = arrays["hashes"], arrays["owner"]
+        bad = [BadRecord(*entry) for entry in saved["bad"]]
+        found = DatasetFingerprint(name, saved["ids"], saved["wheres"], hashes, owner, saved["low_contrast"], bad)
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        message = f"{description}: what was kept of this test set is broken and made anew ({error})"
+        print_log(message, logger="current", level=logging.WARNING)
         return None
-    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
-        hashes, owner = arrays["hashes"], arrays["owner"]
-    bad = [BadRecord(*entry) for entry in saved["bad"]]
-    return DatasetFingerprint(name, saved["ids"], saved["wheres"], hashes, owner, saved["low_contrast"], bad)
+    return found if _share_of_bad(found) <= max_bad else None
+
+
+def _share_of_bad(fingerprint: DatasetFingerprint) -> float:
+    bad = {one.where for one in fingerprint.bad}
+    return len(bad) / max(len(bad | set(fingerprint.wheres)), 1)
 
 
 def _store(fingerprint: DatasetFingerprint, folder: Path, request: Mapping[str, Any]) -> None:

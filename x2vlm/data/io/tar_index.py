@@ -128,9 +128,11 @@ def _scan(path: Path, span: tuple[int, int] | None) -> tuple[np.ndarray, np.ndar
                     members.append((name, start + member.offset_data, member.size))
             # Behind the last member, tarfile takes anything for the end: half a header, or one that is damaged.
             file.seek(tar.offset)
-            rest = file.read(_BLOCK).rstrip(b"\0")
-            if rest:
+            block = file.read(_BLOCK)
+            if block.rstrip(b"\0"):
                 problem = f"the tar ends early: it breaks inside a header at byte {tar.offset:,}"
+            elif not block:  # cut between two members, as copies by the block are
+                problem = f"the tar ends early: at byte {tar.offset:,} the empty blocks that close it are not there"
     except OSError as error:
         problem = error.strerror or str(error)
     except _BROKEN as error:

@@ -5,15 +5,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from glob import glob
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from x2vlm.building import build, resolve
+from x2vlm.building import ConfigError, build, resolve, suggestion
 from x2vlm.data.data_root import NESTED, with_data_root
 from x2vlm.data.inspection.held_out import HeldOutImages
+from x2vlm.data.inspection.image_identity import BY_ADDRESS, BY_FILE, LISTS
 from x2vlm.data.pretraining_set.pack_record import PackPretrainingRecord
-from x2vlm.data.shard_writing.write_shards import ShardManifest, write_shards
+from x2vlm.data.shard_writing.shard_manifest import ShardManifest, read_manifest
+from x2vlm.data.shard_writing.write_shards import write_shards
 from x2vlm.registry import DATASETS
+
+HELD_OUT = "held_out"
+"""The folder of what is kept of the test sets."""
 
 COUNTS = ("images", "captions", "objects", "regions")
 """What a table of published sets counts."""
@@ -42,6 +47,29 @@ class RawSet:
             raise ValueError(f"published has no {unknown[0]!r}; expected some of {', '.join(COUNTS)}")
 
 
+def check_folders(raw_sets: Mapping[str, RawSet]) -> None:
+    """Refuse folders that several sets share, or that lie elsewhere than below that of the list.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    owners: dict[PurePosixPath, str] = {}
+    for name, raw_set in raw_sets.items():
+        folder = PurePosixPath(raw_set.out)
+        if folder.is_absolute() or ".." in folder.parts or not folder.parts or folder.parts[0] == HELD_OUT:
+            raise ConfigError(
+                f"'{raw_set.out}' is no folder for a set: it lies below that of the list, and not in '{HELD_OUT}'. "
+                f"Write, for example, 'images/{name}'.",
+                f"raw_sets.{name}.out",
+            )
+        if folder in owners:
+            raise ConfigError(
+                f"'{raw_set.out}' is the folder of raw_sets.{owners[folder]} already. Give each set one of its own.",
+                f"raw_sets.{name}.out",
+            )
+        owners[folder] = name
+
+
 @dataclass(frozen=True)
 class HeldOutSet:
     """A test set whose images a pre-training list must not show.
@@ -53,6 +81,22 @@ class HeldOutSet:
 
     dataset: dict[str, Any]
     named_by: str | None = None
+
+
+def format_lone_names(raw_sets: Mapping[str, RawSet], held_out_sets: Mapping[str, HeldOutSet]) -> list[str]:
+    """A line for each set whose ``named_by`` no set of the other kind has, so that its names match nothing."""
+    words = (*BY_FILE, BY_ADDRESS, *LISTS)  # these may meet by way of the lists of names
+    kinds = {"raw_sets": raw_sets, "held_out_sets": held_out_sets}
+    lines = []
+    for (kind, sets), other in zip(kinds.items(), reversed(kinds), strict=True):
+        met = {None, *words, *(one.named_by for one in kinds[other].values())}
+        lines += [
+            f"{kind}.{name}: no set in {other} has named_by='{one.named_by}', so its images are compared by how they "
+            f"look alone.{suggestion(one.named_by, words)}"
+            for name, one in sets.items()
+            if one.named_by not in met
+        ]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -125,11 +169,15 @@ def set_request(
 
 
 def open_manifest(folder: Path, name: str) -> ShardManifest | None:
-    """The manifest of a set as it stands, whatever it was made from; None if the set was not begun."""
+    """The manifest of a set as it stands, whatever it was made from; None if the set was not begun.
+
+    Raises:
+        ConfigError: If it is broken, or a finished shard has gone or changed.
+    """
     file = folder / f"{name}.json"
     if not file.is_file():
         return None
-    return ShardManifest.open(folder, name, json.loads(file.read_text(encoding="utf-8"))["asked"], 0)
+    return ShardManifest.open(folder, name, read_manifest(file)["asked"], 0)
 
 
 def pack_set(

@@ -9,7 +9,7 @@ from typing import Any
 
 from x2vlm.data.inspection.leakage import DatasetFingerprint
 from x2vlm.data.pretraining_set.raw_sets import COUNTS, RawSet
-from x2vlm.data.shard_writing.write_shards import ShardManifest
+from x2vlm.data.shard_writing.shard_manifest import ShardManifest
 
 _REASONS = 20  # kinds of reasons of bad records that a report names
 

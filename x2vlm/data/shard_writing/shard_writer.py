@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ class ShardWriter:
 
     def abandon(self) -> None:
         """Remove what was written."""
-        self._tar_file.close()
-        self._index.close()
+        for file in (self._tar_file, self._index):
+            with suppress(OSError):  # a full disk takes not even what is still to be flushed
+                file.close()
         shutil.rmtree(self.temporary, ignore_errors=True)

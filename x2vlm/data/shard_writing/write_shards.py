@@ -1,19 +1,15 @@
-"""Shards of a whole data set, with a manifest beside them, so that an interrupted run goes on where it stopped."""
+"""Shards of a whole data set; an interrupted run goes on where its manifest says that it stopped."""
 
-import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from x2vlm.building import ConfigError
 from x2vlm.data.bad_record_log import format_bad_records
 from x2vlm.data.batch import BadRecord
 from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.inspection.map_records import RecordFunction, RecordResult, map_records
-from x2vlm.data.io.atomic_files import write_atomically
 from x2vlm.data.shard_writing.record_list import RecordList
+from x2vlm.data.shard_writing.shard_manifest import ShardManifest
 from x2vlm.data.shard_writing.shard_record import EncodeRecord, ExcludedRecord
 from x2vlm.data.shard_writing.shard_writer import ShardVerificationError, ShardWriter
 
@@ -25,91 +21,6 @@ _NAMED = 20  # bad records that the message names where there are too many
 
 class ShardingStoppedError(RuntimeError):
     """Writing shards should not go on: too many bad records, or a shard that cannot be verified."""
-
-
-@dataclass
-class ShardManifest:
-    """The finished shards of a set and the options they were made with; a JSON file beside them.
-
-    Attributes:
-        folder: Of the shards.
-        name: Of the set.
-        request: Data set and options; a run goes on only with the same ones.
-        next: First record of the source that no finished shard covers.
-        shards: Finished ones: names, records, bytes, SHA-256.
-        bad: Records that could not be used so far; they are listed in ``NAME.bad``, a line of JSON each.
-        excluded: Records that were left out on purpose so far; they are listed in ``NAME.excluded``.
-        done: Whether all records are written.
-    """
-
-    folder: Path
-    name: str
-    request: dict[str, Any]
-    next: int = 0
-    shards: list[dict[str, Any]] = field(default_factory=list)
-    bad: int = 0
-    excluded: int = 0
-    done: bool = False
-
-    @property
-    def file(self) -> Path:
-        """The manifest's file."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def bad_file(self) -> Path:
-        """The list of records that could not be used."""
-        return self.folder / f"{self.name}.bad"
-
-    @property
-    def excluded_file(self) -> Path:
-        """The list of records that were left out on purpose."""
-        return self.folder / f"{self.name}.excluded"
-
-    @property
-    def records(self) -> int:
-        """Records in finished shards."""
-        return sum(shard["records"] for shard in self.shards)
-
-    @classmethod
-    def open(cls, folder: Path, name: str, request: dict[str, Any], first: int) -> "ShardManifest":
-        """The manifest of an interrupted run, or a new one.
-
-        Raises:
-            ConfigError: If other shards of that name are there.
-        """
-        manifest = cls(folder, name, request, next=first)
-        if not manifest.file.is_file():
-            kept = (manifest.bad_file, manifest.excluded_file)
-            others = sorted(path.name for path in folder.glob(f"{name}-*") if path.suffix in (".tar", ".jsonl"))
-            others += [path.name for path in kept if path.exists()]
-            if others:
-                raise ConfigError(
-                    f"{folder} holds {others[0]}, which no {manifest.file.name} accounts for. Give another --name or "
-                    "folder; nothing is overwritten."
-                )
-            manifest.commit(first, None, done=False)  # from now on, shards of this name belong to this run
-            return manifest
-        saved = json.loads(manifest.file.read_text(encoding="utf-8"))
-        if saved["asked"] != request:
-            changed = [key for key in request if saved["asked"].get(key) != request[key]]
-            raise ConfigError(
-                f"{manifest.file} is of shards that were made from something else ({', '.join(changed)} differ). "
-                "Give another --name or folder; nothing is overwritten."
-            )
-        manifest.next, manifest.shards = saved["next"], saved["shards"]
-        manifest.bad, manifest.excluded = saved["bad"], saved.get("excluded", 0)
-        manifest.done = saved["done"]
-        return manifest
-
-    def commit(self, next_: int, shard: dict[str, Any] | None, done: bool) -> None:
-        """Write the manifest with a further finished shard."""
-        self.next, self.done = next_, done
-        self.shards += [shard] if shard else []
-        counts = {"next": self.next, "bad": self.bad, "excluded": self.excluded, "done": done}
-        write_atomically(
-            self.file, json.dumps({"asked": self.request, **counts, "shards": self.shards}, indent=2) + "\n"
-        )
 
 
 def write_shards(

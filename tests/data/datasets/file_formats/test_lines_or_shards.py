@@ -5,7 +5,8 @@ import pytest
 from tests.commands.test_make_shards import png
 from x2vlm.data.datasets.file_formats.jsonl import JsonLines
 from x2vlm.data.datasets.file_formats.lines_or_shards import LinesOrShards
-from x2vlm.data.shard_writing.write_shards import ShardManifest, write_shards
+from x2vlm.data.shard_writing.shard_manifest import ShardManifest
+from x2vlm.data.shard_writing.write_shards import write_shards
 
 
 @pytest.fixture

@@ -321,6 +321,18 @@ def test_the_real_captions_of_three_languages_are_words_of_one_vocabulary(shared
     assert tokenizer.tokenize("一个男孩") == ["一", "个", "男", "孩"]
 
 
+def test_a_tar_that_was_cut_between_two_records_has_a_bad_record_for_what_is_lost(write_tar, png, tmp_path):
+    from x2vlm.data.datasets.file_formats.webdataset import WebDataset
+
+    members = [(f"{key}.{end}", data) for key in "ab" for end, data in (("png", png()), ("txt", b"a dog"))]
+    whole = write_tar(*members)
+    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[: 2 * 1024])  # two members of two blocks each
+    data = WebDataset(tmp_path / "cut.tar")
+    assert (len(data), data.record(0)["id"]) == (2, "a")
+    with pytest.raises(RecordError, match=r"^cut\.tar:member 2: .*byte 2,048 the empty blocks that close it.*lost"):
+        data.record(1)
+
+
 @pytest.mark.parametrize("cut", [200, 512 + 30])
 def test_a_tar_that_ends_early_has_a_bad_record_for_what_is_lost(write_tar, png, tmp_path, cut):
     from x2vlm.data.datasets.file_formats.webdataset import WebDataset

@@ -46,6 +46,8 @@ def test_values_of_an_object_are_entries_with_names(write, options):
         ('{"rows": [1]', "breaks"),
         ("7", "expected an array or an object"),
         ('[{"id": 1} {"id": 2}]', "expected ',' or ']'"),
+        ('{"a": {"n": 1}}\n{"a": {"n": 2}}\n', "behind its end stands .*JSON lines are another format"),
+        ("[1, 2", "breaks after 2 entries: it ends in the middle"),
     ],
 )
 def test_a_broken_file_is_told(write, text, reason):

@@ -91,7 +91,7 @@ class HFDataset(NumberedAdapter):
         self.keys, self.kind = {**KEYS, **(keys or {})}, kind
         self.image_root = None if image_root is None else existing_folder(image_root, "image_root")
         self.shuffle_buffer = checked_buffer(shuffle_buffer)
-        self.rows = _Rows(_files_of(path, split), shuffle_buffer or 0)
+        self.rows = _Rows(_files_of(path, split), shuffle_buffer)
         self._take(len(self.rows), subset, self.rows.runs() if shuffle_buffer else None)
 
     def _record(self, number: int) -> Record:
@@ -186,14 +186,13 @@ def _listed(state: dict[str, Any], name: str) -> list[Any]:
 class _Rows:
     """The rows of several files, numbered through."""
 
-    def __init__(self, files: Sequence[Path], kept_rows: int) -> None:
+    def __init__(self, files: Sequence[Path], shuffle_buffer: int | None) -> None:
         cache = GroupCache()
         self.tables = [
             ParquetRows(file, cache=cache) if file.suffix == ".parquet" else ArrowRows(file) for file in files
         ]
         self._ends = np.cumsum([len(table) for table in self.tables])
-        if kept_rows:  # a buffer begins and ends inside a group
-            cache.rows = kept_rows + 2 * max(int(table.run_lengths.max(initial=0)) for table in self.tables)
+        cache.keep_buffer(shuffle_buffer, [table.run_lengths for table in self.tables])
 
     def runs(self) -> np.ndarray:
         """The number of the group (or batch) of each row, ``[n]`` int64."""

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
+from x2vlm.data.datasets.numbered_adapter import NumberedAdapter, checked_buffer
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.line_index import json_lines
 from x2vlm.data.io.paths import existing_files
-from x2vlm.data.io.row_readers.parquet_rows import ParquetRows
+from x2vlm.data.io.row_readers.parquet_rows import GroupCache, ParquetRows
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -43,6 +43,9 @@ class WikipediaText(NumberedAdapter):
             ``--json`` an object a line), or parquet files with the columns ``id``, ``title`` and ``text`` (needs
             ``pyarrow``): a file, a pattern, or several of either.
         min_chars: Shorter paragraphs are left out.
+        shuffle_buffer: Articles that a worker mixes and keeps in memory while it reads parquet files a group of rows
+            at a time, as :class:`~x2vlm.data.datasets.file_formats.hf_dataset.HFDataset` does; None draws articles from
+            anywhere, and an article of a parquet file then costs its whole group.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`; of articles.
@@ -58,6 +61,7 @@ class WikipediaText(NumberedAdapter):
         self,
         files: str | PathLike | Sequence[str | PathLike],
         min_chars: int = 20,
+        shuffle_buffer: int | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | RecordLimits | None = None,
@@ -66,11 +70,16 @@ class WikipediaText(NumberedAdapter):
         if min_chars < 1:
             raise ValueError(f"min_chars is {min_chars}; expected 1 or more")
         self.min_chars = min_chars
-        self.sources = [_opened(file, min_chars, self.limits.max_bytes) for file in existing_files(files, "files")]
+        self.shuffle_buffer, cache = checked_buffer(shuffle_buffer), GroupCache()
+        found = existing_files(files, "files")
+        self.sources = [_opened(file, min_chars, self.limits.max_bytes, cache) for file in found]
         self._ends = np.cumsum([len(source) for source in self.sources])
         if not self._ends[-1]:
             raise ValueError(f"files: {files} has no article with a paragraph of {min_chars} characters (min_chars)")
-        self._take(int(self._ends[-1]), subset)
+        run_lengths = [source.run_lengths for source in self.sources]
+        cache.keep_buffer(shuffle_buffer, run_lengths)
+        lengths = np.concatenate(run_lengths)
+        self._take(int(self._ends[-1]), subset, np.repeat(np.arange(len(lengths)), lengths) if shuffle_buffer else None)
 
     def _record(self, number: int) -> Record:
         source = int(np.searchsorted(self._ends, number, side="right"))
@@ -84,9 +93,11 @@ class WikipediaText(NumberedAdapter):
         return {"where": article.where, "id": identity, "text": paragraphs, "extras": {"title": article.title}}
 
 
-def _opened(path: Path, min_chars: int, max_bytes: int) -> "_ExtractedText | _JsonArticles | _ParquetArticles":
+def _opened(
+    path: Path, min_chars: int, max_bytes: int, cache: GroupCache
+) -> "_ExtractedText | _JsonArticles | _ParquetArticles":
     if path.suffix == ".parquet":
-        return _ParquetArticles(path)
+        return _ParquetArticles(path, cache)
     with open(path, "rb") as file:
         first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if first.startswith((b"{", b"[")):
@@ -102,6 +113,7 @@ class _ExtractedText:
         spans = [span for span, has_text in _articles(path, min_chars) if has_text]
         #: ``[n, 3]``: first byte, byte behind the last, and the line (from 1) of each article.
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 3)
+        self.run_lengths = np.ones(len(spans), dtype=np.int64)  # each can be read by itself
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -150,6 +162,7 @@ class _JsonArticles:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.lines = json_lines([path], "files", max_bytes)
+        self.run_lengths = np.ones(len(self.lines), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -162,8 +175,9 @@ class _JsonArticles:
 class _ParquetArticles:
     """Articles as rows with ``id``, ``title`` and ``text``."""
 
-    def __init__(self, path: Path) -> None:
-        self.rows = ParquetRows(path, _COLUMNS)
+    def __init__(self, path: Path, cache: GroupCache) -> None:
+        self.rows = ParquetRows(path, _COLUMNS, cache)
+        self.run_lengths = self.rows.run_lengths
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -62,8 +62,7 @@ class Img2Dataset(NumberedAdapter):
             raise ValueError(f"shards: {lacking[0]} is missing ({len(lacking)} are): the images lie in it")
         self.shuffle_buffer, cache = checked_buffer(shuffle_buffer), GroupCache()
         self.tables = [ParquetRows(file, ("key", "status", caption, "url"), cache) for file in self.files]
-        if shuffle_buffer:  # a buffer begins and ends inside a group
-            cache.rows = shuffle_buffer + 2 * max(int(table.run_lengths.max(initial=0)) for table in self.tables)
+        cache.keep_buffer(shuffle_buffer, [table.run_lengths for table in self.tables])
         self.tars: dict[int, TarIndex] = {}
         kept = [(file, row) for file, table in enumerate(self.tables) for row in _kept(table, where_columns or {})]
         #: ``[n, 2]``: the file of each record, and its row there.

@@ -5,7 +5,7 @@ The file is parsed once, entry by entry, to note where each stands; afterwards a
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ class JsonEntries:
                     self.ids.append(name if id_of is None else id_of(entry))
         except (ValueError, IndexError, RecursionError) as error:
             inner = "" if key is None else f" under {key!r}"
-            raise ValueError(f"{option}: {self.path} breaks{inner} after {len(spans)} entries: {error}") from error
+            reason = "it ends in the middle" if isinstance(error, IndexError) else error
+            raise ValueError(f"{option}: {self.path} breaks{inner} after {len(spans)} entries: {reason}") from error
         if not spans:
             raise ValueError(f"{option}: {self.path} has no entries{'' if key is None else f' under {key!r}'}")
         found = np.array(spans, dtype=np.int64)
@@ -140,16 +141,32 @@ def _entries(text: str, key: str | None) -> Iterator[tuple[str | None, int, int,
         else:
             raise ValueError(f"it has no {key!r}")
     if text[position] == "{":
-        for name, start, value in _members(text, position):
-            yield name, start[0], start[1], value
+        end = yield from _values(text, position)
     elif text[position] == "[":
-        yield from _array(text, position)
+        end = yield from _array(text, position)
     else:
         raise ValueError(f"expected an array or an object, got {text[position : position + 20]!r}")
+    rest = _skip(text, end)
+    if key is None and rest < len(text):
+        raise ValueError(f"behind its end stands {text[rest : rest + 20]!r}; JSON lines are another format")
 
 
-def _members(text: str, position: int, stop_at: str | None = None) -> Iterator[tuple[str, Any, Any]]:
-    """Name, place and value of each member of the object at ``position``; before ``stop_at`` its start, unparsed."""
+def _values(text: str, position: int) -> Generator[tuple[str, int, int, Any], None, int]:
+    """Name, start, stop and value of each member of the object at ``position``; gives where the object ends."""
+    members = _members(text, position)
+    while True:
+        try:
+            name, (start, stop), value = next(members)
+        except StopIteration as end:
+            return end.value
+        yield name, start, stop, value
+
+
+def _members(text: str, position: int, stop_at: str | None = None) -> Generator[tuple[str, Any, Any], None, int | None]:
+    """Name, place and value of each member of the object at ``position``; before ``stop_at`` its start, unparsed.
+
+    Gives where the object ends, unless it stopped before.
+    """
     scan = json.JSONDecoder().raw_decode
     if text[position] != "{":
         raise ValueError(f"expected an object, got {text[position : position + 20]!r}")
@@ -162,7 +179,7 @@ def _members(text: str, position: int, stop_at: str | None = None) -> Iterator[t
         start = _skip(text, position + 1)
         if stop_at is not None and name == stop_at:
             yield name, start, None
-            return
+            return None
         value, position = scan(text, start)
         yield name, (start, position), value
         position = _skip(text, position)
@@ -170,9 +187,11 @@ def _members(text: str, position: int, stop_at: str | None = None) -> Iterator[t
             position = _skip(text, position + 1)
         elif text[position] != "}":
             raise ValueError(f"expected ',' or '}}', got {text[position : position + 20]!r}")
+    return position + 1
 
 
-def _array(text: str, position: int) -> Iterator[tuple[None, int, int, Any]]:
+def _array(text: str, position: int) -> Generator[tuple[None, int, int, Any], None, int]:
+    """Start, stop and value of each entry of the array at ``position``; gives where the array ends."""
     scan = json.JSONDecoder().raw_decode
     position = _skip(text, position + 1)
     while text[position] != "]":
@@ -183,3 +202,4 @@ def _array(text: str, position: int) -> Iterator[tuple[None, int, int, Any]]:
             position = _skip(text, position + 1)
         elif text[position] != "]":
             raise ValueError(f"expected ',' or ']', got {text[position : position + 20]!r}")
+    return position + 1

@@ -37,6 +37,16 @@ class GroupCache:
             kept -= len(self._groups.popitem(last=False)[1])
         return group
 
+    def keep_buffer(self, shuffle_buffer: int | None, run_lengths: Sequence[np.ndarray]) -> None:
+        """Keep all groups that a shuffle buffer of so many rows reads: it begins and ends inside one.
+
+        Args:
+            shuffle_buffer: Its rows; None: rows are not read in runs, and the last group is kept alone.
+            run_lengths: Rows of each group, of each file.
+        """
+        if shuffle_buffer:
+            self.rows = shuffle_buffer + 2 * max(int(lengths.max(initial=0)) for lengths in run_lengths)
+
 
 class ParquetRows:
     """The rows of one file; a group of rows is read at a time, and kept for the rows beside it.
