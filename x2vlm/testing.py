@@ -27,7 +27,7 @@ from x2vlm.data.datasets.base import Adapter
 from x2vlm.data.record import Record, RecordError
 from x2vlm.data.record_contract import adapter_problem, pairs_problem, record_problem, step_problem
 from x2vlm.data.sampler import seeded
-from x2vlm.engine.metric_contract import check_calls, result_problem
+from x2vlm.engine.metric_contract import check_calls, result_problem, state_of, state_problem
 from x2vlm.models.tower_contract import fusion_problems, text_problems, vision_problems
 from x2vlm.models.x2vlm import X2VLM
 from x2vlm.registry import FUSION_ENCODERS, TEXT_ENCODERS, TRANSFORMS, VISION_ENCODERS
@@ -129,7 +129,8 @@ def assert_adapter(adapter: Adapter, records: int = 5) -> None:
     assert count > 0, "the adapter has no records"
     for index in sorted({*range(min(records, count)), *range(max(0, count - records), count)}):
         try:
-            first, second = adapter.record(index), adapter.record(index)
+            first = deepcopy(adapter.record(index))  # the adapter may keep it, and write to it
+            second = adapter.record(index)
         except RecordError as error:
             reasons.append(str(error))
             continue
@@ -220,10 +221,12 @@ def assert_metric(metric: Any, loader: Sequence[Batch] | None = None, **changes:
     assert hasattr(metric, "evaluate"), f"{type(metric).__name__} has no evaluate(model, loader)."
     model = tiny_model(**changes).eval()
     check_calls(metric, model, "metric")
+    before = state_of(model)
     with torch.no_grad():
         found = metric.evaluate(model, [tiny_batch()] if loader is None else loader)
     problem = result_problem(found)
     assert not problem, f"{type(metric).__name__}.evaluate returned {problem}"
+    _fail_with([problem for problem in [state_problem(metric, model, before)] if problem])
     return {key: float(value) for key, value in found.items()}
 
 

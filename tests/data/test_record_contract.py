@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import Dataset
 
 from x2vlm.building import ConfigError, PartError
@@ -34,6 +35,15 @@ RECORDS = {
     "None": (lambda index: None, r"Captions\.record\(1\) gave None; expected a dict with 'where'.*raises RecordError"),
     "no place": (lambda index: {"texts": ["a"]}, r"gave a dict without 'where' \(its keys: texts\)"),
     "an error": (lambda index: {}["caption"], r"record 1 of 3: Captions raised KeyError: 'caption'"),
+    "no identity": (lambda index: {"where": "m", "id": None}, r"record\(1\) gave None as 'id'.*count as one image"),
+    "a tensor": (
+        lambda index: {"where": "m", "image": torch.zeros(4, 4, 3)},
+        r"record\(1\) gave a Tensor as 'image'; expected a path, the bytes of a file, or an \[H, W, 3\] uint8 array",
+    ),
+    "one element": (
+        lambda index: {"where": "m", "elems": {"bb": [0, 0, 1, 1], "caption": "a"}},
+        r"record\(1\) gave a dict as 'elems'; expected a list of dicts with 'bb' \(x, y, width, height\)",
+    ),
     "beyond the end": (lambda index: [][index], r"Captions raised IndexError.*Is Captions\.__len__, 3, more than"),
 }
 
@@ -115,6 +125,28 @@ TRANSFORMS = {
     "floats": (changed(frames=[np.zeros((4, 4, 3), np.float32)]), r"a frame is float32 \[4, 4, 3\]; expected uint8"),
     "grey": (changed(frames=[np.zeros((4, 4), np.uint8)]), r"a frame is uint8 \[4, 4\]; expected uint8 \[H, W, 3\]"),
     "no list": (changed(frames=np.zeros((4, 4, 3), np.uint8)), r"frames is a ndarray; expected a list"),
+    "no frame": (changed(frames=[]), r"frames is empty; expected a list of"),
+    "an empty frame": (changed(frames=[np.zeros((0, 4, 3), np.uint8)]), r"a frame is empty, \[0, 4, 3\]; expected"),
+    "a text for texts": (changed(texts="a dog"), r"texts is a str; expected a list of strings"),
+    "no text": (changed(texts=[None]), r"a text is None; expected a string"),
+    "texts forgotten": (
+        lambda record: {key: value for key, value in record.items() if key != "texts"},
+        r"lost 'texts'\. Return the record it was given with its changes",
+    ),
+    "no numbers": (
+        changed(boxes_xyxy_px=np.full((1, 4), np.nan)),
+        r"left the box \[nan, nan, nan, nan\]; expected \(x0, y0, x1, y1\) in pixels",
+    ),
+    "three numbers": (
+        changed(boxes_xyxy_px=np.ones((1, 3))),
+        r"left boxes_xyxy_px \[1, 3\]; expected \(x0, y0, x1, y1\)",
+    ),
+    "inside out": (changed(boxes_xyxy_px=np.array([[9, 9, 1, 1]])), r"left the box .*, which is inside out"),
+    "outside": (
+        changed(boxes_xyxy_px=np.array([[100, 0, 120, 9]])),
+        r"left the box .*, outside of its frame of 48x64 \(rows x columns\); .*Drop such pairs",
+    ),
+    "a word for yes": (Mirror(moves_pixels="yes"), r"Mirror\.moves_pixels is 'yes'; expected True or False"),
     "no place": (lambda record: {"texts": record["texts"]}, r"lost 'where'\. Return the record it was given"),
     "one box of two": (changed(texts=["a", "b"], ids=["a", "b"], has_box=[True, True]), r"2 texts.*1 boxes_xyxy_px"),
     "another size": (
@@ -132,6 +164,38 @@ def test_a_transform_is_told_what_it_made_and_what_was_expected(mistake):
     adapter = Captions(lambda index: with_boxes(where="mine:0"), pipeline=[step])
     with pytest.raises(PartError, match=f"^mine:0: .*{message}"):
         adapter[0]
+
+
+def test_what_cannot_be_called_is_no_transform():
+    class Resizing:
+        def transform(self, record):
+            return record
+
+    with pytest.raises(ConfigError, match=r"^pipeline\[0\]: Resizing is no transform: it has no __call__\(record\)"):
+        Captions(pipeline=[dict(type=Resizing)])
+
+
+def test_a_function_that_drops_a_record_is_named():
+    def forget(record):
+        record | {"caption": "a"}
+
+    with pytest.raises(RecordError, match=r"^mine:1: forget dropped it"):
+        Captions(pipeline=[forget])[1]
+
+
+class Growing(Captions):
+    """Its one record gets longer whenever it is read."""
+
+    kept: dict = {"where": "mine:0", "texts": []}
+
+    def record(self, index):
+        self.kept["texts"].append("another")
+        return self.kept
+
+
+def test_the_helper_sees_an_adapter_that_writes_into_what_it_keeps():
+    with pytest.raises(AssertionError, match="is another one when it is read again"):
+        assert_adapter(Growing(None))
 
 
 def test_a_transform_that_raises_is_named_with_its_record():

@@ -1,12 +1,13 @@
 """What a metric gives is looked at, and what it will call is known before a run begins."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from x2vlm.building import ConfigError, PartError
 from x2vlm.engine import build_runner
-from x2vlm.engine.metric_contract import check_calls, result_problem
+from x2vlm.engine.metric_contract import check_calls, nan_warning, result_problem
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.registry import METRICS
 from x2vlm.testing import assert_metric, tiny_model
@@ -19,6 +20,10 @@ from x2vlm.testing import assert_metric, tiny_model
         (0.5, "float; expected a dict"),
         ({"recall": "high"}, "str as 'recall'; expected"),
         ({"recall": torch.zeros(2)}, "Tensor as 'recall'; expected"),
+        ({"recall": 1j}, "complex as 'recall'; expected"),
+        ({"recall": torch.tensor(1j)}, "Tensor as 'recall'; expected"),
+        ({"recall": np.array("high")}, "ndarray as 'recall'; expected"),
+        ({1: 0.5}, "1 as the name of a number; expected"),
     ],
 )
 def test_what_is_no_dict_of_numbers_is_told(result, message):
@@ -26,7 +31,42 @@ def test_what_is_no_dict_of_numbers_is_told(result, message):
 
 
 def test_numbers_of_all_makes_are_taken():
-    assert result_problem({"a": 1, "b": 0.5, "c": torch.tensor(0.5), "d": True}) == ""
+    assert result_problem({"a": 1, "b": 0.5, "c": torch.tensor(0.5), "d": True, "e": np.float32(0.5)}) == ""
+
+
+def test_a_number_that_is_none_is_a_warning_with_its_name():
+    assert nan_warning(TinyWrong("number"), {"a": 1, "b": torch.tensor(0.5)}) == ""
+    warning = nan_warning(TinyWrong("number"), {"a": float("nan"), "b": 0.5})
+    assert warning.startswith("TinyWrong.evaluate returned a=nan, by which no two runs can be compared")
+
+
+class Calls:
+    """Says what it calls as ``found``."""
+
+    def __init__(self, found) -> None:
+        self.found = found
+
+    def called_methods(self, objectives):
+        return self.found
+
+
+class NoObjectives:
+    def called_methods(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (Calls(["itm.score"]), r"Calls\.called_methods returned \['itm\.score'\]; expected methods by objective"),
+        (Calls({"itm": "score"}), r"Calls\.called_methods returned \{'itm': 'score'\}; expected .*\('score',\)"),
+        (NoObjectives(), r"NoObjectives\.called_methods is called with a list of objectives"),
+    ],
+    ids=["a list", "no tuple", "no argument"],
+)
+def test_calls_that_cannot_be_read_are_told(metric, message):
+    with pytest.raises(ConfigError, match=rf"^metric: {message}"):
+        check_calls(metric, tiny_model(), "metric")
 
 
 class Matching(nn.Module):
@@ -61,7 +101,13 @@ class TinyWrong:
     def evaluate(self, model, loader):
         if self.kind == "error":
             raise KeyError("recall")
-        return 0.5
+        if self.kind == "mode":
+            model.train()
+        if self.kind == "weights":
+            next(model.parameters()).zero_()
+        if self.kind == "frozen":
+            model.requires_grad_(False)
+        return 0.5 if self.kind == "number" else {"recall": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +115,9 @@ class TinyWrong:
     [
         ("number", r"^evaluation 'held_out': TinyWrong\.evaluate returned float; expected a dict of numbers"),
         ("error", r"^evaluation 'held_out': TinyWrong raised KeyError: 'recall'"),
+        ("mode", r"^evaluation 'held_out': TinyWrong\.evaluate left the model in training mode"),
+        ("weights", r"^evaluation 'held_out': TinyWrong\.evaluate changed 1 parameter\(s\) of the model, such as"),
+        ("frozen", r"^evaluation 'held_out': TinyWrong\.evaluate changed \d+ parameter\(s\) of the model, such as"),
     ],
 )
 def test_an_evaluation_names_the_metric_that_fails(config, kind, message):

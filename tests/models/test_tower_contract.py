@@ -43,6 +43,11 @@ class Failing(ConvGrid):
         raise KeyError("patch")
 
 
+class Scaling(ConvGrid):
+    def forward(self, images):
+        return super().forward(images.mul_(2))
+
+
 def with_summary(tokens):
     return tokens, tokens[:, 0, :8]
 
@@ -84,6 +89,23 @@ VISION = {
     "a list of modules": (
         lambda: ConvGrid(layers=[nn.Linear(16, 16)]),
         r"ConvGrid\.layers is a list of modules, whose weights .* Use torch\.nn\.ModuleList",
+    ),
+    "a summary of another dtype": (
+        lambda: ConvGrid(lambda t: (t, t.mean(1).double())),
+        r"a Tensor \[2, 16\] of float64 as summary; .*Its weights are of float32; keep to that",
+    ),
+    "a summary of no numbers": (
+        lambda: ConvGrid(lambda t: (t, t.mean(1) / 0 * 0)),
+        rf"returned a summary that is not all finite.*; {WANTED}",
+    ),
+    "images changed in place": (lambda: Scaling(), r"Scaling changed images in place.*x = x \+ 1, not x \+= 1"),
+    "an image that cells do not cover": (
+        lambda: ConvGrid(image_size=(18, 16)),
+        r"ConvGrid\.image_size is \(18, 16\) and ConvGrid\.grid is \(4, 4\); expected rows and columns of pixels that",
+    ),
+    "random tokens": (
+        lambda: ConvGrid(lambda t: (t + torch.randn_like(t), None)),
+        r"ConvGrid gives an image other tokens where other images are.*nor on random numbers",
     ),
     "an error": (
         lambda: Failing(),
@@ -208,6 +230,19 @@ TEXT = {
     "no numbers": (lambda: Words(lambda e, m: e / 0), r"states that are not all finite"),
     "embeddings as a module": (ModuleOfWords, r"word_embeddings is an Embedding; expected .* Give its \.weight"),
     "no embeddings": (NoWords, r"NoWords\.word_embeddings is None; expected the weights \[40, D\]"),
+    "another dtype": (
+        lambda: Words(lambda e, m: Words.mean(e, m).half()),
+        r"returned a Tensor \[3, 5, 8\] of float16; expected states \[B, L, 8\]\. Its weights are of float32",
+    ),
+    "no numbers beside padding": (
+        lambda: Words(lambda e, m: Words.mean(e, m).masked_fill(~m.all(1)[:, None, None], float("nan"))),
+        r"not all finite \(NaN or infinite\), where texts end in padding; expected .*finite at padding too",
+    ),
+    "a mask changed in place": (
+        lambda: Words(lambda e, m: Words.mean(e, m.fill_(True))),
+        r"Words changed text_mask in place, which other parts read too",
+    ),
+    "padding by name": (lambda: Words(pad_token_id="[PAD]"), r"Words\.pad_token_id is '\[PAD\]'; expected the number"),
     "an unknown summary": (lambda: Words(summary="mean"), r"Words\.summary is 'mean'; expected one of first, last"),
 }
 
@@ -251,6 +286,10 @@ FUSION = {
         r"returned a Tensor \[3, 8\] of float32; expected .*\[3, 4, 8\]",
     ),
     "a wrong width": (dict(named=12), r"returned a Tensor \[3, 4, 8\] of float32; expected states \[3, 4, 12\]"),
+    "another dtype": (
+        dict(result=lambda h: h.double()),
+        r"returned a Tensor \[3, 4, 8\] of float64; expected states \[3, 4, 8\]\. Its weights are of float32",
+    ),
 }
 
 
@@ -259,6 +298,14 @@ def of_plain_text_nothing(hidden, text, context, seen):
 
 
 READING = {
+    "texts changed in place": (
+        lambda h, t, c, seen: h.add_(1),
+        r"changed text\.embeds in place, which other parts read",
+    ),
+    "a context changed in place": (
+        lambda h, t, c, seen: h + seen(c.summary.mul_(2))[:, None] if c else h,
+        r"changed context\.summary in place, which other parts read",
+    ),
     "padding": (lambda h, t, c, seen: h + h.mean(1, keepdim=True), "reads padding: what stands where text.mask is"),
     "what a mask hides": (
         lambda h, t, c, seen: h + seen(c.tokens.mean(1))[c.owner][:, None] if c else h,
@@ -293,6 +340,28 @@ def test_a_fusion_encoder_that_reads_what_it_must_not_is_refused_even_behind_a_c
     read, message = READING[mistake]
     with pytest.raises(ConfigError, match=rf"^model\.fusion_encoder: Reader .*{message}"):
         tiny_model(fusion_encoder=dict(type=Reader, read=read))
+
+
+class Projecting(Reader):
+    def project(self, tokens):
+        raise KeyError("keys")
+
+
+class Reading(Reader):
+    def read(self, requests):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Projecting, r"Projecting of texts .* raised KeyError: 'keys' \(.*test_tower_contract\.py, line \d+\)"),
+        (Reading, r"Reading\.read of 1 request\(s\) returned None; expected a list of as many Tensors"),
+    ],
+)
+def test_optional_methods_of_a_fusion_encoder_are_run_too(kind, message):
+    with pytest.raises(ConfigError, match=rf"^model\.fusion_encoder: {message}"):
+        tiny_model(fusion_encoder=dict(type=kind, read=lambda hidden, text, context, seen: hidden))
 
 
 def test_gates_are_closed_again_after_the_look():

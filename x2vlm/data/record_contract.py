@@ -4,7 +4,8 @@ Shape letters: R pairs of the record.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ KEYS = (
     *("label", "extras"),
 )
 """Keys of a record as an adapter makes it; see :mod:`x2vlm.data.record`."""
+_PASSED_ON = ("frames", "texts", "ids", "has_box", "boxes_xyxy_px")
 _DECLARATION = (
     "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
     "x2vlm.data.transforms.images.box_geometry.move_boxes."
@@ -58,6 +60,23 @@ def record_problem(record: Any) -> str:
     if not isinstance(record.get("where"), str):
         keys = ", ".join(map(str, record)) or "none"
         return f"gave a dict without 'where' (its keys: {keys}); expected the record's place, e.g. 'file.csv:3'."
+    return _content_problem(record)
+
+
+def _content_problem(record: Mapping[str, Any]) -> str:
+    """Contents of another kind than transforms read, as the end of a sentence; what a record may lack is its matter."""
+    if "id" in record and record["id"] is None:
+        return "gave None as 'id', so that all its records would count as one image; expected its identity, or no 'id'."
+    image, elems = record.get("image"), record.get("elems")
+    if image is not None and not isinstance(image, (str, PathLike, bytes, np.ndarray)):
+        return (
+            f"gave {_kind(image)} as 'image'; expected a path, the bytes of a file, or an [H, W, 3] uint8 array: of a "
+            "Pillow image, numpy.array(image.convert('RGB'))."
+        )
+    if elems is not None and not (isinstance(elems, (list, tuple)) and all(isinstance(one, Mapping) for one in elems)):
+        return (
+            f"gave {_kind(elems)} as 'elems'; expected a list of dicts with 'bb' (x, y, width, height) and 'caption'."
+        )
     return ""
 
 
@@ -76,7 +95,7 @@ def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> s
         after: What it returned.
         is_last: The last of a pipeline may make anything that the collate function takes.
     """
-    name = getattr(step, "__name__", None) or type(step).__name__
+    name = step_name(step)
     if isinstance(after, Sample) or (is_last and not isinstance(after, Mapping)):
         return ""
     if not isinstance(after, Mapping):
@@ -85,10 +104,30 @@ def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> s
         )
     if "where" not in after:
         return f"{name} lost 'where'. Return the record it was given with its changes: results | {{...}}."
-    problem = frames_problem(after.get("frames")) or pairs_problem(after)
+    lost = [key for key in _PASSED_ON if isinstance(before, Mapping) and key in before and key not in after]
+    if lost:
+        return f"{name} lost '{lost[0]}'. Return the record it was given with its changes: record | {{...}}."
+    problem = frames_problem(after.get("frames")) or _texts_problem(after.get("texts")) or pairs_problem(after)
     if problem:
         return f"{name}: {problem}"
+    if getattr(step, "moves_pixels", None) not in (None, True, False):
+        return f"{name}.moves_pixels is {step.moves_pixels!r}; expected True or False. {_DECLARATION}"
     return _boxes_problem(name, step, before, after)
+
+
+def step_name(step: Callable) -> str:
+    """The name of a transform: of a function its own, of an object that of its class."""
+    return getattr(step, "__name__", None) or type(step).__name__
+
+
+def _texts_problem(texts: Any) -> str:
+    """Texts are a list of strings, or of pairs of strings that are encoded together."""
+    if texts is None:
+        return ""
+    if not isinstance(texts, (list, tuple)):
+        return f"texts is {_kind(texts)}; expected a list of strings, one for each pair."
+    wrong = [text for text in texts if not isinstance(text, (str, tuple))]
+    return f"a text is {_kind(wrong[0])}; expected a string." if wrong else ""
 
 
 def frames_problem(frames: Any) -> str:
@@ -97,10 +136,14 @@ def frames_problem(frames: Any) -> str:
         return ""
     if not isinstance(frames, (list, tuple)):
         return f"frames is {_kind(frames)}; expected a list of [H, W, 3] uint8 arrays, one for an image."
+    if not frames:
+        return "frames is empty; expected a list of [H, W, 3] uint8 arrays, one for an image. None drops a record."
     for frame in frames:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             given = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else _kind(frame)
             return f"a frame is {given}; expected uint8 [H, W, 3], RGB of 0..255. PackSample makes the floats."
+        if not frame.size:
+            return f"a frame is empty, {list(frame.shape)}; expected uint8 [H, W, 3] with pixels. None drops a record."
     return ""
 
 
@@ -123,10 +166,10 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
     if not isinstance(before, Mapping) or not any(after.get("has_box", ())) or "frames" not in before:
         return ""
     old, new = before["frames"], after.get("frames", ())
-    if len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True)):
-        return ""
     sizes = [frame.shape[:2] for frame in (*old[:1], *new[:1])]
     kept = np.array_equal(before.get("boxes_xyxy_px"), after.get("boxes_xyxy_px"))
+    if len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True)):
+        return "" if kept else _moved_boxes_problem(name, after, sizes[-1])
     moves = getattr(step, "moves_pixels", None)
     if kept and len(sizes) == 2 and sizes[0] != sizes[1]:
         message = " to ".join("{}x{}".format(*size) for size in sizes)
@@ -140,14 +183,28 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
 
 def _moved_boxes_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:
     """Boxes in another format or unit than (x0, y0, x1, y1) in pixels."""
-    boxes = np.asarray(after["boxes_xyxy_px"], dtype=np.float32).reshape(-1, 4)[np.asarray(after["has_box"], bool)]
     wanted = "expected (x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1"
+    boxes = np.asarray(after["boxes_xyxy_px"], dtype=np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        return (
+            f"{name} left boxes_xyxy_px {list(boxes.shape)}; {wanted}, for each of the {len(after['has_box'])} texts."
+        )
+    boxes = boxes[np.asarray(after["has_box"], bool)]
+    if not np.isfinite(boxes).all():
+        return f"{name} left the box {_rounded(boxes[~np.isfinite(boxes).all(axis=1)][0])}; {wanted}, and finite."
     if (boxes[:, 2:] < boxes[:, :2]).any():
         wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
         return f"{name} left the box {_rounded(wrong)}, which is inside out; {wanted}."
     if boxes.max() <= 1 < min(size):
         return f"{name} left the box {_rounded(boxes[0])}, as if in shares of the frame; {wanted}. " + (
             "PackSample makes the shares."
+        )
+    outside = ((boxes[:, :2] >= np.array(size)[::-1]) | (boxes[:, 2:] <= 0)).any(axis=1)
+    if outside.any():
+        height, width = size
+        return (
+            f"{name} left the box {_rounded(boxes[outside][0])}, outside of its frame of {height}x{width} (rows x "
+            f"columns); {wanted}. Drop such pairs from texts, ids, has_box and boxes_xyxy_px."
         )
     return ""
 

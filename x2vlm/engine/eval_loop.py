@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
 from x2vlm.building import build
 from x2vlm.data.data_root import with_data_root
 from x2vlm.data.loader import EvaluationLoader
 from x2vlm.distributed import all_gather_objects
-from x2vlm.engine.distributed.fsdp import unsharded
+from x2vlm.engine.distributed.fsdp import FullySharded, unsharded
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.loader_facade import LoaderFacade
-from x2vlm.engine.metric_contract import result_problem
+from x2vlm.engine.metric_contract import nan_warning, result_problem, state_of, state_problem
 from x2vlm.engine.metrics_log import METRICS_FILE, append_line
 from x2vlm.engine.optim.autocast import autocast
 from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
@@ -87,9 +88,16 @@ class EvaluationLoop(BaseLoop):
             metric = self.evaluator[name]
             where, modes = f"evaluation '{name}'", (unsharded(self.runner.model), autocast(self.precision, device))
             with torch.no_grad(), modes[0], modes[1], naming_the_part(metric, where):
+                sharded = isinstance(self.runner.model, FullySharded)  # which writes into its parameters itself
+                before = state_of(model) if is_foreign(metric) and not sharded else {}
                 metrics = metric.evaluate(model, self.loaders[name])
+                problem = state_problem(metric, model, before)
+            if problem:
+                raise PartError(f"{where}: {problem}")
             if problem := result_problem(metrics):
                 raise PartError(f"{where}: {type(metric).__name__}.evaluate returned {problem}")
+            if warning := nan_warning(metric, metrics):
+                print_log(f"{where}: {warning}", logger="current", level=30)
             results |= {f"{name}/{key}": float(value) for key, value in metrics.items()}
         for name, of in self.means.items():
             if all(one in results for one in of):

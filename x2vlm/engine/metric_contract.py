@@ -1,11 +1,12 @@
 """What a metric must give, and what it will call: known before a run begins, not after hours of training."""
 
 from collections.abc import Mapping
-from numbers import Number
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from x2vlm.building import ConfigError, suggestion
 
@@ -26,7 +27,7 @@ def check_calls(metric: Any, model: Any, path: str) -> None:
     if objectives is None or not hasattr(metric, "called_methods"):
         return
     name = type(metric).__name__
-    for wanted, methods in metric.called_methods(list(objectives)).items():
+    for wanted, methods in _called_methods(metric, list(objectives), path).items():
         if wanted not in objectives:
             listed = ", ".join(objectives) or "none"
             raise ConfigError(
@@ -43,14 +44,71 @@ def check_calls(metric: Any, model: Any, path: str) -> None:
             )
 
 
+def _called_methods(metric: Any, objectives: list[str], path: str) -> Mapping[str, tuple[str, ...]]:
+    title = f"{type(metric).__name__}.called_methods"
+    wanted = "expected methods by objective, such as {'itm': ('score',)}."
+    try:
+        found = metric.called_methods(objectives)
+    except TypeError as error:
+        raise ConfigError(f"{title} is called with a list of objectives: {error}.", path) from error
+    if not isinstance(found, Mapping) or not all(isinstance(names, (tuple, list)) for names in found.values()):
+        raise ConfigError(f"{title} returned {found!r}; {wanted}", path)
+    return found
+
+
 def result_problem(result: Any) -> str:
     """What is wrong with what ``evaluate`` returned, as the end of a sentence; empty where nothing is."""
     wanted = "expected a dict of numbers by name, such as {'recall@1': 0.4}."
     if not isinstance(result, Mapping):
         return f"{type(result).__name__}; {wanted}"
     for key, value in result.items():
-        if isinstance(value, (Tensor, np.ndarray)) and value.size and np.prod(value.shape) == 1:
-            continue
-        if not isinstance(value, Number):
+        if not isinstance(key, str):
+            return f"{key!r} as the name of a number; {wanted}"
+        if not _is_real(value):
             return f"{type(value).__name__} as '{key}'; {wanted}"
     return ""
+
+
+def _is_real(value: Any) -> bool:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return bool(np.prod(value.shape) == 1) and isinstance(value.reshape(-1)[0].item(), Real)
+    return isinstance(value, Real)
+
+
+def nan_warning(metric: Any, result: Mapping[str, Any]) -> str:
+    """A sentence about numbers that are NaN or infinite; empty where there are none."""
+    wrong = [f"{key}={float(value)}" for key, value in result.items() if not isfinite(float(value))]
+    if not wrong:
+        return ""
+    return (
+        f"{type(metric).__name__}.evaluate returned {', '.join(wrong)}, by which no two runs can be compared: leave a "
+        "number out where there is nothing to measure; else look at the losses."
+    )
+
+
+def state_of(model: nn.Module) -> dict[str, tuple[int, bool]]:
+    """How often each parameter was written to, and whether it is trained: what a metric leaves as it is."""
+    return {name: (parameter._version, parameter.requires_grad) for name, parameter in model.named_parameters()}
+
+
+def state_problem(metric: Any, model: nn.Module, before: Mapping[str, tuple[int, bool]]) -> str:
+    """A sentence if a metric left the model otherwise than it came, as training goes on with it; else empty.
+
+    Args:
+        metric: The metric.
+        model: The model after ``evaluate``.
+        before: Its :func:`state_of` before; parameters that are not in it are not looked at.
+    """
+    title = f"{type(metric).__name__}.evaluate"
+    if model.training:
+        return (
+            f"{title} left the model in training mode, in which the next evaluation would run it. The model comes in "
+            "evaluation mode: leave out model.train()."
+        )
+    changed = [name for name, state in state_of(model).items() if before.get(name, state) != state]
+    if not changed:
+        return ""
+    return (
+        f"{title} changed {len(changed)} parameter(s) of the model, such as {changed[0]}, or whether it is trained. "
+        "Training goes on with this model: change a copy, copy.deepcopy(model)."
+    )

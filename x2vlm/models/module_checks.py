@@ -51,7 +51,10 @@ def run_once(part: nn.Module, given: str, call: Callable[[], Any]) -> tuple[Any,
         with at_rest(part):
             return call(), ""
     except Exception as error:  # foreign code: whatever it raises, the part cannot do what it must
-        error = error.__cause__ or error if isinstance(error, PartError) else error
+        if isinstance(error, PartError):
+            if error.__cause__ is None:
+                return None, error.sentence
+            error = error.__cause__
         place = _innermost(error)
         return None, f"{given} raised {type(error).__name__}: {error}{place}"
 

@@ -6,6 +6,8 @@ The protocol itself is in :mod:`x2vlm.objectives.base`.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 from mmengine.logging import print_log
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Batch
 from x2vlm.models.fusion.requests import FusionRequest
-from x2vlm.models.module_checks import described, hidden_modules
+from x2vlm.models.input_watch import watch, write_problem
+from x2vlm.models.module_checks import described, module_problems
 from x2vlm.models.needs import Needs
+from x2vlm.models.outputs import Context, TextStates
 from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 
 
@@ -31,6 +35,8 @@ def check_protocol(name: str, objective: nn.Module) -> None:
 
 def _protocol_problem(objective: nn.Module) -> str:
     title = type(objective).__name__
+    if is_foreign(objective) and (problems := module_problems(objective)):
+        return " ".join(problems)
     if not isinstance(getattr(objective, "needs", None), Needs) or not hasattr(objective, "losses"):
         return (
             f"{title} is not an objective: it lacks `needs` (in the place of the former `requires`) "
@@ -52,6 +58,11 @@ def _protocol_problem(objective: nn.Module) -> str:
             logger="current",
             level=30,
         )
+    weight = objective.weight
+    if not isinstance(weight, (Real, Tensor)) or (isinstance(weight, Real) and not isfinite(weight)):
+        return f"{title}.weight is {weight!r}; expected a number, the factor of its losses."
+    if isinstance(objective.needs.batch, str):
+        return f"{title}.needs has batch={objective.needs.batch!r}; expected a tuple: ({objective.needs.batch!r},)."
     known = [field.name for field in fields(Batch)]
     for wanted in objective.needs.batch:
         if wanted not in known:
@@ -59,7 +70,7 @@ def _protocol_problem(objective: nn.Module) -> str:
                 f"{title}.needs names batch '{wanted}', which no Batch has.{suggestion(wanted, known)} "
                 f"Fields: {', '.join(known)}."
             )
-    return "" if not is_foreign(objective) else " ".join(hidden_modules(objective))
+    return ""
 
 
 def requests_of(name: str, objective: Any, encoded: Any) -> list[FusionRequest]:
@@ -75,7 +86,32 @@ def requests_of(name: str, objective: Any, encoded: Any) -> list[FusionRequest]:
             f"model.objectives.{name}: {type(objective).__name__}.requests returned {described(given)}; expected a "
             "list of FusionRequest, such as [FusionRequest(encoded.text, encoded.context, at=0)]; empty for none."
         )
+    if is_foreign(objective):
+        for request in requests:
+            if problem := _request_problem(request):
+                raise PartError(
+                    f"model.objectives.{name}: {type(objective).__name__}.requests gave a FusionRequest with {problem}"
+                )
     return requests
+
+
+def _request_problem(request: FusionRequest) -> str:
+    """What is wrong with the fields of a request, as the end of a sentence; empty where nothing is."""
+    text, context, at = request.text, request.context, request.at
+    if not isinstance(text, TextStates):
+        return f"text={described(text)}; expected TextStates, such as encoded.text."
+    if context is not None and not isinstance(context, Context):
+        return f"context={described(context)}; expected a Context, such as encoded.context, or None."
+    length, texts = text.embeds.shape[1], len(text if request.texts is None else request.texts)
+    contexts = texts if context is None else len(context if request.contexts is None else request.contexts)
+    if contexts != texts:
+        return f"{texts} texts and {contexts} contexts; expected as many. `texts` and `contexts` choose among them."
+    if isinstance(at, int) and not 0 <= at < length:
+        return f"at={at}; expected a position of texts of {length} tokens, from 0."
+    if not isinstance(at, int) and at is not None and (getattr(at, "ndim", 0) != 2 or len(at) != texts):
+        given = list(at.shape) if hasattr(at, "shape") else type(at).__name__
+        return f"at={given}; expected a position, or positions [{texts}, M], -1 where a text has fewer than M."
+    return ""
 
 
 def loss_problem(name: str, objective: Any, result: Any) -> str:
@@ -87,10 +123,36 @@ def loss_problem(name: str, objective: Any, result: Any) -> str:
     for key, value in result.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
             return f"{given} {described(value)} as '{key}'; {wanted} Take a mean, as torch.Tensor.mean does."
+        if "loss" in key and not value.is_floating_point():
+            return f"{given} {described(value)} as '{key}'; {wanted} A loss is of floats, from which gradients flow."
     if not any("loss" in key for key in result):
         keys = ", ".join(map(repr, result)) or "nothing"
         return f"{given} {keys}: no name has 'loss' in it, so nothing would be learned; {wanted}"
     return ""
+
+
+def doubled_problem(name: str, objective: Any, found: Iterable[str], before: Iterable[str], stream: str) -> str:
+    """A sentence if a loss has the name of one that another objective of the stream gave; else empty."""
+    doubled = [key for key in found if "loss" in key and key in before]
+    if not doubled:
+        return ""
+    return (
+        f"model.objectives.{name}: {type(objective).__name__}.losses returned '{doubled[0]}', which another objective "
+        f"of stream '{stream}' has returned already: one of the two would be lost. Give it a name of its own."
+    )
+
+
+@contextmanager
+def keeping_inputs(name: str, objective: Any, encoded: Any) -> Iterator[None]:
+    """Around the work of a plugin's objective: the encoded batch is also read by others, and must stay as it is.
+
+    Raises:
+        PartError: If it wrote into a tensor of it.
+    """
+    watched = watch(encoded=encoded) if is_foreign(objective) else []
+    yield
+    if problem := write_problem(objective, watched):
+        raise PartError(f"model.objectives.{name}: {problem}")
 
 
 @contextmanager

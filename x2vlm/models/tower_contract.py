@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from x2vlm.models.fusion.mask_check import TEXTS, TOKENS, dependence_problems, states_of, tiny_inputs
+from x2vlm.models.input_watch import watch, write_problem
 from x2vlm.models.module_checks import (
     attribute_problems,
     described,
     device_of,
+    dtype_text,
     has_numbers,
     is_count,
     module_problems,
@@ -65,19 +67,31 @@ def text_problems(encoder: Any) -> list[str]:
     summary = getattr(encoder, "summary", "first")
     if summary not in SUMMARIES:
         problems.append(f"{name}.summary is {summary!r}; expected one of {', '.join(SUMMARIES)}.")
+    pad = getattr(encoder, "pad_token_id", 0)
+    if not isinstance(pad, int):
+        problems.append(f"{name}.pad_token_id is {pad!r}; expected the number of the padding token.")
     if problems or not has_numbers(encoder):
         return problems
+    return _text_run(encoder, summary, pad)
+
+
+def _text_run(encoder: nn.Module, summary: str, pad: int) -> list[str]:
+    """What is wrong with the states of three tiny texts."""
+    name = type(encoder).__name__
     given, wanted = (
         f"{name}.forward of text_ids [3, 5] and text_mask [3, 5]",
         f"expected states [B, L, {encoder.width}]",
     )
     ids = torch.ones(3, 5, dtype=torch.long, device=device_of(encoder))
-    states, problem = run_once(encoder, given, lambda: encoder(ids, ids.bool()))
-    if problem:
+    mask = ids.bool()
+    watched = watch(text_ids=ids, text_mask=mask)
+    states, problem = run_once(encoder, given, lambda: encoder(ids, mask))
+    if problem := problem or write_problem(encoder, watched):
         return [problem]
     if not isinstance(states, Tensor):
         return [f"{given} returned {described(states)}; {wanted}."]
-    pad = getattr(encoder, "pad_token_id", 0)
+    if problem := _dtype_problem(encoder, states, given, wanted):
+        return [problem]
     found, problem = run_once(encoder, given, lambda: probe(encoder, encoder.vocab_size, pad, device_of(encoder)))
     if problem:
         return [problem]
@@ -86,8 +100,12 @@ def text_problems(encoder: Any) -> list[str]:
         return [f"{given} returned {list(found.shape)}; {wanted}, padding included."]
     if found.shape != (3, 5, encoder.width):
         return [f"{given} returned {list(found.shape) or 'no tensor'}; {wanted}."]
-    if not states.isfinite().all():
-        return [f"{given} returned states that are not all finite (NaN or infinite)."]
+    if not states.isfinite().all() or not found.is_finite:
+        which = "" if not states.isfinite().all() else ", where texts end in padding"
+        return [
+            f"{given} returned states that are not all finite (NaN or infinite){which}; {wanted}, finite at "
+            "padding too."
+        ]
     return reading_problems(found, name, summary)
 
 
@@ -96,19 +114,31 @@ def fusion_problems(encoder: Any, text_width: int, context_width: int) -> list[s
     name = type(encoder).__name__
     if problems := [*module_problems(encoder), *attribute_problems(encoder, ("width",))]:
         return problems
+    if not is_count(encoder.width):
+        return [f"{name}.width is {encoder.width!r}; expected the number of features of a state."]
     if not has_numbers(encoder):
         return []
     text, context = tiny_inputs(text_width, context_width, device_of(encoder))
     given = f"{name} of texts {shape_text(text.embeds)} and contexts {shape_text(context.tokens)}"
-    wanted = (TEXTS, TOKENS, encoder.width)
+    wanted, watched = (TEXTS, TOKENS, encoder.width), watch(text=text, context=context)
     for seen, note in ((context, ""), (None, " A context of None is plain text: read it without one.")):
         given = given if seen is not None else f"{name} of texts {shape_text(text.embeds)} and no context (None)"
         result, problem = run_once(encoder, given, lambda seen=seen: states_of(encoder, text, seen))
-        if problem:
+        if problem := problem or write_problem(encoder, watched):
             return [problem + note]
         if not isinstance(result, Tensor) or tuple(result.shape) != wanted:
             return [f"{given} returned {described(result)}; expected states {list(wanted)}.{note}"]
+        if problem := _dtype_problem(encoder, result, given, f"expected states {list(wanted)}"):
+            return [problem]
         if not result[text.mask].isfinite().all():
             return [f"{given} returned states that are not all finite (NaN or infinite)."]
     found, problem = run_once(encoder, given, lambda: list(dependence_problems(encoder, text, context)))
     return [problem] if problem else [f"{name} {ending}" for ending in found]
+
+
+def _dtype_problem(encoder: nn.Module, states: Tensor, given: str, wanted: str) -> str:
+    """A sentence if states are of another dtype than the weights."""
+    dtype = next((parameter.dtype for parameter in encoder.parameters()), torch.float32)
+    if states.dtype == dtype:
+        return ""
+    return f"{given} returned {described(states)}; {wanted}. Its weights are of {dtype_text(dtype)}; keep to that."

@@ -27,7 +27,14 @@ from x2vlm.models.needs import (
     needs_of,
     objective_factors,
 )
-from x2vlm.models.objective_contract import check_protocol, loss_problem, naming_the_objective, requests_of
+from x2vlm.models.objective_contract import (
+    check_protocol,
+    doubled_problem,
+    keeping_inputs,
+    loss_problem,
+    naming_the_objective,
+    requests_of,
+)
 from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained.pretrained_model import PretrainedModel
 from x2vlm.models.temperature import clamp_temperature, new_temperature
@@ -116,11 +123,12 @@ class X2VLM(PretrainedModel):
         if num_frames and self.temporal_encoder.positions:
             self.frame_positions = new_frame_positions(num_frames, vision_width)
         derived = objective_arguments(*towers, tokenizer, attention)
-        self.objectives = nn.ModuleDict(
-            {name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()}
-        )
-        for name, objective in self.objectives.items():
+        built = {
+            name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()
+        }
+        for name, objective in built.items():
             check_protocol(name, objective)
+        self.objectives = nn.ModuleDict(built)
         if activation_checkpointing:
             recompute_activations(self.towers)
         self._frozen = freeze(self, frozen)
@@ -197,7 +205,8 @@ class X2VLM(PretrainedModel):
                 with naming_the_objective(objective, f"{where}, sample"):
                     samples = hasattr(objective, "sample")
                     given[stream, name] = objective.sample(self, encoded[stream]) if samples else encoded[stream]
-                with naming_the_objective(objective, f"{where}, requests"):
+                inputs = keeping_inputs(name, objective, given[stream, name])
+                with naming_the_objective(objective, f"{where}, requests"), inputs:
                     requests[stream, name] = requests_of(name, objective, given[stream, name])
         fused = iter(self.read([request for own in requests.values() for request in own]))
         # 3. Losses of what was read, and their factors, here and nowhere else.
@@ -205,9 +214,12 @@ class X2VLM(PretrainedModel):
         for (stream, name), requests_of_objective in requests.items():
             objective, states = self.objectives[name], [next(fused) for _ in requests_of_objective]
             factor = factors[stream][name] * objective.weight
-            with naming_the_objective(objective, f"stream '{stream}', objective '{name}', losses"):
+            inputs = keeping_inputs(name, objective, given[stream, name])
+            with naming_the_objective(objective, f"stream '{stream}', objective '{name}', losses"), inputs:
                 found = objective.losses(given[stream, name], states)
             if problem := loss_problem(name, objective, found):
+                raise PartError(problem)
+            if problem := doubled_problem(name, objective, found, losses[stream], stream):
                 raise PartError(problem)
             for key, value in found.items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name

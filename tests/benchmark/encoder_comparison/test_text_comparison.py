@@ -46,6 +46,10 @@ def test_what_cannot_serve_is_refused_by_name(kind):
         HFTextEncoder(config=config)
 
 
+def test_the_reason_of_a_refusal_is_not_cut_within_a_sentence():
+    assert compare("fnet").reason.endswith("a text encoder needs input_ids and attention_mask. Use another type.")
+
+
 @pytest.mark.slow
 def test_the_page_of_encoders_says_what_the_command_finds():
     """Every fifteenth type and family: all take minutes. The numbers may differ from machine to machine."""

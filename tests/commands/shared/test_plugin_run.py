@@ -142,6 +142,46 @@ def test_a_transform_that_leaves_the_boxes_behind_is_told():
     assert any("pipeline: Shift: draw 0: the rectangle is at" in problem for problem in run.problems)
 
 
+class Floats:
+    moves_pixels = False
+
+    def __call__(self, record):
+        return record | {"frames": [frame / 255 for frame in record["frames"]]} if "frames" in record else record
+
+
+def test_a_sentence_names_a_transform_once():
+    run = train(tiny_model(), dataset=Records(pipeline=(Floats(), PackSample())))
+    assert (
+        "streams.image.dataset.pipeline: Floats: a frame is float64 [48, 64, 3]; expected uint8 [H, W, 3],"
+        in (run.problems[0])
+    )
+
+
+class Empty:
+    def evaluate(self, model, loader):
+        return {}
+
+
+class Undefined:
+    def evaluate(self, model, loader):
+        return {"recall": float("nan")}
+
+
+@pytest.mark.parametrize(
+    ("metric", "problems", "notes"),
+    [
+        (Empty(), ["evaluation 'mine': Empty.evaluate returned no number."], 0),
+        (Undefined(), [], 1),
+    ],
+)
+def test_a_metric_without_a_number_is_a_problem_and_one_that_is_nan_a_note(monkeypatch, metric, problems, notes):
+    monkeypatch.setattr("x2vlm.commands.shared.plugin_run.build_evaluation_loader", lambda *_, **__: [tiny_batch()])
+    run = PluginRun(ConfigDict())
+    run._evaluate("mine", {"metric": metric, "batch_size": 2}, tiny_model(), None)
+    assert run.problems == problems
+    assert len(run.notes) == notes
+
+
 class Score:
     def evaluate(self, model, loader):
         return sum(len(batch) for batch in loader) / len(loader)

@@ -58,7 +58,7 @@ def test_a_programming_error_in_a_transform_is_not_taken_for_a_bad_record():
 
 
 def test_a_transform_that_drops_a_record_is_named():
-    with pytest.raises(RecordError, match="numbers:1: function dropped it"):
+    with pytest.raises(RecordError, match="numbers:1: <lambda> dropped it"):
         Numbers(pipeline=[lambda record: None])[0]
 
 

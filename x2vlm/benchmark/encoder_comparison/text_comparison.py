@@ -4,6 +4,7 @@ Shape letters: B texts, L tokens, D width.
 """
 
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from x2vlm.models.text.hf_settings import unfit
 
 LARGEST = 20_000_000  # parameters of what counts as tiny
 TOLERANCE = 1e-4  # share of the largest state
+_LONGEST = 320  # characters of a reason
 TINY = dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 _MORE = dict(max_position_embeddings=64, pad_token_id=1, bos_token_id=2, eos_token_id=3)
 _HEADS = dict(num_key_value_heads=1, head_dim=8)
@@ -69,12 +71,12 @@ def compare(kind: str) -> Comparison:
         try:
             config, reference = tiny(kind)
         except Exception as error:  # transformers is foreign code with hundreds of types: what cannot be made is listed
-            return Comparison(kind, "not tried", reason=f"{type(error).__name__}: {_first_line(error)}")
+            return Comparison(kind, "not tried", reason=f"{type(error).__name__}: {_shortened(error)}")
         try:
             encoder, verdict = HFTextEncoder(config=config), "equal"
         except ValueError as error:
             if "reads from left to right" not in str(error) or "leave out padding" in str(error):
-                return Comparison(kind, "refused", reason=_first_line(error))
+                return Comparison(kind, "refused", reason=_shortened(error))
             encoder, verdict = HFTextEncoder(config=config, summary="last"), "equal, left to right"
         difference = largest_difference(encoder, reference)
     if difference > TOLERANCE:
@@ -152,5 +154,5 @@ def _silent() -> Iterator[None]:
         transformers.logging.set_verbosity(level)
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def _shortened(error: Exception) -> str:
+    return textwrap.shorten(str(error), _LONGEST, placeholder=" ...")

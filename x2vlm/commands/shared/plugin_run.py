@@ -13,7 +13,7 @@ from x2vlm.data.record_contract import misspelt_keys
 from x2vlm.data.sampler import seeded
 from x2vlm.data.streams import Stream, build_evaluation_loader, build_streams
 from x2vlm.engine.eval_loop import build_metric
-from x2vlm.engine.metric_contract import check_calls, result_problem
+from x2vlm.engine.metric_contract import check_calls, nan_warning, result_problem, state_of, state_problem
 from x2vlm.part_errors import PartError, is_foreign, naming_the_part
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.testing import assert_adapter, assert_boxes_follow, assert_transform
@@ -67,9 +67,16 @@ class PluginRun:
         loader_cfg = {key: value for key, value in cfg.items() if key != "metric"} | {"num_workers": 0}
         loader = build_evaluation_loader(name, loader_cfg, tokenizer, data_root=self.cfg.get("data_root"))
         with seeded(0), torch.no_grad(), naming_the_part(metric, f"evaluation '{name}'"):
+            before = state_of(model)
             result = metric.evaluate(model.eval(), _FirstBatch(loader))
         if problem := result_problem(result):
             self.problems.append(f"evaluation '{name}': {type(metric).__name__}.evaluate returned {problem}")
+        elif not result:
+            self.problems.append(f"evaluation '{name}': {type(metric).__name__}.evaluate returned no number.")
+        elif problem := state_problem(metric, model, before):
+            self.problems.append(f"evaluation '{name}': {problem}")
+        elif note := nan_warning(metric, result):  # which one batch may explain
+            self.notes.append(f"evaluation '{name}': {note}")
 
     def _train(self, model: Any, streams: Mapping[str, Stream]) -> None:
         for name, stream in streams.items():
@@ -123,7 +130,8 @@ class PluginRun:
         try:
             check()
         except AssertionError as error:
-            problem = f"{title}: {error}"
+            place, _, name = title.rpartition(": ")
+            problem = f"{place if str(error).startswith(name) else title}: {error}"  # some begin with the name
             self.problems += [problem] * (problem not in self.problems)
         except Exception as error:  # a plugin is foreign code; the record of the check has not every key
             self.notes.append(f"{title} was not tried alone: {type(error).__name__}: {error}")

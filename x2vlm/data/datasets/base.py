@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from x2vlm.building import build
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.record_contract import record_problem, step_problem
-from x2vlm.part_errors import PartError, is_foreign, naming_the_part
+from x2vlm.data.record_contract import record_problem, step_name, step_problem
+from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 from x2vlm.registry import TRANSFORMS
 
 
@@ -36,6 +36,11 @@ class Adapter(Dataset, ABC):
     def __init__(self, pipeline: Sequence[dict | Callable] = (), limits: dict | RecordLimits | None = None) -> None:
         self.limits = RecordLimits.of(limits)
         self.pipeline = [build(TRANSFORMS, step, path=f"pipeline[{i}]") for i, step in enumerate(pipeline)]
+        for number, step in enumerate(self.pipeline):
+            if not callable(step):
+                raise ConfigError(
+                    f"{step_name(step)} is no transform: it has no __call__(record).", f"pipeline[{number}]"
+                )
 
     @abstractmethod
     def __len__(self) -> int:
@@ -108,7 +113,7 @@ def _apply_transform(step: Callable, record: Record, where: str, is_last: bool) 
     except OSError as error:  # mmcv's and other people's loaders: a file that cannot be read
         raise RecordError(where, f"{type(step).__name__}: {error}") from error
     if result is None:  # how mmcv's transforms drop a record
-        raise RecordError(where, f"{type(step).__name__} dropped it (it returned None)")
+        raise RecordError(where, f"{step_name(step)} dropped it (it returned None)")
     if foreign and (problem := step_problem(step, before, result, is_last)):
         raise PartError(f"{where}: {problem}")
     return result

@@ -26,7 +26,8 @@ def tiny_inputs(text_width: int, context_width: int, device: torch.device) -> tu
     text_mask, mask = torch.ones(TEXTS, TOKENS).bool(), torch.ones(TEXTS, PATCHES).bool()
     text_mask[1, -1] = False
     mask[2, 1:] = False
-    context = Context(tokens, torch.tensor([0, 1, 1], device=device), mask.to(device), summary)
+    owner = torch.tensor([0, 1, 1], device=device)
+    context = Context(tokens, owner, mask.to(device), summary, source="images of a check")
     return TextStates(embeds, text_mask.to(device)), context
 
 

@@ -15,8 +15,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from x2vlm.models.layers.attention import KeyValue
-from x2vlm.models.module_checks import call_tower
+from x2vlm.models.module_checks import call_tower, described
 from x2vlm.models.outputs import Context, TextStates
+from x2vlm.part_errors import PartError
 
 Index = Tensor | np.ndarray
 
@@ -77,10 +78,19 @@ def fuse(fusion: Any, requests: Sequence[FusionRequest]) -> list[FusedStates]:
         raise ValueError("texts are to be read with their contexts, but this model has no fusion encoder.")
     if hasattr(fusion, "read"):
         states = call_tower(fusion, requests, method="read")
+        _check_read(fusion, states, len(requests))
     else:
         _warn_of_separate_passes(type(fusion).__name__)
         states = _fuse_separately(fusion, requests)
     return [FusedStates(*both) for both in zip(requests, states, strict=True)]
+
+
+def _check_read(fusion: Any, states: Any, count: int) -> None:
+    if not isinstance(states, (list, tuple)) or len(states) != count or not all(isinstance(s, Tensor) for s in states):
+        raise PartError(
+            f"{type(fusion).__name__}.read of {count} request(s) returned {described(states)}; expected a list of as "
+            "many Tensors, the states of each request."
+        )
 
 
 def _fuse_separately(fusion: Any, requests: Sequence[FusionRequest]) -> list[Tensor]:
@@ -91,7 +101,7 @@ def _fuse_separately(fusion: Any, requests: Sequence[FusionRequest]) -> list[Ten
         keys_values, source = request.keys_values, None if request.context is None else request.context.source
         if keys_values is None and source is not None and hasattr(fusion, "project"):
             if source not in projected:
-                projected[source] = fusion.project(context.tokens)
+                projected[source] = call_tower(fusion, context.tokens, method="project")
             keys_values = projected[source]
         states.append(states_at(call_tower(fusion, text, context, keys_values), request.at))
     return states

@@ -22,11 +22,13 @@ class Probe:
         shape: Of the states of ``[3, 5]`` tokens; of ``[1, 5]``, where those with padding alone are of another length.
         leak: Change of real tokens by padding behind them; 0 is right.
         first_sees_last: Change of the first token by another last token; 0 in a network that reads left to right.
+        is_finite: Whether all states are finite, those of padding too.
     """
 
     shape: tuple[int, ...]
     leak: float
     first_sees_last: float
+    is_finite: bool = True
 
 
 def probe(
@@ -56,7 +58,7 @@ def probe(
     largest = max(float(states[mask].abs().max()), 1e-12)
     leak = float((states[1, :_SHORT] - alone[0, :_SHORT]).abs().max()) / largest
     seen = float((states[0, 0] - states[2, 0]).abs().max()) / largest
-    return Probe(shape, leak, seen)
+    return Probe(shape, leak, seen, bool(states.isfinite().all()))
 
 
 def reading_problems(found: Probe, name: str, summary: str) -> list[str]:
@@ -68,7 +70,7 @@ def reading_problems(found: Probe, name: str, summary: str) -> list[str]:
         summary: Which token stands for the whole text: ``first`` or ``last``.
     """
     problems = []
-    if found.leak > _LEAK:
+    if not found.leak <= _LEAK:  # NaN is not
         problems.append(
             f"{name} does not leave out padding: states of real tokens change by {found.leak:.1e} of the largest one "
             "with padding behind them, so that a text would depend on the batch it is in."

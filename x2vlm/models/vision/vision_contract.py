@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from x2vlm.models.input_watch import watch, write_problem
 from x2vlm.models.module_checks import (
     attribute_problems,
     described,
@@ -39,6 +40,11 @@ def vision_problems(encoder: Any) -> list[str]:
     size = (size, size) if is_count(size) else size
     if not is_pair(size):
         problems.append(f"{name}.image_size is {size!r}; expected (rows, columns) of pixels, or one number.")
+    if not problems and any(pixels % count for pixels, count in zip(size, encoder.grid, strict=True)):
+        problems.append(
+            f"{name}.image_size is {tuple(size)} and {name}.grid is {tuple(encoder.grid)}; expected rows and "
+            "columns of pixels that are multiples of those of the grid: boxes would lie elsewhere than the tokens."
+        )
     if problems or not has_numbers(encoder):
         return problems
     return _vision_run(encoder, size)
@@ -51,13 +57,16 @@ def _vision_run(encoder: nn.Module, size: tuple[int, int]) -> list[str]:
     given = f"{name}.forward of images [2, 3, {size[0]}, {size[1]}]"
     images, device = corner_images(size), device_of(encoder)
     two = torch.stack([images[0], images[0].flip(-1)]).to(device)
+    watched = watch(images=two)
     result, problem = run_once(encoder, given, lambda: encoder(two))
-    if problem:
+    if problem := problem or write_problem(encoder, watched):
         return [problem]
     problems = [f"{name}.forward {found}; expected {wanted}.{hint}" for found, hint in _vision_outputs(encoder, result)]
     if problems:
         return problems
-    beside, problem = run_once(encoder, f"{name}.forward of images [5, ...]", lambda: encoder(images.to(device))[0])
+    # The first image comes last here, where random numbers are others than those of the first place.
+    last = images.flip(0).to(device)
+    beside, problem = run_once(encoder, f"{name}.forward of images [5, ...]", lambda: encoder(last)[0].flip(0))
     if problem:
         return [problem]
     alone = float((beside[0] - result[0][0]).abs().max() / result[0][0].abs().max().clamp(min=1e-12))
@@ -114,5 +123,11 @@ def _vision_outputs(encoder: Any, result: Any) -> Iterator[tuple[str, str]]:
         yield "returned tokens that are not all finite (NaN or infinite)", ""
     elif tokens.dtype != dtype:
         yield f"returned {described(tokens)} as tokens", f" Its weights are of {dtype_text(dtype)}; keep to that."
-    if summary is not None and (not isinstance(summary, Tensor) or tuple(summary.shape) != (2, encoder.width)):
+    if summary is None:
+        return
+    if not isinstance(summary, Tensor) or tuple(summary.shape) != (2, encoder.width):
         yield f"returned {described(summary)} as summary", ""
+    elif summary.dtype != dtype:
+        yield f"returned {described(summary)} as summary", f" Its weights are of {dtype_text(dtype)}; keep to that."
+    elif not summary.isfinite().all():
+        yield "returned a summary that is not all finite (NaN or infinite)", ""
