@@ -25,7 +25,7 @@ STARTED += [ROOT / "configs" / "pretrain" / f"{name}.py" for name in ("cclm_base
 # Configs that begin from a fine-tuned model, or ask one about other data.
 TUNED = {
     "xvlm_swin_vlue_retrieval": "xvlm_swin_retrieval_coco",
-    **{f"xvlm_swin_vlue_{task}": f"xvlm_swin_{task}" for task in ("nlvr2", "refcoco_plus", "vqa")},
+    **{f"xvlm_swin_vlue_{task}": f"xvlm_swin_{task}" for task in ("captioning_coco", "nlvr2", "refcoco_plus", "vqa")},
 }
 
 

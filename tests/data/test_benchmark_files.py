@@ -145,6 +145,12 @@ def test_vlue_has_five_sentences_or_more_for_an_image_without_a_name(read):
     assert not {*data[0].ids} & {*data[1].ids}
 
 
+def test_vlue_has_captions_for_numbered_images(read):
+    rows = [{"image": MARVL, "caption": ["A crow.", "Crows?"], "image_id": 3}]
+    data = read("zeroshot/xvlm_swin_vlue_captioning_coco", "test", rows, [MARVL])
+    assert (data[0].texts, data[0].extras["image_id"]) == (["A crow.", "Crows?"], 3)
+
+
 def test_vlue_has_the_box_of_a_phrase_in_the_file(read):
     row = {"image": MARVL, "text": "a crow", "bbox": [1, 2, 4, 4], "ref_id": 7, "height": 8, "width": 10}
     data = read("zeroshot/xvlm_swin_vlue_refcoco_plus", "test_a", [row], [MARVL])

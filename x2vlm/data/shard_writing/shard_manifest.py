@@ -67,7 +67,7 @@ class ShardManifest:
             others += [path.name for path in kept if path.exists()]
             if others:
                 raise ConfigError(
-                    f"{folder} holds {others[0]}, which no {manifest.file.name} accounts for. Give another --name or "
+                    f"{folder} holds {others[0]}, which no {manifest.file.name} accounts for. Give another name or "
                     "folder; nothing is overwritten."
                 )
             manifest.commit(first, None, done=False)  # from now on, shards of this name belong to this run
@@ -77,7 +77,7 @@ class ShardManifest:
             changed = [key for key in request if saved["asked"].get(key) != request[key]]
             raise ConfigError(
                 f"{manifest.file} is of shards that were made from something else ({', '.join(changed)} differ). "
-                "Give another --name or folder; nothing is overwritten."
+                "Give the options of that run, or another folder or name; nothing is overwritten."
             )
         manifest.next, manifest.shards = saved["next"], saved["shards"]
         manifest.bad, manifest.excluded = saved["bad"], saved.get("excluded", 0)
