@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -42,7 +42,12 @@ def source_of(path: Path, skip) -> Path:
 
 
 def toy_model(cfg):
-    cfg = shrink(cfg, Path(mkdtemp()))
+    with TemporaryDirectory() as folder:
+        return toy_model_in(cfg, Path(folder))
+
+
+def toy_model_in(cfg, folder):
+    cfg = shrink(cfg, folder)
     if cfg.model.get("vision_encoder") and name_of(cfg.model.vision_encoder) != "Swin":
         cfg.model.vision_encoder.patch_size = 32  # weights of patches fit where patches have one size
     tokenizer = build(TOKENIZERS, dict(type="ToyTokenizer"))

@@ -8,6 +8,7 @@ files are missing that --without does not name.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ class PretrainingSet:
             f"{name}: " + (f"MISSING {', '.join(missing[name])}" if name in missing else "there") for name in names
         ]
         lines += [f"{name}: left out (--without)" for name in self.without]
-        lines += format_lone_names(self.raw_sets, self.held_out_sets)
+        lines += format_lone_names(self.raw_sets, self.held_out_sets, self.options.by)
         if missing:
             lines.append(
                 f"{len(missing)} of {len(names)} are missing (looked from {Path.cwd()}). Download them, say where they "
@@ -111,7 +112,7 @@ class PretrainingSet:
         from x2vlm.data.pretraining_set.raw_sets import format_lone_names
 
         self._check_writable()
-        for line in format_lone_names(self.raw_sets, self.held_out_sets):
+        for line in format_lone_names(self.raw_sets, self.held_out_sets, self.options.by):
             _print(line)
         tests = self._fingerprints()
         held_out = self._held_out(tests)
@@ -126,7 +127,7 @@ class PretrainingSet:
 
     def _check_writable(self) -> None:
         """Find out before the test sets are read, not afterwards."""
-        probe = self.out / ".writable"
+        probe = self.out / f".writable-{os.getpid()}"  # several runs may share the folder
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")

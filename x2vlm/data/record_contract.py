@@ -12,6 +12,7 @@ import numpy as np
 
 from x2vlm.building import suggestion
 from x2vlm.data.batch import Sample
+from x2vlm.data.record import RecordError
 
 PER_PAIR = ("texts", "ids", "has_box", "boxes_xyxy_px", "labels", "text_answers")
 """Keys of a record that hold one entry for each pair."""
@@ -22,6 +23,7 @@ KEYS = (
 )
 """Keys of a record as an adapter makes it; see :mod:`x2vlm.data.record`."""
 _PASSED_ON = ("frames", "texts", "ids", "has_box", "boxes_xyxy_px")
+_BOXES = "expected (x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1"
 _DECLARATION = (
     "Declare moves_pixels = False (colours alone change) or moves_pixels = True, and move the boxes with the pixels: "
     "x2vlm.data.transforms.images.box_geometry.move_boxes."
@@ -94,6 +96,9 @@ def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> s
         before: The record it was given.
         after: What it returned.
         is_last: The last of a pipeline may make anything that the collate function takes.
+
+    Raises:
+        RecordError: If boxes that it set beside unchanged pixels are none or lie outside: they may be the annotation's.
     """
     name = step_name(step)
     if isinstance(after, Sample) or (is_last and not isinstance(after, Mapping)):
@@ -169,7 +174,11 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
     sizes = [frame.shape[:2] for frame in (*old[:1], *new[:1])]
     kept = np.array_equal(before.get("boxes_xyxy_px"), after.get("boxes_xyxy_px"))
     if len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True)):
-        return "" if kept else _moved_boxes_problem(name, after, sizes[-1])
+        if kept or (problem := _box_format_problem(name, after, sizes[-1])):
+            return "" if kept else problem
+        if problem := _box_values_problem(name, after, sizes[-1]):  # they may be the annotation's
+            raise RecordError(str(after["where"]), problem)
+        return ""
     moves = getattr(step, "moves_pixels", None)
     if kept and len(sizes) == 2 and sizes[0] != sizes[1]:
         message = " to ".join("{}x{}".format(*size) for size in sizes)
@@ -178,33 +187,38 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
         return f"{name} changes pixels of a record with boxes and does not say whether it moves them. {_DECLARATION}"
     if moves is False and not kept:
         return f"{name} moved boxes although it declares moves_pixels = False."
-    return "" if kept else _moved_boxes_problem(name, after, sizes[-1])
+    return "" if kept else _box_format_problem(name, after, sizes[-1]) or _box_values_problem(name, after, sizes[-1])
 
 
-def _moved_boxes_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:
+def _box_format_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:
     """Boxes in another format or unit than (x0, y0, x1, y1) in pixels."""
-    wanted = "expected (x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1"
     boxes = np.asarray(after["boxes_xyxy_px"], dtype=np.float32)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         return (
-            f"{name} left boxes_xyxy_px {list(boxes.shape)}; {wanted}, for each of the {len(after['has_box'])} texts."
+            f"{name} left boxes_xyxy_px {list(boxes.shape)}; {_BOXES}, for each of the {len(after['has_box'])} texts."
         )
     boxes = boxes[np.asarray(after["has_box"], bool)]
-    if not np.isfinite(boxes).all():
-        return f"{name} left the box {_rounded(boxes[~np.isfinite(boxes).all(axis=1)][0])}; {wanted}, and finite."
-    if (boxes[:, 2:] < boxes[:, :2]).any():
-        wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
-        return f"{name} left the box {_rounded(wrong)}, which is inside out; {wanted}."
-    if boxes.max() <= 1 < min(size):
-        return f"{name} left the box {_rounded(boxes[0])}, as if in shares of the frame; {wanted}. " + (
+    if (boxes >= 0).all() and boxes.max() <= 1 < min(size):
+        return f"{name} left the box {_rounded(boxes[0])}, as if in shares of the frame; {_BOXES}. " + (
             "PackSample makes the shares."
         )
+    return ""
+
+
+def _box_values_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:
+    """Boxes that are none, or lie outside of their frame."""
+    boxes = np.asarray(after["boxes_xyxy_px"], dtype=np.float32)[np.asarray(after["has_box"], bool)]
+    if not np.isfinite(boxes).all():
+        return f"{name} left the box {_rounded(boxes[~np.isfinite(boxes).all(axis=1)][0])}; {_BOXES}, and finite."
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
+        return f"{name} left the box {_rounded(wrong)}, which is inside out; {_BOXES}."
     outside = ((boxes[:, :2] >= np.array(size)[::-1]) | (boxes[:, 2:] <= 0)).any(axis=1)
     if outside.any():
         height, width = size
         return (
             f"{name} left the box {_rounded(boxes[outside][0])}, outside of its frame of {height}x{width} (rows x "
-            f"columns); {wanted}. Drop such pairs from texts, ids, has_box and boxes_xyxy_px."
+            f"columns); {_BOXES}. Drop such pairs from texts, ids, has_box and boxes_xyxy_px."
         )
     return ""
 

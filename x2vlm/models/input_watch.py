@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -11,11 +12,15 @@ Watched = list[tuple[str, Tensor, int]]
 
 
 def watch(**given: Any) -> Watched:
-    """Remember how often the tensors among ``given``, and in dataclasses among them, were written to.
+    """Remember how often the tensors among ``given``, and in tuples, lists and dataclasses, were written to.
 
     What is written through ``.data`` escapes: torch does not count it.
     """
-    return [(name, tensor, tensor._version) for key, value in given.items() for name, tensor in _tensors(key, value)]
+    found: dict[int, tuple[str, Tensor]] = {}
+    for key, value in given.items():
+        for name, tensor in _tensors(key, value):
+            found.setdefault(id(tensor), (name, tensor))  # a view of the whole shares tensors: the first name counts
+    return [(name, tensor, tensor._version) for name, tensor in found.values()]
 
 
 def write_problem(part: Any, watched: Watched) -> str:
@@ -34,6 +39,10 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         if not value.is_inference():  # such tensors count nothing
             yield name, value
+    elif isinstance(value, tuple | list):
+        for number, part in enumerate(value):
+            yield from _tensors(f"{name}[{number}]", part)
     elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from _tensors(f"{name}.{field.name}", getattr(value, field.name))
+        cached = [key for key, kind in vars(type(value)).items() if isinstance(kind, cached_property)]
+        for key in (*(field.name for field in fields(value)), *(key for key in cached if key in vars(value))):
+            yield from _tensors(f"{name}.{key}", getattr(value, key))

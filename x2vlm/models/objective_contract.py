@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from math import isfinite
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from mmengine.logging import print_log
@@ -106,8 +106,8 @@ def _request_problem(request: FusionRequest) -> str:
     contexts = texts if context is None else len(context if request.contexts is None else request.contexts)
     if contexts != texts:
         return f"{texts} texts and {contexts} contexts; expected as many. `texts` and `contexts` choose among them."
-    if isinstance(at, int) and not 0 <= at < length:
-        return f"at={at}; expected a position of texts of {length} tokens, from 0."
+    if isinstance(at, Integral) and (not isinstance(at, int) or not 0 <= at < length):
+        return f"at={at!r}; expected a position of texts of {length} tokens, from 0, as int."
     if not isinstance(at, int) and at is not None and (getattr(at, "ndim", 0) != 2 or len(at) != texts):
         given = list(at.shape) if hasattr(at, "shape") else type(at).__name__
         return f"at={given}; expected a position, or positions [{texts}, M], -1 where a text has fewer than M."
@@ -136,9 +136,10 @@ def doubled_problem(name: str, objective: Any, found: Iterable[str], before: Ite
     doubled = [key for key in found if "loss" in key and key in before]
     if not doubled:
         return ""
+    cure = "Give it a name of its own." if is_foreign(objective) else "Leave one out of the stream's objectives."
     return (
         f"model.objectives.{name}: {type(objective).__name__}.losses returned '{doubled[0]}', which another objective "
-        f"of stream '{stream}' has returned already: one of the two would be lost. Give it a name of its own."
+        f"of stream '{stream}' has returned already: one of the two would be lost. {cure}"
     )
 
 

@@ -137,8 +137,9 @@ def fusion_problems(encoder: Any, text_width: int, context_width: int) -> list[s
 
 
 def _dtype_problem(encoder: nn.Module, states: Tensor, given: str, wanted: str) -> str:
-    """A sentence if states are of another dtype than the weights."""
-    dtype = next((parameter.dtype for parameter in encoder.parameters()), torch.float32)
-    if states.dtype == dtype:
+    """A sentence if states are of a dtype that no weight has (a frozen part may be of another one than the rest)."""
+    dtypes = dict.fromkeys(weight.dtype for weight in encoder.parameters() if weight.is_floating_point())
+    if states.dtype in (dtypes or (torch.float32,)):
         return ""
-    return f"{given} returned {described(states)}; {wanted}. Its weights are of {dtype_text(dtype)}; keep to that."
+    listed = " and ".join(map(dtype_text, dtypes)) or "none"
+    return f"{given} returned {described(states)}; {wanted}. Its weights are of {listed}; keep to that."

@@ -71,10 +71,10 @@ class PluginRun:
             result = metric.evaluate(model.eval(), _FirstBatch(loader))
         if problem := result_problem(result):
             self.problems.append(f"evaluation '{name}': {type(metric).__name__}.evaluate returned {problem}")
-        elif not result:
-            self.problems.append(f"evaluation '{name}': {type(metric).__name__}.evaluate returned no number.")
         elif problem := state_problem(metric, model, before):
             self.problems.append(f"evaluation '{name}': {problem}")
+        elif not result:  # the first batch may have nothing to measure
+            self.notes.append(f"evaluation '{name}': {type(metric).__name__}.evaluate returned no number.")
         elif note := nan_warning(metric, result):  # which one batch may explain
             self.notes.append(f"evaluation '{name}': {note}")
 

@@ -1,7 +1,7 @@
 """Raw sets of a pre-training list and the test sets it must not show: what a config says of them, and the packing."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from os import PathLike
@@ -83,16 +83,25 @@ class HeldOutSet:
     named_by: str | None = None
 
 
-def format_lone_names(raw_sets: Mapping[str, RawSet], held_out_sets: Mapping[str, HeldOutSet]) -> list[str]:
-    """A line for each set whose ``named_by`` no set of the other kind has, so that its names match nothing."""
+def format_lone_names(
+    raw_sets: Mapping[str, RawSet], held_out_sets: Mapping[str, HeldOutSet], by: Sequence[str]
+) -> list[str]:
+    """A line for each set whose ``named_by`` no set of the other kind has, so that its names match nothing.
+
+    Args:
+        raw_sets: The sets of the list.
+        held_out_sets: The test sets.
+        by: What of images is compared: ``ids``, ``pictures`` or both.
+    """
+    left = "compared by how they look alone" if "pictures" in by else "not compared at all (--by ids)"
     words = (*BY_FILE, BY_ADDRESS, *LISTS)  # these may meet by way of the lists of names
     kinds = {"raw_sets": raw_sets, "held_out_sets": held_out_sets}
     lines = []
     for (kind, sets), other in zip(kinds.items(), reversed(kinds), strict=True):
         met = {None, *words, *(one.named_by for one in kinds[other].values())}
         lines += [
-            f"{kind}.{name}: no set in {other} has named_by='{one.named_by}', so its images are compared by how they "
-            f"look alone.{suggestion(one.named_by, words)}"
+            f"{kind}.{name}: no set in {other} has named_by='{one.named_by}', so its images are "
+            f"{left}.{suggestion(one.named_by, words)}"
             for name, one in sets.items()
             if one.named_by not in met
         ]

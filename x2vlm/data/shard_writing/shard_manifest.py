@@ -58,7 +58,8 @@ class ShardManifest:
         """The manifest of an interrupted run, or a new one.
 
         Raises:
-            ConfigError: If other shards of that name are there.
+            ConfigError: If other shards of that name are there, the manifest is broken, or a finished shard has gone
+                or changed.
         """
         manifest = cls(folder, name, request, next=first)
         if not manifest.file.is_file():
@@ -119,6 +120,10 @@ def read_manifest(file: Path) -> dict[str, Any]:
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
         lacking = [key for key in ("asked", "next", "bad", "done", "shards") if key not in saved]
+        if not lacking:
+            lacking = [
+                key for shard in saved["shards"] for key in ("tar", "index", "bytes", "records") if key not in shard
+            ]
     except (ValueError, TypeError) as error:
         raise ConfigError(_broken(file, str(error))) from error
     if lacking:

@@ -43,12 +43,12 @@ class WikipediaText(NumberedAdapter):
             ``--json`` an object a line), or parquet files with the columns ``id``, ``title`` and ``text`` (needs
             ``pyarrow``): a file, a pattern, or several of either.
         min_chars: Shorter paragraphs are left out.
-        shuffle_buffer: Articles that a worker mixes and keeps in memory while it reads parquet files a group of rows
-            at a time, as :class:`~x2vlm.data.datasets.file_formats.hf_dataset.HFDataset` does; None draws articles from
-            anywhere, and an article of a parquet file then costs its whole group.
         pipeline: Transforms.
         subset: ``dict(start, stop, exclude_ids)``, see :class:`~x2vlm.data.datasets.subset.Subset`.
         limits: ``dict(max_bytes, max_chars, max_elems)``, see :class:`~x2vlm.data.io.limits.RecordLimits`; of articles.
+        shuffle_buffer: Articles that a worker mixes and keeps in memory while it reads parquet files a group of rows
+            at a time, as :class:`~x2vlm.data.datasets.file_formats.hf_dataset.HFDataset` does; None draws articles from
+            anywhere, and an article of a parquet file then costs its whole group.
 
     Raises:
         FileNotFoundError: If no file fits.
@@ -61,23 +61,25 @@ class WikipediaText(NumberedAdapter):
         self,
         files: str | PathLike | Sequence[str | PathLike],
         min_chars: int = 20,
-        shuffle_buffer: int | None = None,
         pipeline: Sequence[dict | Callable] = (),
         subset: dict | Subset | None = None,
         limits: dict | RecordLimits | None = None,
+        shuffle_buffer: int | None = None,
     ) -> None:
         super().__init__(pipeline, limits)
         if min_chars < 1:
             raise ValueError(f"min_chars is {min_chars}; expected 1 or more")
         self.min_chars = min_chars
-        self.shuffle_buffer, cache = checked_buffer(shuffle_buffer), GroupCache()
+        self.shuffle_buffer = checked_buffer(shuffle_buffer)
+        cache = GroupCache() if shuffle_buffer else None  # without a buffer each file keeps its own last group
         found = existing_files(files, "files")
         self.sources = [_opened(file, min_chars, self.limits.max_bytes, cache) for file in found]
         self._ends = np.cumsum([len(source) for source in self.sources])
         if not self._ends[-1]:
             raise ValueError(f"files: {files} has no article with a paragraph of {min_chars} characters (min_chars)")
         run_lengths = [source.run_lengths for source in self.sources]
-        cache.keep_buffer(shuffle_buffer, run_lengths)
+        if cache is not None:
+            cache.keep_buffer(shuffle_buffer, run_lengths)
         lengths = np.concatenate(run_lengths)
         self._take(int(self._ends[-1]), subset, np.repeat(np.arange(len(lengths)), lengths) if shuffle_buffer else None)
 
@@ -94,7 +96,7 @@ class WikipediaText(NumberedAdapter):
 
 
 def _opened(
-    path: Path, min_chars: int, max_bytes: int, cache: GroupCache
+    path: Path, min_chars: int, max_bytes: int, cache: GroupCache | None
 ) -> "_ExtractedText | _JsonArticles | _ParquetArticles":
     if path.suffix == ".parquet":
         return _ParquetArticles(path, cache)
@@ -175,7 +177,7 @@ class _JsonArticles:
 class _ParquetArticles:
     """Articles as rows with ``id``, ``title`` and ``text``."""
 
-    def __init__(self, path: Path, cache: GroupCache) -> None:
+    def __init__(self, path: Path, cache: GroupCache | None) -> None:
         self.rows = ParquetRows(path, _COLUMNS, cache)
         self.run_lengths = self.rows.run_lengths
 

@@ -27,8 +27,6 @@ SLOT_STEP = 150
 COLORS = {"Yellow": "yellow", "Black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
 
-# What reading a broken example raises.
-
 
 @DATASETS.register_module()
 class NlvrV1(Adapter):
