@@ -352,6 +352,11 @@ def test_what_was_kept_of_a_test_set_is_made_anew_where_it_is_broken(small, tmp_
             r"own\.json says which shards are finished, but it is broken: .*delete all of own in",
         ),
         ("own.json", b"{}", r"own\.json says which shards are finished, but it is broken: it has no 'asked'"),
+        (
+            "own.json",
+            b'{"asked": {}, "next": 0, "bad": 0, "done": false, "shards": [{"tar": "own-00000.tar"}]}',
+            r"own\.json says which shards are finished, but it is broken: it has no 'index'",
+        ),
         ("own-00000.tar", b"torn", r"own-00000\.tar has 4 bytes, but was written with \d.*delete all of own in"),
         ("own-00000.tar", None, r"own-00000\.tar is not there any more\. Put it back"),
         ("own-00000.jsonl", None, r"own-00000\.jsonl is not there any more"),
