@@ -20,8 +20,8 @@ model.objectives.itm.update(weight=5.0, max_pairs=64, hardness=(0, 1))
 streams.region.batch_size = 128
 streams.region.max_images = 48
 streams.region.objectives = ("itc", "itm", "bbox")
-train_cfg.max_iters = 420
-train_cfg.val_interval = 210
+train_cfg.max_iters = 840
+train_cfg.val_interval = 420
 param_scheduler = dict(type="WarmupLinear", warmup=0.1)
 randomness.seed = 1  # other captions and views of the photographs than in the first half
 # Nothing is new any more, so the towers are named: what came with weights still learns more slowly.
