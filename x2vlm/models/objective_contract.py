@@ -23,14 +23,15 @@ from x2vlm.models.outputs import Context, TextStates
 from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 
 
-def check_protocol(name: str, objective: nn.Module) -> None:
-    """Refuse an objective without declared needs, requests or losses.
+def check_protocol(name: str, objective: nn.Module) -> nn.Module:
+    """The objective, unless it lacks declared needs, requests or losses.
 
     Raises:
         ConfigError: If it does not.
     """
     if problem := _protocol_problem(objective):
         raise ConfigError(problem, f"model.objectives.{name}")
+    return objective
 
 
 def _protocol_problem(objective: nn.Module) -> str:
@@ -141,6 +142,17 @@ def doubled_problem(name: str, objective: Any, found: Iterable[str], before: Ite
         f"model.objectives.{name}: {type(objective).__name__}.losses returned '{doubled[0]}', which another objective "
         f"of stream '{stream}' has returned already: one of the two would be lost. {cure}"
     )
+
+
+def check_losses(name: str, objective: Any, found: Any, before: Iterable[str], stream: str) -> None:
+    """Check what an objective's ``losses`` returned, and that its names are not those of another objective.
+
+    Raises:
+        PartError: If something is wrong with it.
+    """
+    problem = loss_problem(name, objective, found) or doubled_problem(name, objective, found, before, stream)
+    if problem:
+        raise PartError(problem)
 
 
 @contextmanager

@@ -19,19 +19,11 @@ from x2vlm.models.layers.attention import check_backend
 from x2vlm.models.layers.precision import cast_linears
 from x2vlm.models.layers.shape_rounding import check_shapes
 from x2vlm.models.layers.tower_layers import layers_of, recompute_activations
-from x2vlm.models.needs import (
-    EVERYTHING,
-    Needs,
-    Objectives,
-    check_needs,
-    needs_of,
-    objective_factors,
-)
+from x2vlm.models.needs import EVERYTHING, Needs, Objectives, check_needs, needs_of, objective_factors
 from x2vlm.models.objective_contract import (
+    check_losses,
     check_protocol,
-    doubled_problem,
     keeping_inputs,
-    loss_problem,
     naming_the_objective,
     requests_of,
 )
@@ -39,7 +31,6 @@ from x2vlm.models.outputs import Context, EncodedBatch, TextStates
 from x2vlm.models.pretrained.pretrained_model import PretrainedModel
 from x2vlm.models.temperature import clamp_temperature, new_temperature
 from x2vlm.models.temporal import new_frame_positions
-from x2vlm.part_errors import PartError
 from x2vlm.registry import MODELS, OBJECTIVES, TEMPORAL_ENCODERS
 
 Part = dict[str, Any] | nn.Module
@@ -68,8 +59,7 @@ class X2VLM(PretrainedModel):
         activation_checkpointing: Recompute activations in the backward pass: less memory, more time.
         tokenizer: The tokenizer of the texts, from which the size of the vocabulary is derived and checked.
         shapes: Whether sizes that vary from step to step are rounded up to a few: ``auto`` (on a GPU, where every new
-            shape costs), ``exact`` or ``rounded``. The numbers are the same; see
-            ``x2vlm.models.layers.shape_rounding``.
+            shape costs), ``exact`` or ``rounded``, with the same numbers (``x2vlm.models.layers.shape_rounding``).
         frozen: Names of parts that are not trained and stay in evaluation mode, e.g. ``("vision_encoder",)`` for a
             linear probe.
     """
@@ -123,12 +113,10 @@ class X2VLM(PretrainedModel):
         if num_frames and self.temporal_encoder.positions:
             self.frame_positions = new_frame_positions(num_frames, vision_width)
         derived = objective_arguments(*towers, tokenizer, attention)
-        built = {
-            name: build(OBJECTIVES, part, f"model.objectives.{name}", **derived) for name, part in objectives.items()
-        }
-        for name, objective in built.items():
-            check_protocol(name, objective)
-        self.objectives = nn.ModuleDict(built)
+        self.objectives = nn.ModuleDict()
+        for name, part in objectives.items():
+            built = build(OBJECTIVES, part, f"model.objectives.{name}", **derived)
+            self.objectives[name] = check_protocol(name, built)
         if activation_checkpointing:
             recompute_activations(self.towers)
         self._frozen = freeze(self, frozen)
@@ -217,10 +205,7 @@ class X2VLM(PretrainedModel):
             inputs = keeping_inputs(name, objective, given[stream, name])
             with naming_the_objective(objective, f"stream '{stream}', objective '{name}', losses"), inputs:
                 found = objective.losses(given[stream, name], states)
-            if problem := loss_problem(name, objective, found):
-                raise PartError(problem)
-            if problem := doubled_problem(name, objective, found, losses[stream], stream):
-                raise PartError(problem)
+            check_losses(name, objective, found, losses[stream], stream)
             for key, value in found.items():
                 losses[stream][key] = factor * value if "loss" in key else value  # a metric has no "loss" in its name
         return losses
