@@ -162,7 +162,10 @@ def keeping_inputs(name: str, objective: Any, encoded: Any) -> Iterator[None]:
     Raises:
         PartError: If it wrote into a tensor of it.
     """
-    watched = watch(encoded=encoded) if is_foreign(objective) else []
+    if not is_foreign(objective):
+        yield
+        return
+    watched = watch(encoded=encoded)
     yield
     if problem := write_problem(objective, watched):
         raise PartError(f"model.objectives.{name}: {problem}")
