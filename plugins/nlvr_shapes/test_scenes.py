@@ -1,7 +1,6 @@
 """Drawn scenes: the geometry of the corpus, exact boxes."""
 
 import json
-from pathlib import Path
 from random import Random
 
 import cv2
@@ -14,8 +13,6 @@ from plugins.nlvr_shapes.transforms import NarrowStrips
 from x2vlm.data.datasets.public_questions.nlvr_v1 import ORDERS
 from x2vlm.data.io.tar_index import TarIndex
 from x2vlm.data.record import RecordError
-
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nlvr_v1"
 
 
 @pytest.mark.parametrize("towers", [True, False])
@@ -53,10 +50,9 @@ def test_a_scene_is_read_back_from_the_corpus_notation_base_first():
     assert [[item.color for item in box] for box in scene.boxes] == [["black"], ["black", "blue"], ["blue"]]
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="needs the corpus")
-def test_a_drawn_scene_is_the_image_of_the_corpus_but_for_edges():
-    images = TarIndex(CORPUS / "dev_images.tar")
-    for line in (CORPUS / "dev.jsonl").read_text().splitlines()[:20]:
+def test_a_drawn_scene_is_the_image_of_the_corpus_but_for_edges(corpus):
+    images = TarIndex(corpus / "dev_images.tar")
+    for line in (corpus / "dev.jsonl").read_text().splitlines()[:20]:
         example = json.loads(line)
         for number in (0, 3):
             image = np.frombuffer(images.read(example["images"][number], "dev"), dtype=np.uint8)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import defaultdict
-from pathlib import Path
 from random import Random
 
 import cv2
@@ -14,7 +13,6 @@ from plugins.nlvr_shapes import scatter_statements, tower_statements
 from plugins.nlvr_shapes.dataset import NlvrShapes, make_pair, make_statements, name_items
 from plugins.nlvr_shapes.scenes import COLORS, STEP, draw_scene, make_scene, read_scene
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "nlvr_v1"
 NUMBERS = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 MAKERS = [(maker, False) for maker in scatter_statements.STATEMENTS]
 MAKERS += [(maker, True) for maker in tower_statements.STATEMENTS]
@@ -259,8 +257,7 @@ def test_a_phrase_has_the_box_of_what_it_names():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="needs the corpus")
-def test_people_agree_with_the_grammar_where_they_use_its_words():
+def test_people_agree_with_the_grammar_where_they_use_its_words(corpus):
     agreed = [0, 0]
     tables = [defaultdict(lambda: None), defaultdict(lambda: None)]
     for towers, makers in ((0, scatter_statements.STATEMENTS), (1, tower_statements.STATEMENTS)):
@@ -269,7 +266,7 @@ def test_people_agree_with_the_grammar_where_they_use_its_words():
             for _ in range(1500 * often):
                 text, meaning = maker(rng)
                 tables[towers].setdefault(text, meaning)
-    for line in (CORPUS / "dev.jsonl").read_text().splitlines():
+    for line in (corpus / "dev.jsonl").read_text().splitlines():
         example = json.loads(line)
         scene = read_scene(example["structured_rep"])
         meaning = tables[scene.towers].get(example["sentence"].lower().strip().rstrip("."))
