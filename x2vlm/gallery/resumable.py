@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.building import ConfigError
-from x2vlm.data.io.atomic_files import sync
+from x2vlm.data.io.atomic_files import sync, write_atomically
 from x2vlm.distributed import all_gather_objects, rank, world_size
 from x2vlm.engine.checkpoint.atomic_save import SaveError, part_of
 
@@ -80,9 +80,7 @@ def write_or_compare_facts(path: Path, facts: Mapping[str, Any], content: str) -
 def _write_or_compare(path: Path, facts: dict[str, Any], content: str) -> str | None:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part_of(path).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        sync(part_of(path))
-        os.replace(part_of(path), path)
+        write_atomically(path, json.dumps(facts, indent=2) + "\n")
         return None
     stored = json.loads(path.read_text(encoding="utf-8"))
     differ = [name for name in {**stored, **facts} if stored.get(name) != facts.get(name)]
