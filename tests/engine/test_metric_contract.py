@@ -1,5 +1,7 @@
 """What a metric gives is looked at, and what it will call is known before a run begins."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from x2vlm.building import ConfigError, PartError
 from x2vlm.engine import build_runner
-from x2vlm.engine.metric_contract import check_calls, nan_warning, result_problem
+from x2vlm.engine.metric_contract import check_calls, nan_warning, result_problem, state_of, state_problem
 from x2vlm.evaluation.tasks.retrieval import RetrievalMetric
 from x2vlm.registry import METRICS
 from x2vlm.testing import assert_metric, tiny_model
@@ -129,6 +131,26 @@ def test_an_evaluation_names_the_metric_that_fails(config, kind, message):
     runner = build_runner(Config(cfg))
     with pytest.raises(PartError, match=message):
         runner.train()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: model.norm.train(), r"left the model in training mode"),
+        (
+            lambda model: model.norm.running_mean.add_(1),
+            r"changed 1 buffer\(s\) of the model, such as norm\.running_mean",
+        ),
+    ],
+)
+def test_a_metric_that_changes_a_part_of_the_model_alone_is_named(change, message):
+    model = torch.nn.Module()
+    model.norm = torch.nn.BatchNorm1d(3)
+    model.eval()
+    before = state_of(model)
+    assert state_problem(None, model, before) == ""
+    change(model)
+    assert re.search(message, state_problem(None, model, before))
 
 
 def test_the_helper_evaluates_a_tiny_model():

@@ -81,6 +81,17 @@ def test_an_objective_that_changes_what_others_read_is_named_with_the_tensor(nam
         model(tiny_batch())
 
 
+def test_an_objective_that_writes_its_own_texts_may_not_change_what_others_read_either():
+    class Sampling(Mine):
+        def sample(self, model, encoded):
+            encoded.text.embeds.detach().mul_(2)
+            return encoded
+
+    model = tiny_model(objectives=dict(mine=Sampling(), itc=dict(type="ITC")))
+    with pytest.raises(PartError, match=r"^model\.objectives\.mine: Sampling changed encoded\.text\.embeds in place"):
+        model(tiny_batch())
+
+
 @pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.complex64])
 def test_a_loss_that_is_no_float_is_told(dtype):
     model = tiny_model(objectives=dict(mine=Mine(lambda loss: {"loss_mine": loss.to(dtype)})))

@@ -87,8 +87,9 @@ def nan_warning(metric: Any, result: Mapping[str, Any]) -> str:
 
 
 def state_of(model: nn.Module) -> dict[str, tuple[int, bool]]:
-    """How often each parameter was written to, and whether it is trained: what a metric leaves as it is."""
-    return {name: (parameter._version, parameter.requires_grad) for name, parameter in model.named_parameters()}
+    """How often each parameter and buffer was written to, and whether it is trained: what a metric leaves as it is."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: (tensor._version, tensor.requires_grad) for name, tensor in tensors if not tensor.is_inference()}
 
 
 def state_problem(metric: Any, model: nn.Module, before: Mapping[str, tuple[int, bool]]) -> str:
@@ -97,10 +98,10 @@ def state_problem(metric: Any, model: nn.Module, before: Mapping[str, tuple[int,
     Args:
         metric: The metric.
         model: The model after ``evaluate``.
-        before: Its :func:`state_of` before; parameters that are not in it are not looked at.
+        before: Its :func:`state_of` before; what is not in it is not looked at.
     """
     title = f"{type(metric).__name__}.evaluate"
-    if model.training:
+    if any(module.training for module in model.modules()):
         return (
             f"{title} left the model in training mode, in which the next evaluation would run it. The model comes in "
             "evaluation mode: leave out model.train()."
@@ -108,7 +109,8 @@ def state_problem(metric: Any, model: nn.Module, before: Mapping[str, tuple[int,
     changed = [name for name, state in state_of(model).items() if before.get(name, state) != state]
     if not changed:
         return ""
+    kind = "parameter(s)" if changed[0] in dict(model.named_parameters()) else "buffer(s)"
     return (
-        f"{title} changed {len(changed)} parameter(s) of the model, such as {changed[0]}, or whether it is trained. "
+        f"{title} changed {len(changed)} {kind} of the model, such as {changed[0]}, or whether it is trained. "
         "Training goes on with this model: change a copy, copy.deepcopy(model)."
     )

@@ -124,3 +124,22 @@ def described(value: Any) -> str:
         if value is None
         else f"{'an' if type(value).__name__[0].lower() in 'aeiou' else 'a'} {type(value).__name__}"
     )
+
+
+def floating_dtypes(encoder: nn.Module) -> list[torch.dtype]:
+    """Dtypes of the weights (a frozen part may be of another one than the rest); float32 where there are none."""
+    found = dict.fromkeys(weight.dtype for weight in encoder.parameters() if weight.is_floating_point())
+    return list(found) or [torch.float32]
+
+
+def dtype_problem(encoder: nn.Module, states: Tensor, given: str, wanted: str) -> str:
+    """A sentence if states are of a dtype that no weight has; else empty."""
+    dtypes = floating_dtypes(encoder)
+    if states.dtype in dtypes:
+        return ""
+    return f"{given} returned {described(states)}; {wanted}. {dtype_hint(dtypes)}"
+
+
+def dtype_hint(dtypes: Sequence[torch.dtype]) -> str:
+    """What to do where an output has another dtype than all weights."""
+    return f"Its weights are of {' and '.join(map(dtype_text, dtypes))}; keep to that."

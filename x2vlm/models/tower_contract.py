@@ -14,7 +14,7 @@ from x2vlm.models.module_checks import (
     attribute_problems,
     described,
     device_of,
-    dtype_text,
+    dtype_problem,
     has_numbers,
     is_count,
     module_problems,
@@ -90,7 +90,7 @@ def _text_run(encoder: nn.Module, summary: str, pad: int) -> list[str]:
         return [problem]
     if not isinstance(states, Tensor):
         return [f"{given} returned {described(states)}; {wanted}."]
-    if problem := _dtype_problem(encoder, states, given, wanted):
+    if problem := dtype_problem(encoder, states, given, wanted):
         return [problem]
     found, problem = run_once(encoder, given, lambda: probe(encoder, encoder.vocab_size, pad, device_of(encoder)))
     if problem:
@@ -128,18 +128,9 @@ def fusion_problems(encoder: Any, text_width: int, context_width: int) -> list[s
             return [problem + note]
         if not isinstance(result, Tensor) or tuple(result.shape) != wanted:
             return [f"{given} returned {described(result)}; expected states {list(wanted)}.{note}"]
-        if problem := _dtype_problem(encoder, result, given, f"expected states {list(wanted)}"):
+        if problem := dtype_problem(encoder, result, given, f"expected states {list(wanted)}"):
             return [problem]
         if not result[text.mask].isfinite().all():
             return [f"{given} returned states that are not all finite (NaN or infinite)."]
     found, problem = run_once(encoder, given, lambda: list(dependence_problems(encoder, text, context)))
     return [problem] if problem else [f"{name} {ending}" for ending in found]
-
-
-def _dtype_problem(encoder: nn.Module, states: Tensor, given: str, wanted: str) -> str:
-    """A sentence if states are of a dtype that no weight has (a frozen part may be of another one than the rest)."""
-    dtypes = dict.fromkeys(weight.dtype for weight in encoder.parameters() if weight.is_floating_point())
-    if states.dtype in (dtypes or (torch.float32,)):
-        return ""
-    listed = " and ".join(map(dtype_text, dtypes)) or "none"
-    return f"{given} returned {described(states)}; {wanted}. Its weights are of {listed}; keep to that."

@@ -188,15 +188,15 @@ class X2VLM(PretrainedModel):
         given, requests = {}, {}
         for stream, names in factors.items():
             for name in names:
-                objective, where = self.objectives[name], f"stream '{stream}', objective '{name}'"
-                check_needs(name, objective.needs, encoded[stream])
-                with naming_the_objective(objective, f"{where}, sample"):
-                    samples = hasattr(objective, "sample")
-                    given[stream, name] = objective.sample(self, encoded[stream]) if samples else encoded[stream]
+                objective, own, where = self.objectives[name], encoded[stream], f"stream '{stream}', objective '{name}'"
+                check_needs(name, objective.needs, own)
+                sample = getattr(objective, "sample", lambda model, encoded: encoded)
+                with naming_the_objective(objective, f"{where}, sample"), keeping_inputs(name, objective, own):
+                    given[stream, name] = sample(self, own)
                 inputs = keeping_inputs(name, objective, given[stream, name])
                 with naming_the_objective(objective, f"{where}, requests"), inputs:
                     requests[stream, name] = requests_of(name, objective, given[stream, name])
-        fused = iter(self.read([request for own in requests.values() for request in own]))
+        fused = iter(self.read([request for one in requests.values() for request in one]))
         # 3. Losses of what was read, and their factors, here and nowhere else.
         losses: dict[str, dict[str, Tensor]] = {stream: {} for stream in batches}
         for (stream, name), requests_of_objective in requests.items():

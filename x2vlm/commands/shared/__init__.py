@@ -1,1 +1,1 @@
-"""What several commands share: exit statuses, sources of data, the session of a gallery, runs of ablations."""
+"""What commands run and share: exit statuses, sources of data, sessions of galleries, ablations, pre-training sets."""

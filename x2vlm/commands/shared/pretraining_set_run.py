@@ -171,7 +171,7 @@ class PretrainingSet:
         return ""
 
     def _report(self, tests: "Mapping[str, DatasetFingerprint]", notes: Mapping[str, str]) -> int:
-        """Write the report as things stand; 1 if a set is not packed, or was left out."""
+        """Write the report as things stand; 1 if a set of the list is not packed (yet), or has a note."""
         from x2vlm.data.io.atomic_files import write_atomically
         from x2vlm.data.pretraining_set.raw_sets import open_manifest
         from x2vlm.data.pretraining_set.set_report import format_list_report, report_on_set, report_on_test

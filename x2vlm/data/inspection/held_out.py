@@ -117,7 +117,7 @@ def fingerprint_test_set(
     request: Mapping[str, Any],
     max_bad: float = 1.0,
 ) -> DatasetFingerprint:
-    """Names and hashes of a test set's images; kept in files, so that they are computed once.
+    """Names and hashes of a test set's images, computed, and kept in files for :func:`stored_fingerprint`.
 
     Args:
         name: What the test set is called; also of the files.
@@ -125,31 +125,29 @@ def fingerprint_test_set(
         named_by: See :func:`~x2vlm.data.inspection.image_identity.image_identity`.
         workers: Processes that read.
         folder: Of the files.
-        request: What the test set was made from; files of another one are not read.
+        request: What the test set was made from; kept beside them.
         max_bad: Largest tolerated share of records that cannot be read.
 
     Raises:
         ConfigError: If more of them cannot be read: what they show would be found by name at best. Nothing is kept
             then, so that repaired files are read anew.
     """
-    fingerprint = stored_fingerprint(name, folder, request, max_bad)
-    if fingerprint is None:
-        identity = partial(image_identity, named_by=named_by)
-        # An image that cannot be read has a name all the same, by which training must not show it.
-        named = fingerprint_dataset(name, adapter, False, workers, identity)
-        shown = fingerprint_dataset(name, adapter, True, workers, identity)
-        index_of = {where: index for index, where in reversed(list(enumerate(named.wheres)))}
-        owner = np.array([index_of[shown.wheres[index]] for index in shown.owner], dtype=np.int64)
-        fingerprint = replace(shown, ids=named.ids, wheres=named.wheres, owner=owner)
-        if _share_of_bad(fingerprint) > max_bad:
-            raise ConfigError(
-                f"{len(fingerprint.bad):,} of the {len(adapter):,} records cannot be read, more than --max-bad "
-                f"{max_bad} allows, so what they show would get into the list. The first: {fingerprint.bad[0].where}: "
-                f"{fingerprint.bad[0].reason}. Repair the data, do without this set (--without held_out_sets.{name}), "
-                "compare names alone (--by ids), or raise the share.",
-                f"held_out_sets.{name}",
-            )
-        _store(fingerprint, folder, request)
+    identity = partial(image_identity, named_by=named_by)
+    # An image that cannot be read has a name all the same, by which training must not show it.
+    named = fingerprint_dataset(name, adapter, False, workers, identity)
+    shown = fingerprint_dataset(name, adapter, True, workers, identity)
+    index_of = {where: index for index, where in reversed(list(enumerate(named.wheres)))}
+    owner = np.array([index_of[shown.wheres[index]] for index in shown.owner], dtype=np.int64)
+    fingerprint = replace(shown, ids=named.ids, wheres=named.wheres, owner=owner)
+    if _share_of_bad(fingerprint) > max_bad:
+        raise ConfigError(
+            f"{len(fingerprint.bad):,} of the {len(adapter):,} records cannot be read, more than --max-bad "
+            f"{max_bad} allows, so what they show would get into the list. The first: {fingerprint.bad[0].where}: "
+            f"{fingerprint.bad[0].reason}. Repair the data, do without this set (--without held_out_sets.{name}), "
+            "compare names alone (--by ids), or raise the share.",
+            f"held_out_sets.{name}",
+        )
+    _store(fingerprint, folder, request)
     return fingerprint
 
 

@@ -15,7 +15,8 @@ from x2vlm.models.module_checks import (
     attribute_problems,
     described,
     device_of,
-    dtype_text,
+    dtype_hint,
+    floating_dtypes,
     has_numbers,
     is_count,
     is_pair,
@@ -105,7 +106,7 @@ def _vision_outputs(encoder: Any, result: Any) -> Iterator[tuple[str, str]]:
         yield f"returned {described(result)}", ""
         return
     (tokens, summary), (rows, columns) = result, encoder.grid
-    wanted, dtype = (2, rows * columns, encoder.width), next((p.dtype for p in encoder.parameters()), torch.float32)
+    wanted, dtypes = (2, rows * columns, encoder.width), floating_dtypes(encoder)
     if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
         yield f"returned {described(tokens)} as tokens", ""
     elif tokens.dim() == 4:
@@ -121,13 +122,13 @@ def _vision_outputs(encoder: Any, result: Any) -> Iterator[tuple[str, str]]:
         )
     elif not tokens.isfinite().all():
         yield "returned tokens that are not all finite (NaN or infinite)", ""
-    elif tokens.dtype != dtype:
-        yield f"returned {described(tokens)} as tokens", f" Its weights are of {dtype_text(dtype)}; keep to that."
+    elif tokens.dtype not in dtypes:
+        yield f"returned {described(tokens)} as tokens", f" {dtype_hint(dtypes)}"
     if summary is None:
         return
     if not isinstance(summary, Tensor) or tuple(summary.shape) != (2, encoder.width):
         yield f"returned {described(summary)} as summary", ""
-    elif summary.dtype != dtype:
-        yield f"returned {described(summary)} as summary", f" Its weights are of {dtype_text(dtype)}; keep to that."
+    elif summary.dtype not in dtypes:
+        yield f"returned {described(summary)} as summary", f" {dtype_hint(dtypes)}"
     elif not summary.isfinite().all():
         yield "returned a summary that is not all finite (NaN or infinite)", ""

@@ -70,16 +70,14 @@ class WikipediaText(NumberedAdapter):
         if min_chars < 1:
             raise ValueError(f"min_chars is {min_chars}; expected 1 or more")
         self.min_chars = min_chars
-        self.shuffle_buffer = checked_buffer(shuffle_buffer)
-        cache = GroupCache() if shuffle_buffer else None  # without a buffer each file keeps its own last group
+        self.shuffle_buffer, cache = checked_buffer(shuffle_buffer), GroupCache()
         found = existing_files(files, "files")
         self.sources = [_opened(file, min_chars, self.limits.max_bytes, cache) for file in found]
         self._ends = np.cumsum([len(source) for source in self.sources])
         if not self._ends[-1]:
             raise ValueError(f"files: {files} has no article with a paragraph of {min_chars} characters (min_chars)")
         run_lengths = [source.run_lengths for source in self.sources]
-        if cache is not None:
-            cache.keep_buffer(shuffle_buffer, run_lengths)
+        cache.keep_buffer(shuffle_buffer, run_lengths)
         lengths = np.concatenate(run_lengths)
         self._take(int(self._ends[-1]), subset, np.repeat(np.arange(len(lengths)), lengths) if shuffle_buffer else None)
 
@@ -96,7 +94,7 @@ class WikipediaText(NumberedAdapter):
 
 
 def _opened(
-    path: Path, min_chars: int, max_bytes: int, cache: GroupCache | None
+    path: Path, min_chars: int, max_bytes: int, cache: GroupCache
 ) -> "_ExtractedText | _JsonArticles | _ParquetArticles":
     if path.suffix == ".parquet":
         return _ParquetArticles(path, cache)
@@ -177,7 +175,7 @@ class _JsonArticles:
 class _ParquetArticles:
     """Articles as rows with ``id``, ``title`` and ``text``."""
 
-    def __init__(self, path: Path, cache: GroupCache | None) -> None:
+    def __init__(self, path: Path, cache: GroupCache) -> None:
         self.rows = ParquetRows(path, _COLUMNS, cache)
         self.run_lengths = self.rows.run_lengths
 
