@@ -25,7 +25,7 @@ streams.object = dict(
         instances_file="../coco/instances.json",
         require=("boxes",),
         pipeline=[
-            dict(type="LoadFeatures", folder="features/coco"),
+            dict(type="LoadFeatures", folder="features/coco", network="tf_efficientnet_lite2"),
             dict(type="PickRegions", max_regions=4, training=False),
             dict(type="PackFeatures"),
         ],

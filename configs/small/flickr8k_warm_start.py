@@ -35,7 +35,7 @@ model = dict(
 )
 
 # Stored features of a random view take the place of decoding, cropping and mirroring.
-_features = dict(type="LoadFeatures", folder="features/train")
+_features = dict(type="LoadFeatures", folder="features/train", network="tf_efficientnet_lite2")
 streams.image.dataset.pipeline = [_features, dict(type="PickCaption", max_words=30), dict(type="PackFeatures")]
 streams.image.batch_size = 128  # records, of which all pairs are kept
 streams.image.objectives = ("itc", "itm")

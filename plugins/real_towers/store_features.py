@@ -18,7 +18,7 @@ import torch
 from mmengine.utils import track_iter_progress
 from numpy.lib.format import open_memmap
 
-from plugins.real_towers.stored_features import FEATURES, VIEWS, View, describe, draw_views
+from plugins.real_towers.stored_features import FEATURES, VIEWS, View, check_array, describe, draw_views, read_views
 from x2vlm.building import ConfigError, build
 from x2vlm.commands.shared.outcome import Outcome
 from x2vlm.config import add_cfg_options, load_config
@@ -102,7 +102,11 @@ def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: 
     about = describe(keys, drawn, size=list(encoder.image_size), network=encoder.name, done=0)
     about = json.loads(json.dumps(about))
     if (folder / VIEWS).is_file():
-        begun = json.loads((folder / VIEWS).read_text())
+        try:
+            begun = read_views(folder)
+            check_array(folder, len(begun["keys"]))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         if begun | {"done": 0} != about:
             raise ConfigError(f"{folder}: holds features of other images, views or another network. Name another one.")
         array, about = np.load(folder / FEATURES, mmap_mode="r+"), begun
@@ -110,13 +114,23 @@ def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: 
         folder.mkdir(parents=True, exist_ok=True)
         shape = (len(keys), views, encoder.channels, *encoder.grid)
         array = open_memmap(folder / FEATURES, mode="w+", dtype=np.float16, shape=shape)
-    todo = range(about["done"], len(keys))
-    for row in track_iter_progress(todo) if todo else ():
-        record = dataset.record(numbers[row])
-        array[row] = features_of(encoder, decode_image(record["image"], record["where"]), drawn[row]).numpy()
-        if row % 100 == 99 or row == len(keys) - 1:
-            array.flush()
-            write_atomically(folder / VIEWS, json.dumps(about | {"done": row + 1}))
+    done, todo = about["done"], range(about["done"], len(keys))
+    try:
+        for row in track_iter_progress(todo) if todo else ():
+            record = dataset.record(numbers[row])
+            array[row] = features_of(encoder, decode_image(record["image"], record["where"]), drawn[row]).numpy()
+            done = row + 1
+            if done % 100 == 0:
+                _keep(folder, array, about | {"done": done})
+    finally:  # also when it is interrupted
+        _keep(folder, array, about | {"done": done})
+        left = "" if done == len(keys) else " The same command goes on."
+        sys.stdout.write(f"\n{folder}: {done} of {len(keys)} images are stored.{left}\n")
+
+
+def _keep(folder: Path, array: np.ndarray, about: dict[str, Any]) -> None:
+    array.flush()
+    write_atomically(folder / VIEWS, json.dumps(about))
 
 
 def features_of(encoder: Any, image: np.ndarray, views: Sequence[View]) -> torch.Tensor:

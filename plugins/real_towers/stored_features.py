@@ -25,6 +25,7 @@ from x2vlm.data.transforms.texts.left_right_words import mentions_side, texts_of
 from x2vlm.registry import TRANSFORMS
 
 FEATURES, VIEWS = "features.npy", "views.json"
+_ANEW = "Delete the folder, and run store_features again."
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,24 @@ class FeatureFolder:
 
     Args:
         path: The folder.
+        network: The network that has to have computed them; None takes those of any.
 
     Raises:
         FileNotFoundError: If it is none; the message says how to make one.
-        ValueError: If it was not finished.
+        ValueError: If it was not finished, is damaged, or is of another network.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, network: str | None = None) -> None:
         self.path = Path(path)
         if not (self.path / VIEWS).is_file():
-            how = "python -m plugins.real_towers.store_features CONFIG"
+            how = "python -m plugins.real_towers.store_features CONFIG, with the same --cfg-options"
             raise FileNotFoundError(f"{self.path}: no stored features ({VIEWS} is missing). Make them: {how}")
-        self.about: dict[str, Any] = json.loads((self.path / VIEWS).read_text())
+        self.about = read_views(self.path)
+        if network not in (None, self.about["network"]):
+            raise ValueError(
+                f"{self.path}: holds features of {self.about['network']}, but network is {network}. Store those of the "
+                "model's network in another folder (store_features), or name the network that they are of."
+            )
         if self.about["done"] < len(self.about["keys"]):
             raise ValueError(
                 f"{self.path}: {self.about['done']} of {len(self.about['keys'])} images are stored. "
@@ -93,6 +100,7 @@ class FeatureFolder:
         self.rows = {key: row for row, key in enumerate(self.about["keys"])}
         self.size: tuple[int, int] = tuple(self.about["size"])
         self._array: np.ndarray | None = None
+        check_array(self.path, len(self.rows))
 
     def views(self, key: str) -> list[View]:
         """The views of an image."""
@@ -103,6 +111,38 @@ class FeatureFolder:
         if self._array is None:  # in the process that reads
             self._array = np.load(self.path / FEATURES, mmap_mode="r")
         return torch.from_numpy(self._array[self.rows[key], view].astype(np.float32))
+
+
+def read_views(path: Path) -> dict[str, Any]:
+    """What ``views.json`` of a folder says.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    file = path / VIEWS
+    try:
+        about = json.loads(file.read_text())
+        lacking = [key for key in ("network", "size", "done", "keys", "views") if key not in about]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}. {_ANEW}") from error
+    if lacking:
+        raise ValueError(f"{file} is damaged: it has no '{lacking[0]}'. {_ANEW}")
+    return about
+
+
+def check_array(path: Path, images: int) -> None:
+    """Refuse a file of features that is not whole.
+
+    Raises:
+        ValueError: If it is missing, cut off, or of another number of images.
+    """
+    file = path / FEATURES
+    try:
+        stored = len(np.load(file, mmap_mode="r"))
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} is damaged: {error}. {_ANEW}") from error
+    if stored != images:
+        raise ValueError(f"{file} is of {stored} images, but {VIEWS} beside it lists {images}. {_ANEW}")
 
 
 def describe(keys: list[str], views: list[list[View]], **about: Any) -> dict[str, Any]:
@@ -120,19 +160,21 @@ class LoadFeatures(BaseTransform):
 
     Args:
         folder: The folder of stored features.
+        network: The network that has to have computed them, as the encoder calls it (``tf_efficientnet_lite2``).
         training: Whether the view is drawn.
         min_inside: In training an element stays if more than this share of its box is inside the view. One whose box
             is unusable stays too, to be counted by the transform that picks elements.
 
     Raises:
         FileNotFoundError: If there are no stored features.
+        ValueError: If they are unfinished, damaged, or of another network.
     """
 
     moves_pixels = True
     paths = ("folder",)
 
-    def __init__(self, folder: str, training: bool = True, min_inside: float = 0.5) -> None:
-        self.stored, self.training, self.min_inside = FeatureFolder(folder), training, min_inside
+    def __init__(self, folder: str, training: bool = True, min_inside: float = 0.5, network: str | None = None) -> None:
+        self.stored, self.training, self.min_inside = FeatureFolder(folder, network), training, min_inside
         #: Stands for the image in the transforms that follow, which read nothing but its size.
         self.frame = np.broadcast_to(np.uint8(0), (*self.stored.size, 3))
 

@@ -226,3 +226,51 @@ def test_an_image_is_stored_once_and_a_broken_one_is_left_out(dataset, tmp_path,
 def test_the_command_ends_in_a_sentence(config, sentence, capsys):
     assert main([str(ROOT / config)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+DAMAGE = {
+    "features cut": (lambda folder: cut(folder / FEATURES), r"features\.npy is damaged: .*Delete the folder, and run"),
+    "no features": (lambda folder: (folder / FEATURES).unlink(), r"features\.npy is damaged: .*No such file"),
+    "others": (lambda folder: np.save(folder / FEATURES, np.zeros((3, 1))), r"is of 3 images, but .* lists 4"),
+    "views cut": (lambda folder: cut(folder / VIEWS), r"views\.json is damaged: .*Delete the folder, and run"),
+    "no network": (lambda folder: (folder / VIEWS).write_text("{}"), r"views\.json is damaged: it has no 'network'"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_features_are_told_before_the_first_step_and_by_the_command(dataset, stored, name):
+    damage, message = DAMAGE[name]
+    damage(stored)
+    with pytest.raises(ValueError, match=message):
+        LoadFeatures(str(stored))
+    with pytest.raises(ConfigError, match=message):
+        store_features(dataset, stored, MeanOfCells(), views=6, scale=(0.5, 1.0))
+
+
+def test_features_of_another_network_are_refused(stored):
+    assert LoadFeatures(str(stored), network="mean").stored.rows
+    with pytest.raises(ValueError, match=r"features: holds features of mean, but network is other\. Store those"):
+        LoadFeatures(str(stored), network="other")
+
+
+def test_what_was_stored_before_an_interruption_is_kept(dataset, tmp_path, capsys):
+    class Interrupted(MeanOfCells):
+        def features(self, images):
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().features(images)
+
+    folder = tmp_path / "features"
+    with pytest.raises(KeyboardInterrupt):
+        store_features(dataset, folder, Interrupted(), views=6, scale=(0.5, 1.0))
+    assert "2 of 4 images are stored. The same command goes on." in capsys.readouterr().out
+    encoder = MeanOfCells()
+    store_features(dataset, folder, encoder, views=6, scale=(0.5, 1.0))
+    assert encoder.calls == 2
+    store_features(dataset, tmp_path / "whole", MeanOfCells(), views=6, scale=(0.5, 1.0))
+    assert (folder / FEATURES).read_bytes() == (tmp_path / "whole" / FEATURES).read_bytes()
+    assert (folder / VIEWS).read_text() == (tmp_path / "whole" / VIEWS).read_text()

@@ -178,3 +178,10 @@ def test_a_folder_is_not_shared_with_an_ablation_of_other_sizes(toy_ablation):
     _, arguments, _ = toy_ablation
     with pytest.raises(ConfigError, match=r"seed0 holds a run of another version of .*base\.py"):
         main([*arguments, "streams.image.weight=0.5"])
+
+
+def test_a_file_in_the_place_of_the_work_folder_is_told_before_the_first_run(tmp_path, root):
+    (tmp_path / "file").touch()
+    config = str(root / "configs" / "ablations" / "base.py")
+    with pytest.raises(ConfigError, match=r"--work-dir .*file is a file, but a folder is needed"):
+        main([config, "--work-dir", str(tmp_path / "file")])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -180,3 +181,22 @@ def wait_for(condition, process, seconds=60) -> None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "it never began to train"
         time.sleep(0.1)
+
+
+def test_the_command_that_goes_on_with_a_run_has_its_changes_of_the_config():
+    given = [
+        "c.py",
+        "--cfg-options",
+        "data_root=a b",
+        "x=[1,2]",
+        "--amp",
+        "fp16",
+        "--work-dir",
+        "old",
+        "--cfg-options=y=-1",
+    ]
+    command = train_command.resume_command(train_command._parse(given), given, "work_dirs/c")
+    start = "x2vlm train c.py --work-dir work_dirs/c --resume --amp fp16"
+    assert command == f"{start} --cfg-options 'data_root=a b' 'x=[1,2]' --cfg-options=y=-1"
+    before, after = (train_command._parse(part) for part in (given, shlex.split(command)[2:]))
+    assert (before.cfg_options, before.amp) == (after.cfg_options, after.amp)

@@ -136,6 +136,12 @@ def test_weights_of_another_model_are_reported(golden):
         load_into(nn.Linear(2, 2), golden[0])
 
 
+def test_weights_of_another_size_alone_are_told_by_their_shapes():
+    message = r"with its shape: it is of a model of another size\. weight is \[3, 2\] there and \[2, 2\] here"
+    with pytest.raises(CheckpointError, match=message):
+        load_into(nn.Linear(2, 2), {"weight": torch.zeros(3, 2), "bias": torch.zeros(3)})
+
+
 def test_a_failed_load_leaves_the_model_as_it_was(golden):
     model = tiny()
     before = state_of(model)

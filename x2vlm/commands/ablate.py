@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in range(args.seeds)
         for name in configs
     ]
+    if args.work_dir.exists() and not args.work_dir.is_dir():
+        raise ConfigError(f"--work-dir {args.work_dir} is a file, but a folder is needed: every run gets one in it.")
     for _, run in runs:
         run.recorded()  # reports a folder that is in use now, and not after hours
     try:

@@ -1,7 +1,9 @@
 """``train``: train a config, from the beginning or resuming an earlier run."""
 
 import argparse
+import shlex
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: trained to the end. 1: stopped by an error. 2: not started, because of the config or the data. 130, 143: stopped
     by SIGINT (Ctrl-C) or SIGTERM, with a checkpoint to resume from.
     """
-    args = _parse(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = _parse(given)
     outcome = Outcome()
     runner = outcome.runner = outcome.prepare(lambda: prepare(args))
     outcome.run(lambda: runner.train())
     if not outcome.status:
-        _report_end(outcome, runner, args.config)
+        _report_end(outcome, runner, resume_command(args, given, runner.work_dir))
     if runner is not None:
         leave_processes()
     return outcome.status
@@ -67,7 +70,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _report_end(outcome: Outcome, runner: Any, config: str) -> None:
+def resume_command(args: argparse.Namespace, given: Sequence[str], work_dir: str) -> str:
+    """The command that goes on with a run that was started with these arguments, its changes of the config included."""
+    command, is_option = ["x2vlm", "train", args.config, "--work-dir", str(work_dir), "--resume"], False
+    for name in ("amp", "launcher"):
+        command += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
+    for argument in given:  # as they were typed: what was parsed has no text any more
+        is_option = argument.startswith("--cfg-options") or (is_option and not argument.startswith("--"))
+        command += [argument] if is_option else []
+    return shlex.join(command)
+
+
+def _report_end(outcome: Outcome, runner: Any, command: str) -> None:
     from x2vlm.engine.hooks.hook_lookup import find_hook
     from x2vlm.engine.hooks.stop_hook import StopHook
 
@@ -79,6 +93,5 @@ def _report_end(outcome: Outcome, runner: Any, config: str) -> None:
     saved = f"{stop.saved} is saved" if stop.saved else "nothing is saved, as the config has no checkpoint hook"
     outcome.end(
         128 + stop.signal,
-        f"{name}: stopped after {runner.iter} of {runner.max_iters} iterations; {saved}. "
-        f"Go on with: x2vlm train {config} --work-dir {runner.work_dir} --resume",
+        f"{name}: stopped after {runner.iter} of {runner.max_iters} iterations; {saved}. Go on with: {command}",
     )

@@ -152,6 +152,12 @@ def prepare(
     report.loaded = list(fitted)
     report.converted = {name: origin[name] for name in fitted if origin.get(name, name) != name}
     report.missing = [name for name in state if name not in fitted and name not in report.misfits]
+    if not fitted and report.misfits:
+        name, (given, wanted) = next(iter(report.misfits.items()))
+        raise CheckpointError(
+            f"{source} has no parameter of this config's model with its shape: it is of a model of another size. "
+            f"{name} is {list(given)} there and {list(wanted)} here."
+        )
     if not fitted:
         raise CheckpointError(
             f"{source} has no parameter of this config's model: it is of another model. It has "
