@@ -175,6 +175,38 @@ def test_such_boxes_of_a_record_that_is_right_are_the_transforms(mistake):
         assert_transform(step, with_boxes(where="mine:0"))
 
 
+def cropped_in_place(record):
+    record["frames"] = [record["frames"][0][:20, :20]]
+    return record
+
+
+def lost_in_place(record):
+    record.pop("texts")
+    return record
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (cropped_in_place, r"changed the frames from 48x64 to 20x20 and left the boxes as they were"),
+        (lost_in_place, r"lost 'texts'"),
+    ],
+)
+def test_a_transform_that_returns_the_dict_it_was_given_is_looked_at_too(step, message):
+    adapter = Captions(lambda index: with_boxes(where="mine:0"), pipeline=[step])
+    with pytest.raises(PartError, match=f"^mine:0: .*{message}"):
+        adapter[0]
+
+
+def test_a_right_step_behind_a_wrong_box_is_not_to_blame():
+    boxes = np.array([[9.0, 9.0, 1.0, 1.0]])
+    adapter = Captions(
+        lambda index: with_boxes(where="mine:0") | {"boxes_xyxy_px": boxes}, pipeline=[Mirror(moves_pixels=True)]
+    )
+    with pytest.raises(RecordError, match=r"^mine:0: the record before left the box .*, which is inside out"):
+        adapter[0]
+
+
 def test_what_cannot_be_called_is_no_transform():
     class Resizing:
         def transform(self, record):

@@ -98,7 +98,8 @@ def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> s
         is_last: The last of a pipeline may make anything that the collate function takes.
 
     Raises:
-        RecordError: If boxes that it set beside unchanged pixels are none or lie outside: they may be the annotation's.
+        RecordError: If boxes that it set beside unchanged pixels are none or lie outside, or were so before: they may
+            be the annotation's.
     """
     name = step_name(step)
     if isinstance(after, Sample) or (is_last and not isinstance(after, Mapping)):
@@ -118,6 +119,15 @@ def step_problem(step: Any, before: Any, after: Any, is_last: bool = False) -> s
     if getattr(step, "moves_pixels", None) not in (None, True, False):
         return f"{name}.moves_pixels is {step.moves_pixels!r}; expected True or False. {_DECLARATION}"
     return _boxes_problem(name, step, before, after)
+
+
+def snapshot(record: Any) -> Any:
+    """The record as it is: a step may change the dict that it is given, and return it."""
+    if not isinstance(record, Mapping):
+        return record
+    kept = {"frames": list(record["frames"])} if isinstance(record.get("frames"), (list, tuple)) else {}
+    boxes = record.get("boxes_xyxy_px")
+    return {**record, **kept, **({"boxes_xyxy_px": boxes.copy()} if isinstance(boxes, np.ndarray) else {})}
 
 
 def step_name(step: Callable) -> str:
@@ -168,14 +178,14 @@ def pairs_problem(record: Mapping[str, Any]) -> str:
 
 def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) -> str:
     """Pixels that moved without their boxes; a transform says by ``moves_pixels`` whether it moves them."""
-    if not isinstance(before, Mapping) or not any(after.get("has_box", ())) or "frames" not in before:
+    if not isinstance(before, Mapping) or not any(after.get("has_box", ())):
         return ""
-    old, new = before["frames"], after.get("frames", ())
+    old, new = before.get("frames", ()), after.get("frames", ())
     sizes = [frame.shape[:2] for frame in (*old[:1], *new[:1])]
     kept = np.array_equal(before.get("boxes_xyxy_px"), after.get("boxes_xyxy_px"))
-    if len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True)):
-        if kept or (problem := _box_format_problem(name, after, sizes[-1])):
-            return "" if kept else problem
+    if not old or (len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))):
+        if kept or not sizes or (problem := _box_format_problem(name, after, sizes[-1])):
+            return "" if kept or not sizes else problem
         if problem := _box_values_problem(name, after, sizes[-1]):  # they may be the annotation's
             raise RecordError(str(after["where"]), problem)
         return ""
@@ -187,7 +197,11 @@ def _boxes_problem(name: str, step: Any, before: Any, after: Mapping[str, Any]) 
         return f"{name} changes pixels of a record with boxes and does not say whether it moves them. {_DECLARATION}"
     if moves is False and not kept:
         return f"{name} moved boxes although it declares moves_pixels = False."
-    return "" if kept else _box_format_problem(name, after, sizes[-1]) or _box_values_problem(name, after, sizes[-1])
+    problem = "" if kept else _box_format_problem(name, after, sizes[-1]) or _box_values_problem(name, after, sizes[-1])
+    had_one = {"boxes_xyxy_px", "has_box"} <= before.keys() and not _box_format_problem("", before, sizes[0])
+    if problem and had_one and (known := _box_values_problem("the record before", before, sizes[0])):
+        raise RecordError(str(after["where"]), known)  # it came so: the step is not to blame
+    return problem
 
 
 def _box_format_problem(name: str, after: Mapping[str, Any], size: tuple[int, int]) -> str:

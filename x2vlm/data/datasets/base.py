@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from x2vlm.building import build
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.record import Record, RecordError
-from x2vlm.data.record_contract import record_problem, step_name, step_problem
+from x2vlm.data.record_contract import record_problem, snapshot, step_name, step_problem
 from x2vlm.part_errors import ConfigError, PartError, is_foreign, naming_the_part
 from x2vlm.registry import TRANSFORMS
 
@@ -103,7 +103,8 @@ def apply_pipeline(pipeline: Sequence[Callable], record: Record, where: str) -> 
 
 
 def _apply_transform(step: Callable, record: Record, where: str, is_last: bool) -> Any:
-    before, foreign = record, is_foreign(step)
+    foreign = is_foreign(step)
+    before = snapshot(record) if foreign else record
     try:
         result = _step(step, record, where)
     except RecordError as error:
