@@ -1,6 +1,10 @@
 # Everything a stranger needs is a Python 3.10+ and make: each target makes its own environment first.
 # `make test JOBS=8` runs the tests in so many processes.
 
+# Packages are installed without compiled files, which the first import of each writes: where that is forbidden, every
+# process would compile all of torch and transformers again, for twice the time of an import.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -138,3 +138,39 @@ def test_the_published_count_of_a_split_is_known(tmp_path, capsys):
         capsys, spec.replace("'test')", "'test', subset=dict(stop=1))").replace("dict(stop=1)", "{'stop': 1}")
     )
     assert report["published"] == ""
+
+
+@pytest.mark.parametrize(
+    ("layout", "change", "count"),
+    [
+        ("okvqa", {}, 9_009),
+        ("vqa", {}, 443_757),
+        ("coco_cn", {}, 18_341),
+        ("coco_cn", {"captions_apart": True}, None),  # captions are not the images that were counted
+        ("msvd", {"videos": None}, 1_970),
+        ("msvd_csv", {"captions_apart": False}, None),  # describes more clips than are used
+        ("msvd_qa", {}, 13_157),
+        ("msvd_qa", {"video_map": None}, None),
+        ("msrvtt_qa", {}, 12_278),
+    ],
+)
+def test_counts_are_compared_with_those_of_the_same_records(layout, change, count, tmp_path, monkeypatch):
+    from tests.data.datasets import published_benchmarks, published_captions, published_layouts
+    from x2vlm.building import build
+    from x2vlm.registry import DATASETS
+
+    modules = (published_layouts, published_benchmarks, published_captions)
+    make = next(getattr(module, layout) for module in modules if hasattr(module, layout))
+    monkeypatch.chdir(tmp_path)
+    assert build(DATASETS, make(tmp_path).config | change).published_count() == count
+
+
+def test_vqa_v1_is_told_from_ok_vqa_whose_files_have_its_names(tmp_path):
+    from tests.data.datasets.published_layouts import okvqa
+    from x2vlm.building import build
+    from x2vlm.registry import DATASETS
+
+    config = {**okvqa(tmp_path).config, "image_root": tmp_path / "images", "annotations_file": None}
+    file = tmp_path / config["questions_file"]
+    file.write_text(file.read_text().replace("OK-VQA", "VQA"))
+    assert build(DATASETS, {**config, "questions_file": file}).published_count() == 248_349

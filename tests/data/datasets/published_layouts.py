@@ -194,7 +194,8 @@ def okvqa(root):
     answers = [{"answer_id": 1, "raw_answer": "pony tails", "answer_confidence": "yes", "answer": "pony tail"}]
     annotations = [{"image_id": 51606, "question_id": 516065 + n, "answers": answers} for n in range(3)]
     name = "OpenEnded_mscoco_train2014_questions.json"
-    write(root / name, {"data_subtype": "train2014", "questions": questions})
+    info = {"version": "1.0", "description": "This is v1.0 of the OK-VQA dataset."}
+    write(root / name, {"info": info, "data_subtype": "train2014", "questions": questions})
     write(root / "mscoco_train2014_annotations.json", {"annotations": annotations})
     config = dict(
         **dict(type="VqaQuestions", questions_file=name, image_root="images"),

@@ -1,11 +1,11 @@
 """Rows of the comparison table: workloads measured with the library and with the reference path."""
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from x2vlm.benchmark.comparison.workload_memory import workload_peak_memory
-from x2vlm.benchmark.timing.device_precision import ON_CPU, PRECISIONS, dtype_of, matmul_precision
+from x2vlm.benchmark.timing.device_precision import dtype_of, has_bf16_products, matmul_precision
 from x2vlm.benchmark.timing.gpu_profile import profile_of
 from x2vlm.benchmark.timing.measurement import Run, flops_of, interleaved, matmul_rate, summary
 from x2vlm.benchmark.timing.operator_counts import operator_counts
@@ -18,13 +18,17 @@ from x2vlm.engine.cpu_allocator import give_back_freed_memory
 SIDES = ("library", "reference")
 
 
-def rates(size: str, device: str = "cpu") -> dict[str, Any]:
-    """Rate of a device in products of square matrices: ``side``, and operations per second by precision."""
+def rates(size: str, device: str, precisions: Collection[str]) -> dict[str, Any]:
+    """Rate of a device in products of square matrices: ``side``, and operations per second in fp32 and ``precisions``.
+
+    A processor without instructions for bf16 takes minutes for a large product in it: there its sides are 512.
+    """
     side = 256 if size == "tiny" else 4096 if device == "cpu" else 8192
     rates: dict[str, Any] = {"side": side}
-    for precision in ON_CPU if device == "cpu" else PRECISIONS:
+    for precision in dict.fromkeys(["fp32", *precisions]):
+        at_most = side if precision != "bf16" or device != "cpu" or has_bf16_products() else 512
         with matmul_precision(precision):
-            rates[precision] = matmul_rate(side, dtype_of(precision), device=device)
+            rates[precision] = matmul_rate(min(side, at_most), dtype_of(precision), device=device)
     return rates
 
 

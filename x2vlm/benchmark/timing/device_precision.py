@@ -63,6 +63,11 @@ def matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def has_bf16_products() -> bool:
+    """Whether this processor has fast products of bf16 matrices; without, they take a hundred times as long as fp32."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def dtype_of(precision: str) -> torch.dtype:
     """Of the factors of a product in this precision."""
     return AUTOCAST.get(precision) or torch.float32

@@ -42,6 +42,7 @@ class CaptionLines(NumberedAdapter):
     """
 
     paths = ("captions_file", "image_root", "images_file")
+    # Images. Flickr8K: the card of jxie/flickr8k; COCO-CN: its README (version 201805).
     published = {  # noqa: RUF012  (never changed)
         **{"Flickr_8k.trainImages": 6_000, "Flickr_8k.devImages": 1_000, "Flickr_8k.testImages": 1_000},
         **{"coco-cn_train": 18_341, "coco-cn_val": 1_000, "coco-cn_test": 1_000},
@@ -66,7 +67,7 @@ class CaptionLines(NumberedAdapter):
         if images_file is not None:
             self._list = existing_file(images_file, "images_file")
             names = [_stem(line) for line in read_lines(self._list, "images_file")]
-            self.split_name = self._list.stem
+            self.split_name = None if captions_apart else self._list.stem
         rows = [_Row(name, tuple(lines_of.get(name, ()))) for name in names]
         if captions_apart:
             rows = [_Row(row.name, (line,)) for row in rows for line in row.lines] + [r for r in rows if not r.lines]

@@ -38,10 +38,11 @@ class VqaQuestions(NumberedAdapter):
     """
 
     paths = ("questions_file", "annotations_file", "image_root")
-    # VQA v2: its download page, and for test-dev "Plug-and-Play VQA" (Tiong et al., 2022); OK-VQA: the card of
+    # VQA: its download pages, and for test-dev of v2 "Plug-and-Play VQA" (Tiong et al., 2022); OK-VQA: the card of
     # HuggingFaceM4/OK-VQA.
     published = {  # noqa: RUF012  (never changed)
         **{"v2 train2014": 443_757, "v2 val2014": 214_354, "v2 test2015": 447_793, "v2 test-dev2015": 107_394},
+        **{"v1 train2014": 248_349, "v1 val2014": 121_512, "v1 test2015": 244_302},
         **{"okvqa train2014": 9_009, "okvqa val2014": 5_046},
     }
 
@@ -71,7 +72,7 @@ class VqaQuestions(NumberedAdapter):
             raise ValueError(f"file_pattern: {questions_file} does not say of which images it is; give file_pattern=")
         images = "test2015" if data == "test-dev2015" else data
         self.names = FileNames(file_pattern or f"COCO_{images}_{{:012d}}.jpg")
-        kind = {"v2": "v2", "OpenEnded": "okvqa"}.get(Path(questions_file).name.split("_")[0])
+        kind = _edition(questions_file)
         self.split_name = f"{kind} {data}" if kind else None
         self._take(len(self.questions), subset)
 
@@ -93,6 +94,15 @@ class VqaQuestions(NumberedAdapter):
             record["answers"] = [text_field(one, "answer", there) for one in list_field(answered, "answers", there)]
             extras |= {key: answered[key] for key in ("question_type", "answer_type") if key in answered}
         return {**record, "extras": extras}
+
+
+def _edition(questions_file: str | PathLike) -> str | None:
+    """Which collection a file is of: VQA v1 and OK-VQA name their files alike, but say in them what they are."""
+    if Path(questions_file).name.startswith("v2_"):
+        return "v2"
+    info = member(questions_file, "questions_file", "info")
+    about = str(info.get("description", "")) if isinstance(info, dict) else ""
+    return "okvqa" if "OK-VQA" in about else "v1" if "VQA" in about else None
 
 
 def _question_id(entry: Any) -> str | None:
@@ -117,7 +127,8 @@ class AOkVqa(NumberedAdapter):
     """
 
     paths = ("ann_file", "image_root")
-    # Schwenk et al., arXiv:2206.01718; rounded (17.1k, 1.15k, 6.7k) on the card of HuggingFaceM4/A-OKVQA.
+    # Together the 24,903 of Schwenk et al., arXiv:2206.01718, who round the splits (17.1K, 1.1K, 6.7K), as the card of
+    # HuggingFaceM4/A-OKVQA does (17.1k, 1.15k, 6.7k).
     published = {"train": 17_056, "val": 1_145, "test": 6_702}  # noqa: RUF012  (never changed)
 
     def __init__(

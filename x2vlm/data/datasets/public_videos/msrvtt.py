@@ -159,9 +159,10 @@ class VideoQuestions(NumberedAdapter):
     """
 
     paths = ("ann_file", "video_root", "video_map")
-    # The cards of M3IT's copies of both; of MSRVTT's training questions no two sources give the same number.
+    # MSRVTT-QA: papers that use it; together the 243K of Xu et al., ACM Multimedia 2017 (M3IT's card, 149,074 to train
+    # and one less in the others, does not add up to that). MSVD-QA: M3IT's card; together the 50,505 of Xu et al.
     published = {  # noqa: RUF012  (never changed)
-        **{"MSRVTT val_qa": 12_278, "MSRVTT test_qa": 72_821},
+        **{"MSRVTT train_qa": 158_581, "MSRVTT val_qa": 12_278, "MSRVTT test_qa": 72_821},
         **{"MSVD train_qa": 30_933, "MSVD val_qa": 6_415, "MSVD test_qa": 13_157},
     }
 
@@ -179,7 +180,10 @@ class VideoQuestions(NumberedAdapter):
         self.video_root, self.names = existing_folder(video_root, "video_root"), FileNames(file_pattern)
         self.map = None if video_map is None else _numbers_to_names(existing_file(video_map, "video_map"))
         self.entries = JsonEntries(ann_file, "ann_file", max_bytes=self.limits.max_bytes)
-        self.split_name = f"{'MSRVTT' if video_map is None else 'MSVD'} {self.entries.path.stem}"
+        if video_map is not None:
+            self.split_name = f"MSVD {self.entries.path.stem}"
+        elif file_pattern == "video{}.mp4":  # both name their files alike; other videos are not MSRVTT's
+            self.split_name = f"MSRVTT {self.entries.path.stem}"
         self._take(len(self.entries), subset)
 
     def _record(self, number: int) -> Record:

@@ -37,7 +37,8 @@ class Msvd(NumberedAdapter):
     """
 
     paths = ("captions_file", "video_root", "videos")
-    # The card of VLM2Vec/MSVD, which keeps the official splits.
+    # The card of VLM2Vec/MSVD, which keeps the official splits. The CSV file, which has no count here, describes more
+    # clips (2,089: Chen and Dolan, ACL 2011) than are used.
     published = {"all": 1_970, "train_list": 1_200, "val_list": 100, "test_list": 670}  # noqa: RUF012  (never changed)
 
     def __init__(
@@ -68,8 +69,10 @@ class Msvd(NumberedAdapter):
         ]
         if not any(pairs for _, pairs in self.rows):
             raise ValueError(f"captions_file: {path} describes none of the clips that are asked for")
-        if not captions_apart:
-            self.split_name = "all" if videos is None else existing_file(videos, "videos").stem
+        if not captions_apart and videos is not None:
+            self.split_name = existing_file(videos, "videos").stem
+        elif not captions_apart and path.suffix.lower() != ".csv":
+            self.split_name = "all"
         self._take(len(self.rows), subset)
 
     def _record(self, number: int) -> Record:
