@@ -9,7 +9,7 @@ goes on where it was when it is started again with the same arguments.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmengine.utils import track_iter_progress
 from numpy.lib.format import open_memmap
 
 from plugins.real_towers.stored_features import FEATURES, VIEWS, View, check_array, describe, draw_views, read_views
-from x2vlm.building import ConfigError, build
+from x2vlm.building import ConfigError, build, resolve
 from x2vlm.commands.shared.outcome import Outcome
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.data.data_root import with_data_root
@@ -57,15 +57,34 @@ def _store_all(args: argparse.Namespace) -> None:
 
 
 def datasets_by_folder(cfg: Any) -> dict[Path, Any]:
-    """The data sets of the streams that read stored features, by the folder of these; each folder once."""
-    found = {}
+    """The data sets of the streams that read stored features, by the folder of these; each folder once.
+
+    Raises:
+        ConfigError: If streams that read other files name one folder.
+    """
+    found: dict[Path, Any] = {}
+    sources: dict[Path, tuple[str, dict[str, Any]]] = {}
     for name, stream in cfg.streams.items():
         dataset = with_data_root(stream.dataset, cfg.get("data_root"))
         first = next(iter(dataset["pipeline"]), {})
         if getattr(first.get("type"), "__name__", first.get("type")) == "LoadFeatures":
             source = {key: value for key, value in dataset.items() if key != "pipeline"}
-            found.setdefault(Path(first["folder"]), build(DATASETS, source, f"streams.{name}.dataset"))
+            folder, files = Path(first["folder"]), _files_of(source)
+            other, its_files = sources.setdefault(folder, (name, files))
+            if its_files != files:
+                raise ConfigError(
+                    f"streams {other} and {name} read other files ({its_files}; {files}), but their features would lie "
+                    f"in one folder, {folder}. Name another in one of them: pipeline[0].folder."
+                )
+            if other == name:
+                found[folder] = build(DATASETS, source, f"streams.{name}.dataset")
     return found
+
+
+def _files_of(source: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a data set that name files, and which of its records are taken."""
+    paths = getattr(resolve(DATASETS, source["type"]), "paths", ())
+    return {key: str(source[key]) for key in (*paths, "subset") if source.get(key) is not None}
 
 
 def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: tuple[float, float]) -> None:
@@ -107,8 +126,12 @@ def store_features(dataset: Any, folder: Path, encoder: Any, views: int, scale: 
             check_array(folder, len(begun["keys"]))
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        if begun | {"done": 0} != about:
-            raise ConfigError(f"{folder}: holds features of other images, views or another network. Name another one.")
+        if differ := [name for name in about if name != "done" and begun.get(name) != about[name]]:
+            kinds = dict(keys="images", views="views of them", size="size", network="network")
+            raise ConfigError(
+                f"{folder}: holds features made otherwise ({', '.join(kinds[name] for name in differ)}). Name another "
+                "folder, or delete this one."
+            )
         array, about = np.load(folder / FEATURES, mmap_mode="r+"), begun
     else:
         folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def test_storing_goes_on_where_it_stopped(dataset, stored):
 
 
 def test_features_of_other_views_are_not_written_over(dataset, stored):
-    with pytest.raises(ConfigError, match="other images, views or another network"):
+    with pytest.raises(ConfigError, match=r"made otherwise \(views of them\)"):
         store_features(dataset, stored, MeanOfCells(), views=5, scale=(0.5, 1.0))
 
 
@@ -195,6 +195,17 @@ def test_the_command_stores_what_the_streams_of_a_config_read(dataset, tmp_path)
     found = datasets_by_folder(cfg)
     assert list(found) == [tmp_path / "features/train"]
     assert len(found[tmp_path / "features/train"]) == 4
+
+
+def test_two_streams_with_other_files_do_not_share_a_folder(dataset, tmp_path):
+    from x2vlm.config import load_config
+
+    cfg = load_config(ROOT / "configs/small/flickr8k.py", {"data_root": str(tmp_path)})
+    for stream in cfg.streams.values():
+        stream.dataset.ann_file = "lines.jsonl"
+    cfg.streams.region.dataset.subset = dict(stop=2)
+    with pytest.raises(ConfigError, match=r"streams image and region read other files .* one folder, .*features/train"):
+        datasets_by_folder(cfg)
 
 
 def test_an_unusable_box_is_left_to_be_counted(dataset, stored):
