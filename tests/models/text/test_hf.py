@@ -68,6 +68,10 @@ def test_more_layers_than_there_are_is_refused():
         (dict(), "either path .* or config"),
         (dict(config=dict(hidden_size=8)), "needs model_type"),
         (dict(path="/nowhere/bert"), "/nowhere/bert does not exist"),
+        (dict(config=dict(model_type="t5")), "'t5' is an encoder with a decoder, not a text encoder"),
+        (dict(config=dict(model_type="clip")), r"'clip' has several parts\. Name .*model_type='clip_text_model'"),
+        (dict(config=dict(model_type="siglip")), "'siglip' has several parts, and .*'siglip_text_model' only inside"),
+        (dict(config=dict(model_type="siglip_text_model")), "builds 'siglip_text_model' only inside another model"),
     ],
 )
 def test_what_cannot_work_is_reported_in_a_sentence(arguments, message):

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 from transformers import AutoConfig, AutoModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from x2vlm.models.layers.drop_path import DropPath, linear_rates
 from x2vlm.weights.read_weights import read_tensors
@@ -68,12 +69,18 @@ def unfit(settings: Any) -> str:
     kind, parts = settings.model_type, getattr(settings, "sub_configs", None) or {}
     if "text_config" in parts:
         part = getattr(parts["text_config"], "model_type", "")
+        if part and part != kind and parts["text_config"] not in MODEL_MAPPING:
+            return f"'{kind}' has several parts, and transformers builds '{part}' only inside it. Use another encoder."
         named = f": model_type='{part}'" if part and part != kind else ""
         return f"'{kind}' has several parts. Name the one that reads text{named}."
     if getattr(settings, "is_encoder_decoder", False):
         return f"'{kind}' is an encoder with a decoder, not a text encoder. Use one that only encodes."
     lacking = [key for key in ("vocab_size", "hidden_size", "num_hidden_layers") if not hasattr(settings, key)]
-    return f"'{kind}' is no text encoder: its configuration has no {', '.join(lacking)}." if lacking else ""
+    if lacking:
+        return f"'{kind}' is no text encoder: its configuration has no {', '.join(lacking)}."
+    if type(settings) not in MODEL_MAPPING:
+        return f"transformers builds '{kind}' only inside another model. Use another encoder."
+    return ""
 
 
 def _check_kind(settings: Any) -> None:
