@@ -44,6 +44,15 @@ def test_an_unknown_label_is_an_error_or_none_at_all():
     assert PickLabel(("a", "b"), unknown="ignore")(record(label="-"))["labels"] == [-100]
 
 
+def test_a_number_beyond_the_classes_of_the_model_is_an_error_or_no_label():
+    told, ignored = PickLabel(), PickLabel(unknown="ignore")
+    told.num_classes = ignored.num_classes = 2
+    assert told(record(label="1"))["labels"] == [1]
+    with pytest.raises(RecordError, match=r"train\.json\[3\]: its label is 2, but the model has classes from 0 to 1"):
+        told(record(label=2))
+    assert ignored(record(label=2))["labels"] == [-100]
+
+
 def test_a_number_to_predict_stays_a_fraction():
     assert PickLabel(number=True)(record(label="3.8"))["labels"] == [3.8]
     with pytest.raises(RecordError, match="its label is 'high'; expected a number"):

@@ -50,3 +50,12 @@ def test_more_classes_than_the_objective_counts_are_refused_before_training(step
 def test_a_folder_of_classes_is_compared_too():
     with pytest.raises(ConfigError, match="Set it to 3"):
         check_data_fit(model(), "streams.image", SimpleNamespace(classes={"a": 0, "b": 2}), SimpleNamespace())
+
+
+def test_labels_that_are_numbers_get_the_classes_of_the_objective():
+    step, inner = PickLabel(), PickLabel()
+    joined = SimpleNamespace(pipeline=[step], datasets=[SimpleNamespace(pipeline=[inner, lambda record: record])])
+    check_data_fit(model(num_classes=3), "streams.image", joined, SimpleNamespace(), ["itc"])
+    assert step.num_classes is None
+    check_data_fit(model(num_classes=3), "streams.image", joined, SimpleNamespace())
+    assert step.num_classes == inner.num_classes == 3

@@ -31,6 +31,10 @@ class PickLabel(BaseTransform):
             (-100).
         number: Labels are numbers to predict (GLUE STS-B), not classes.
 
+    Attributes:
+        num_classes: Labels that are numbers of classes must be below it; None: whatever they are. Training and
+            evaluation set that of the model's objective.
+
     Raises:
         ValueError: If an option has no meaning or the file is no list of classes.
     """
@@ -49,6 +53,7 @@ class PickLabel(BaseTransform):
             raise ValueError("number=True means a number to predict; it has no classes")
         self.classes = None if classes is None else read_classes(classes, "PickLabel.classes")
         self.unknown, self.number = unknown, number
+        self.num_classes: int | None = None
 
     def transform(self, results: Record) -> Record:
         """Add ``labels``.
@@ -66,7 +71,7 @@ class PickLabel(BaseTransform):
             if self.number:
                 return _checked_range(float(label))
             if self.classes is None:
-                return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _checked_class(int(label))
+                return self._known_class(_class_number(label), results)
         except (TypeError, ValueError, OverflowError) as error:
             expected = "a number" if self.number else "the number of a class (names need classes=...)"
             raise RecordError(results["where"], f"its label is {label!r:.60}; expected {expected}") from error
@@ -77,6 +82,18 @@ class PickLabel(BaseTransform):
         if index is None and self.unknown == "error":
             raise RecordError(results["where"], f"its label {name!r:.60} is none of the {len(self.classes)} classes")
         return IGNORE_INDEX if index is None else index
+
+    def _known_class(self, number: int, results: Record) -> int:
+        if self.num_classes is None or number < self.num_classes:
+            return number
+        if self.unknown == "error":
+            reason = f"its label is {number}, but the model has classes from 0 to {self.num_classes - 1}"
+            raise RecordError(results["where"], reason)
+        return IGNORE_INDEX
+
+
+def _class_number(label: Any) -> int:
+    return TRUTH[str(label).lower()] if str(label).lower() in TRUTH else _checked_class(int(label))
 
 
 def _checked_range(number: float) -> float:

@@ -11,12 +11,12 @@ from x2vlm.engine.distributed.model_wrapper import unwrap_model
 
 
 def check_data_fit(model: nn.Module, path: str, dataset: Any, collate: Any, objectives: Any = None) -> None:
-    """Compare a stream or an evaluation with the model; texts without a limit get that of the text encoder.
+    """Compare a stream or an evaluation with the model; texts and labels without a limit get that of the model.
 
     Args:
         model: The model, wrapped or not.
         path: Where the data stand in the config, for messages.
-        dataset: The adapter.
+        dataset: The adapter; labels that are numbers are bad records from the number of classes on.
         collate: The collate function; ``max_tokens=None`` becomes what the text encoder has positions for.
         objectives: Names of the objectives that the data are for; None for all.
 
@@ -31,7 +31,10 @@ def check_data_fit(model: nn.Module, path: str, dataset: Any, collate: Any, obje
     there = dict(getattr(inner, "objectives", {}))
     for name in there if objectives is None else objectives:
         counted = getattr(there.get(name), "num_classes", None)
-        for option, classes in classes_of(dataset) if isinstance(counted, int) and counted > 1 else ():
+        if not isinstance(counted, int) or counted < 2:
+            continue
+        _limit_labels(dataset, counted)
+        for option, classes in classes_of(dataset):
             if classes > counted:
                 raise ConfigError(
                     f"{option} has classes up to number {classes - 1}, but model.objectives.{name}.num_classes is "
@@ -58,6 +61,15 @@ def classes_of(dataset: Any) -> Iterator[tuple[str, int]]:
             )
     for inner in getattr(dataset, "datasets", ()):
         yield from classes_of(inner)
+
+
+def _limit_labels(dataset: Any, num_classes: int) -> None:
+    """Let the steps of a pipeline that read classes as numbers refuse those that the objective does not count."""
+    for step in getattr(dataset, "pipeline", ()):
+        if getattr(step, "num_classes", 0) is None:
+            step.num_classes = num_classes
+    for inner in getattr(dataset, "datasets", ()):
+        _limit_labels(inner, num_classes)
 
 
 def _check_length(path: str, collate: Any, most: int) -> None:
