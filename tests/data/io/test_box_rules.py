@@ -41,10 +41,17 @@ def test_a_box_without_a_pixel_of_its_own_is_none(box):
         ([(60, 20, 90, 45), (10, 10, 20, 20)], "x0, y0, x1, y1 in pixels"),
         ([(0.6, 0.4, 0.3, 0.5), (0.1, 0.1, 0.5, 0.5)], "x, y, w, h from 0 to 1"),
         ([(0.6, 0.4, 0.9, 0.9)], "x0, y0, x1, y1 from 0 to 1"),
+        ([(0.1, 0.1, 0.2, 0.2)] * 30 + [(0.8, 0.9, 0.3, 0.2)], "center x, center y, w, h from 0 to 1"),
+        ([(0.1, 0.1, 0.2, 0.3)] * 30 + [(0.6, 0.6, 0.9, 0.9)], "x0, y0, x1, y1 from 0 to 1"),
     ],
 )
 def test_the_convention_that_fits_is_named(boxes, name):
     assert name in fitting_convention(boxes, 100, 50)
+
+
+def test_conventions_that_fit_equally_well_are_all_named():
+    sentence = fitting_convention([(0.3, 0.3, 0.4, 0.4)], 100, 50)
+    assert "as x, y, w, h from 0 to 1, or as x0, y0, x1, y1 from 0 to 1, or as center x, center y, w, h" in sentence
 
 
 def test_no_convention_is_named_where_none_fits():

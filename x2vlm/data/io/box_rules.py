@@ -79,6 +79,12 @@ CONVENTIONS: dict[str, Callable[[Box, float, float], Box]] = {
         (box[2] - box[0]) * width,
         (box[3] - box[1]) * height,
     ),
+    "center x, center y, w, h from 0 to 1": lambda box, width, height: (
+        (box[0] - box[2] / 2) * width,
+        (box[1] - box[3] / 2) * height,
+        box[2] * width,
+        box[3] * height,
+    ),
     "x, y, w, h from 0 to 1000": lambda box, width, height: (
         box[0] * width / 1000,
         box[1] * height / 1000,
@@ -99,17 +105,18 @@ def conventions_that_fit(box: Any, width: float, height: float) -> set[str]:
 
 
 def fitting_convention(boxes: Sequence[Any], width: float, height: float) -> str:
-    """A sentence that names the convention by which nearly all boxes of an image would fit; empty if none does."""
+    """A sentence that names the convention that fits most boxes of an image, if that is nearly all; else empty."""
     return proposed_convention([conventions_that_fit(box, width, height) for box in boxes])
 
 
 def proposed_convention(fits: Sequence[set[str]]) -> str:
     """The same, from what :func:`conventions_that_fit` gave for each box."""
-    for name in CONVENTIONS:
-        count = sum(name in one for one in fits)
-        if fits and count >= _ENOUGH * len(fits):
-            return f". {count} of the {len(fits)} boxes would fit as {name}; expected x, y, w, h in pixels"
-    return ""
+    counts = {name: sum(name in one for one in fits) for name in CONVENTIONS}
+    most = max(counts.values())
+    if not fits or most < _ENOUGH * len(fits):
+        return ""
+    names = ", or as ".join(name for name, count in counts.items() if count == most)
+    return f". {most} of the {len(fits)} boxes would fit as {names}; expected x, y, w, h in pixels"
 
 
 def polygon_box(segmentation: Any) -> Box:
