@@ -12,6 +12,9 @@ from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.io.paths import refuse_compressed
 from x2vlm.data.record import RecordError
 
+PUBLIC_FILE = "If it is the file of a public data set, it has an adapter of its own (docs/public_data.md)."
+"""Ends messages about files that hold something else than records."""
+
 _CHUNK = 2**24
 _BLANKS = b" \t\r"
 _WHITE = re.compile(r"[ \t\r\n]*")
@@ -121,7 +124,7 @@ def json_lines(files: Sequence[Path], option: str, max_bytes: int = MAX_BYTES) -
         if _is_one_object(file):
             raise ValueError(
                 f"{option}: {file} is one JSON object over several lines; expected objects, one a line or in an array. "
-                "If it is the file of a public data set, it has an adapter of its own (docs/data.md)."
+                f"{PUBLIC_FILE}"
             )
     return LineIndex(files, arrays=True, max_bytes=max_bytes)
 

@@ -192,9 +192,13 @@ class FileNames:
         """The name of the file.
 
         Raises:
-            RecordError: If the table has no such entry, or the pattern needs a number.
+            RecordError: If it is no name and no whole number, the table has no such entry, or the pattern needs a
+                number.
         """
-        name = name if isinstance(name, str) else str(name) if isinstance(name, int) else ""
+        name = int(name) if isinstance(name, float) and name.is_integer() else name
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise RecordError(where, f"expected the name of a file, got {name!r:.80}")
+        name = str(name)
         if self.table is not None:
             if not isinstance(self.table.get(name), str):
                 raise RecordError(where, f"{self.option}_map has no file for {name!r:.60}")

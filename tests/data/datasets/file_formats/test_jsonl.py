@@ -315,6 +315,21 @@ def test_one_object_over_several_lines_is_told_for_what_it_is(tmp_path, indent):
         JsonLines(tmp_path / "a.json")
 
 
+def test_the_objects_of_a_public_file_on_one_line_are_told_for_what_they_are(write_lines):
+    data = JsonLines(write_lines({"images": [{"id": 9, "file_name": "9.jpg"}], "annotations": []}))
+    with pytest.raises(RecordError, match=r"images: expected names of images, got \{'id': 9.* an adapter of its own"):
+        data.record(0)
+
+
+def test_a_number_written_as_a_float_names_a_file_and_what_is_no_name_is_shown(write_lines):
+    lines = [{"image": one, "caption": "x"} for one in (9.0, 9.5, True, {"path": "9.jpg"})]
+    data = JsonLines(write_lines(*lines), file_pattern="{:04d}.jpg")
+    assert data.record(0)["image"].name == "0009.jpg"
+    for number, shown in ((1, "9.5"), (2, "True"), (3, r"\{'path': '9.jpg'\}")):
+        with pytest.raises(RecordError, match=rf"train\.jsonl:{number + 1}: expected the name of a file, got {shown}"):
+            data.record(number)
+
+
 def test_a_record_with_one_picture_of_two_is_a_bad_one(write_lines):
     data = JsonLines(write_lines({"images": ["a.png"], "caption": "both"}), num_images=2)
     with pytest.raises(RecordError, match=r"shows 1 images together; expected 2 \(num_images\)"):

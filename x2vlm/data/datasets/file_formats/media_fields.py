@@ -8,6 +8,7 @@ from typing import Any
 
 from x2vlm.data.io.annotations import first_item, first_value, read_captions
 from x2vlm.data.io.image_decoding import from_base64
+from x2vlm.data.io.line_index import PUBLIC_FILE
 from x2vlm.data.io.paths import FileNames, path_inside
 from x2vlm.data.record import Record, RecordError
 
@@ -73,6 +74,8 @@ class MediaFields:
             key, values = first_item(line, keys) or ("", [])
             if not isinstance(values, list):
                 raise RecordError(where, f"{key}: expected a list of images, got {values!r:.60}")
+            if any(isinstance(value, dict) for value in values):
+                raise RecordError(where, f"{key}: expected names of images, got {values[0]!r:.60}. {PUBLIC_FILE}")
             items = [(key, value) for value in values]
         if self.num_images not in (None, len(items)):
             raise RecordError(where, f"shows {len(items)} images together; expected {self.num_images} (num_images)")
