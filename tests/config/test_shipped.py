@@ -140,3 +140,9 @@ def test_build_understands_mmengines_order():
 def test_a_base_of_the_library_that_is_looked_for_beside_the_config_gets_the_import_to_write(write):
     path = write(base=BASE.replace("x2vlm.configs", ".configs"))
     assert "Outside the repository write 'from x2vlm.configs.demo.toy_pretrain import *'." in problems(path)
+
+
+def test_a_config_of_the_library_that_is_not_here_is_named_with_its_place(write):
+    with pytest.raises(ConfigError, match=r"^configs/demo/toy_pretrain\.py does not exist\. The library's") as told:
+        load_config("configs/demo/toy_pretrain.py")
+    assert str(told.value).endswith(f"is {shipped_configs() / 'demo' / 'toy_pretrain.py'}.")

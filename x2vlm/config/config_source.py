@@ -9,7 +9,7 @@ from pathlib import Path
 
 from x2vlm.argument_checks import suggestion
 from x2vlm.building import ConfigError
-from x2vlm.config.shipped import PACKAGE, is_shipped, shipped_file
+from x2vlm.config.shipped import PACKAGE, is_shipped, shipped_configs, shipped_file
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,16 @@ def describe_missing_file(path: Path) -> str:
     """A sentence about a file that does not exist, with the nearest name in its folder."""
     if path.is_dir():
         return f"{display_path(path)} is a folder; name a config file in it."
+    if (shipped := _shipped_namesake(path)) is not None:
+        return f"{display_path(path)} does not exist. The library's config of that name is {shipped}."
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     return f"{display_path(path)} does not exist.{suggestion(path.name, neighbours)}"
+
+
+def _shipped_namesake(path: Path) -> Path | None:
+    """The config of the library that is named alike below its folder ``configs``."""
+    folder, (_, below, name) = shipped_configs(), path.as_posix().rpartition("configs/")
+    return folder / name if folder is not None and below and (folder / name).is_file() else None
 
 
 def _popped(node: ast.Expr) -> tuple[str, str, int] | None:
