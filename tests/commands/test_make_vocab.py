@@ -31,6 +31,23 @@ def test_json_lines_give_texts_and_lists_of_texts(tmp_path):
     assert list(read_texts(file, ["captions", "text"])) == ["x", "y", "z"]
 
 
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("csv", ";"), ("tsv", "\t")])
+def test_of_a_table_the_captions_and_phrases_alone_are_read(tmp_path, suffix, mark):
+    captions, boxes = tmp_path / f"captions.{suffix}", tmp_path / f"boxes.{suffix}"
+    captions.write_text(f'\ufefffile{mark}caption\n0017.jpg{mark}"A dog{mark} running"\n0017.jpg\n')
+    boxes.write_text(f"file{mark}phrase{mark}x\n0017.jpg{mark}a dog{mark}318\n")
+    assert list(read_texts(captions, [])) == [f"A dog{mark} running"]
+    assert list(read_texts(boxes, [])) == ["a dog"]
+    assert list(read_texts(boxes, ["x", "other"])) == ["318"]
+    with pytest.raises(ConfigError, match="has no column Title; its first line has: file, phrase, x"):
+        list(read_texts(boxes, ["Title"]))
+
+
+def test_a_table_without_such_columns_is_text(tmp_path):
+    (tmp_path / "a.csv").write_text("A dog, running\n")
+    assert list(read_texts(tmp_path / "a.csv", [])) == ["A dog, running\n"]
+
+
 def test_a_broken_line_is_named(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text('{"text": "x"}\n[1]\n')

@@ -1,6 +1,7 @@
 """``make-vocab``: a WordPiece vocabulary from texts, the same from the same texts every time."""
 
 import argparse
+import csv
 import json
 import sys
 from collections import Counter
@@ -9,13 +10,21 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 
+_TABLES = (".csv", ".tsv")
+_TABLE_KEYS = ("caption", "phrase")  # of ImageTable
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read texts, write one word piece a line."""
     parser = argparse.ArgumentParser(prog="x2vlm make-vocab", description=__doc__)
     parser.add_argument("out", type=Path, help="the vocabulary file to write; must not exist")
-    parser.add_argument("files", type=Path, nargs="+", help="text files, one text a line, or JSON lines with --key")
-    parser.add_argument("--key", action="append", help="key of JSON lines that holds a text or a list; may be repeated")
+    parser.add_argument("files", type=Path, nargs="+", help="text files (a text a line), JSON lines (--key), tables")
+    parser.add_argument(
+        "--key",
+        action="append",
+        help="key of JSON lines that holds a text or a list, or column of CSV and TSV files (default there: caption "
+        "and phrase, if there is one); may be repeated",
+    )
     parser.add_argument("--size", type=int, default=8000, help="at most so many pieces (default: 8000)")
     args = parser.parse_args(argv)
     if args.out.exists():
@@ -29,14 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
-    """The lines of a text file, or the values of ``keys`` in a file of JSON lines.
+    """The lines of a text file, or the values of ``keys`` in a file of JSON lines or a table.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ConfigError: If a line is no JSON object.
+        ConfigError: If a line is no JSON object, or a table has none of the columns.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist (looked from {Path.cwd()}).")
+    if file.suffix.lower() in _TABLES and (columns := _columns(file, keys)):
+        yield from (row[column] for row in _rows(file) for column in columns if row[column])
+        return
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not keys:
@@ -49,6 +61,24 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
                 raise ConfigError(f"{file}:{number}: expected a JSON object, since --key was given: {error}") from error
             for value in values:
                 yield from [value] if isinstance(value, str) else value or ()
+
+
+def _rows(file: Path) -> Iterator[dict[str, str | None]]:
+    """The lines of a table by its headings; what stands between the columns is seen in them."""
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
+        first = lines.readline()
+        lines.seek(0)
+        yield from csv.DictReader(lines, delimiter=max(",;\t", key=first.count))
+
+
+def _columns(file: Path, keys: Sequence[str]) -> list[str]:
+    """The columns of a table that hold texts; none if all of each line is text."""
+    headings = list(next(_rows(file), {}))
+    columns = [key for key in keys or _TABLE_KEYS if key in headings]
+    if keys and not columns:
+        there = ", ".join(map(str, headings))
+        raise ConfigError(f"{file} has no column {', '.join(keys)}; its first line has: {there}")
+    return columns
 
 
 def vocabulary(texts: Iterable[str], size: int) -> list[str]:
