@@ -66,4 +66,6 @@ class ArrowRows:
         batch = int(np.searchsorted(self._ends, row, side="right"))
         first = int(self._ends[batch - 1]) if batch else 0
         with unreadable_rows(f"{self.path.name}[{row}]"):
-            return {name: self._batches[batch].column(name)[row - first].as_py() for name in self.names}
+            cells = self._batches[batch].slice(row - first, 1)
+            cells.validate(full=True)  # else a wrong offset ends the process
+            return {name: cells.column(name)[0].as_py() for name in self.names}
