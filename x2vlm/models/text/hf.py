@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from x2vlm.argument_checks import arguments
 from x2vlm.models.eval_mode import at_rest
 from x2vlm.models.generation.kv_cache import KVCache
 from x2vlm.models.layers.packing import layout_of_mask
@@ -170,7 +171,12 @@ class HFTextEncoder(nn.Module):
         return {name for name, _ in self.named_parameters()} if self.source is not None else set()
 
     def portable_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The config with which this encoder is built where ``path`` does not exist: with fresh weights."""
+        """The config with which this encoder is built where ``path`` does not exist: with fresh weights.
+
+        A class on top of this one that fills ``path`` or ``config`` itself keeps its arguments as they were given.
+        """
+        if not {"path", "config"} <= arguments(type(self))[0].keys():
+            return config
         settings = json.loads(self.net.config.to_json_string(use_diff=True))
         not_sizes = ("architectures", "transformers_version", "dtype", "torch_dtype")
         sizes = {key: value for key, value in settings.items() if not key.startswith("_") and key not in not_sizes}
