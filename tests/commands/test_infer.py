@@ -1,6 +1,7 @@
 """The commands that ask a trained model about image files."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from x2vlm.cli import run
 from x2vlm.commands.infer import EXAMPLES, sort_arguments
 from x2vlm.inference import Inferencer
+from x2vlm.registry import OBJECTIVES
 
 
 @pytest.fixture
@@ -52,6 +54,30 @@ def test_search_keeps_its_index(folder, capsys):
     assert run("search", ["model", "a red circle", "--k", "2", "--index", "index"]) == 0
     assert lines(capsys) == first
     assert [line["rank"] for line in first] == [1, 2]
+
+
+def test_a_model_folder_may_name_parts_of_a_plugin_in_the_current_directory(folder, capsys):
+    def rename(module):
+        saved = json.loads(Path("model/config.json").read_text())
+        saved["model"]["objectives"]["itm"]["type"] = module
+        Path("model/config.json").write_text(json.dumps(saved))
+
+    home = Path("plugins/itm_of_a_plugin")
+    home.mkdir(parents=True)
+    (home / "__init__.py").write_text(
+        "from x2vlm.objectives import ITM\nfrom x2vlm.registry import OBJECTIVES\n\n\n"
+        "@OBJECTIVES.register_module()\nclass PluginITM(ITM):\n    pass\n"
+    )
+    expected = folder.match("photos/0.png", "a red circle")[0].to_dict()
+    rename("PluginITM")
+    try:
+        assert run("match", ["model", "photos/0.png", "a red circle"]) == 0
+        assert lines(capsys) == [{"image": "photos/0.png"} | expected]
+    finally:
+        OBJECTIVES.module_dict.pop("PluginITM", None)
+    rename("NobodysITM")
+    assert run("match", ["model", "photos/0.png", "a red circle"]) == 2
+    assert "import that first; commands import what they find" in capsys.readouterr().err
 
 
 def test_explain_writes_a_map(folder, capsys):

@@ -21,8 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from x2vlm.app.service import Service
     from x2vlm.building import ConfigError
     from x2vlm.inference import Inferencer
+    from x2vlm.plugins import load_plugins
     from x2vlm.weights import CheckpointError
 
+    load_plugins()  # a model folder may name their parts
     try:
         device = args.device or _best_device()
         inferencer = Inferencer.from_checkpoint(args.model, args.checkpoint, args.evaluation, device)

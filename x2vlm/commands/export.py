@@ -14,8 +14,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from x2vlm.building import ConfigError
     from x2vlm.export.onnx_files import export_model
     from x2vlm.inference.trained_model import open_model
+    from x2vlm.plugins import load_plugins
     from x2vlm.weights import CheckpointError
 
+    load_plugins()  # a model folder may name their parts
     try:
         model, tokenizer, preprocessing = open_model(args.model, args.checkpoint)
         model.preprocessing = preprocessing.to_dict()

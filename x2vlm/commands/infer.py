@@ -41,8 +41,10 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
     from x2vlm.building import ConfigError
     from x2vlm.data.record import RecordError
     from x2vlm.inference import Inferencer
+    from x2vlm.plugins import load_plugins
     from x2vlm.weights import CheckpointError
 
+    load_plugins()  # a model folder may name their parts
     try:
         images, texts = sort_arguments(args.arguments)
         _check(task, args, images, texts)

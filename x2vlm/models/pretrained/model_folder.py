@@ -116,7 +116,7 @@ def refuse_unregistered(config: Any, file: Path, path: str = "") -> None:
         if type_ is not None and (not isinstance(type_, str) or not _is_registered(type_)):
             raise CheckpointError(
                 f"{file}: {path}.type is {type_!r:.80}, which is no registered part of a model: it was not made. If it "
-                "is of a plugin that you trust, import that first."
+                "is of a plugin that you trust, import that first; commands import what they find (docs/plugins.md)."
             )
         for key, value in config.items():
             refuse_unregistered(value, file, join_path(path, str(key)))
