@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.conftest import tiny_model
+from tests.models.conftest import VOCAB, tiny_model
 from x2vlm.building import ConfigError
 from x2vlm.data.batch import Batch
+from x2vlm.data.tokenizer import bert_vocab
 from x2vlm.export.onnx_files import export_model, write_onnx
 from x2vlm.export.torch_export import programs_of
 
@@ -103,6 +104,15 @@ def test_onnxruntime_gives_the_models_numbers(tmp_path):
 def test_a_model_without_matching_has_towers_alone():
     model = tiny_model(objectives=dict(itc=dict(type="ITC")))
     assert list(programs_of(model)) == ["image", "text"]
+
+
+def test_a_model_that_also_generates_captions_and_answers_has_the_graphs_of_its_other_tasks():
+    objectives = dict(itc="ITC", itm="ITM", bbox="BBox", caption="CaptionGeneration", answer="AnswerGeneration")
+    model = tiny_model(
+        objectives={name: dict(type=kind) for name, kind in objectives.items()},
+        tokenizer=bert_vocab(["a", "picture", "of", *(f"word{number}" for number in range(VOCAB - 8))]),
+    )
+    assert list(programs_of(model)) == ["image", "text", "context", "matching", "boxes"]
 
 
 def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def traceable(model: Any) -> nn.Module:
             config[part].pop("attention", None)
     if isinstance(config.get("text_encoder"), dict) and hasattr(model.text_encoder, "net"):
         config["text_encoder"]["attention"] = "native"  # transformers' own, which does not pack texts
-    copy = MODELS.get(config.pop("type"))(**config)
+    copy = MODELS.get(config.pop("type"))(**config, tokenizer=getattr(model, "tokenizer", None))
     copy.load_state_dict({name: value.detach().cpu().float() for name, value in model.state_dict().items()})
     return copy.eval().requires_grad_(False)
 
