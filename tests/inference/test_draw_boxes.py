@@ -53,6 +53,16 @@ def test_a_label_is_readable_in_every_corner(corner):
     assert labelled > bare + 300  # the background of the label is inside the image
 
 
+def test_labels_of_boxes_in_one_place_do_not_cover_each_other():
+    def red_pixels(label, *other_colors):
+        boxes = [BoxAnnotation((10, 5, 30, 15), label, color) for color in ("red", *other_colors)]
+        return red(draw_boxes(GREY, boxes, side=400)).sum()
+
+    alone = red_pixels("thing") - red_pixels("")  # without the lines, which later boxes cover
+    assert alone > 300
+    assert red_pixels("thing", "green", "blue") > 0.9 * alone
+
+
 def test_a_box_without_extent_is_still_drawn():
     assert red(draw_boxes(GREY, [BoxAnnotation((10, 10, 10, 10), color="red")], side=400)).any()
 

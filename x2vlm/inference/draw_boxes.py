@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from x2vlm.data.io.image_decoding import decode_image
 
 ImageSource = str | PathLike | bytes | np.ndarray | Image.Image
+Rectangle = tuple[float, float, float, float]
 
 # Distinguishable with most kinds of colour blindness, on light and dark backgrounds (after Okabe and Ito).
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2", "#ffffff")
@@ -21,7 +22,7 @@ class BoxAnnotation:
 
     Attributes:
         xyxy_px: Corners in pixels of the image; clipped to the image.
-        label: Drawn at its upper left corner; empty for none.
+        label: Drawn at its upper left corner, or below where another label is; empty for none.
         color: Any colour that Pillow accepts.
         dashed: Dashed lines, as for predictions beside ground truth.
     """
@@ -52,8 +53,9 @@ def draw_boxes(source: ImageSource, boxes: Sequence[BoxAnnotation] = (), side: i
     canvas, line = ImageDraw.Draw(image), max(3, side // 90)
     for box in boxes:
         _draw_edges(canvas, _scaled(box.xyxy_px, scale, size), box, line)
+    taken: list[Rectangle] = []
     for box in boxes:  # labels last, on top of all boxes
-        _draw_label(canvas, _scaled(box.xyxy_px, scale, size), box, max(10, side // 24))
+        _draw_label(canvas, _scaled(box.xyxy_px, scale, size), box, max(10, side // 24), taken)
     return image
 
 
@@ -69,16 +71,14 @@ def frame_strip(frames: Sequence[ImageSource], side: int = 160, gap: int = 4) ->
     return strip
 
 
-def _scaled(xyxy_px: Sequence[float], scale: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _scaled(xyxy_px: Sequence[float], scale: float, size: tuple[int, int]) -> Rectangle:
     x0, y0, x1, y1 = (
         min(max(value * scale, 0.0), limit - 1.0) for value, limit in zip(xyxy_px, (*size, *size), strict=True)
     )
     return x0, y0, max(x0, x1), max(y0, y1)
 
 
-def _draw_edges(
-    canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], style: BoxAnnotation, line: int
-) -> None:
+def _draw_edges(canvas: ImageDraw.ImageDraw, box: Rectangle, style: BoxAnnotation, line: int) -> None:
     x0, y0, x1, y1 = box
     for start, stop in (((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0))):
         for first, last in _dashes(start, stop, 4 * line) if style.dashed else [(start, stop)]:
@@ -97,8 +97,9 @@ def _dashes(
 
 
 def _draw_label(
-    canvas: ImageDraw.ImageDraw, box: tuple[float, float, float, float], style: BoxAnnotation, size: int
+    canvas: ImageDraw.ImageDraw, box: Rectangle, style: BoxAnnotation, size: int, taken: list[Rectangle]
 ) -> None:
+    """Draw the label where no other is, and add its place to those that are ``taken``."""
     if not style.label:
         return
     font = ImageFont.load_default(size)
@@ -106,5 +107,13 @@ def _draw_label(
     width, height = right - left + 6, bottom - top + 6
     x = min(max(box[0], 0), max(0, canvas.im.size[0] - width))
     y = box[1] - height if box[1] >= height else box[1]
-    canvas.rectangle([x, y, x + width, y + height], fill=style.color, outline="black")
-    canvas.text((x + 3 - left, y + 3 - top), style.label, fill="black", font=font)
+    rows = [y, *(box[1] + row * (height + 1) for row in range(int((canvas.im.size[1] - box[1]) // (height + 1))))]
+    free = [row for row in rows if not any(_overlap((x, row, x + width, row + height), other) for other in taken)]
+    place = (x, free[0] if free else y, x + width, (free[0] if free else y) + height)
+    taken.append(place)
+    canvas.rectangle(place, fill=style.color, outline="black")
+    canvas.text((x + 3 - left, place[1] + 3 - top), style.label, fill="black", font=font)
+
+
+def _overlap(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
