@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from x2vlm.app.service import MAX_CANDIDATES, BadRequestError, BusyError, Service, checked_texts
@@ -49,7 +48,8 @@ def theme() -> gr.themes.Base:
 
 
 def _image(examples: Sequence[str]) -> gr.Image:
-    image = gr.Image(type="filepath", label="Image", sources=["upload", "clipboard"], height=360)
+    # With another image_mode, gradio encodes grey and transparent files anew, and the answers would be to those.
+    image = gr.Image(type="filepath", image_mode=None, label="Image", sources=["upload", "clipboard"], height=360)
     if examples:
         gr.Examples([[path] for path in examples], [image], label="Examples")
     return image
@@ -58,7 +58,7 @@ def _image(examples: Sequence[str]) -> gr.Image:
 def _search_tab(service: Service, examples: Sequence[str]) -> None:
     text = gr.Textbox(label="Text", placeholder="a dog on a sofa")
     button = gr.Button("Search", variant="primary")
-    gallery = gr.Gallery(label=f"Among {len(service.index)} images", columns=4, height="auto")
+    gallery = gr.Gallery(label=f"Among {len(service.index)} images", columns=4, height="max-content")
 
     def search(text: str) -> list[tuple[str, str]]:
         found = _guarded(lambda: service.search(text))
@@ -81,8 +81,9 @@ def _ground_tab(service: Service, examples: Sequence[str]) -> None:
 
     def ground(image: str, text: str, number: float, threshold: float) -> tuple[Any, list[dict]]:
         def work(inferencer: Any) -> tuple[Any, list[dict]]:
-            found = inferencer.ground(_given(image), checked_texts(text.splitlines()), int(number), threshold)
-            return inferencer.draw(image, found), [one.to_dict() for one in found]
+            data = _given(image)
+            found = inferencer.ground(data, checked_texts(text.splitlines()), int(number), threshold)
+            return inferencer.draw(data, found), [one.to_dict() for one in found]
 
         return _guarded(lambda: service.ask(work))
 
@@ -177,10 +178,11 @@ def _thumbnail(service: Service, index: int) -> Image.Image:
     return image
 
 
-def _given(image: str | np.ndarray | None) -> Any:
+def _given(image: str | None) -> bytes:
+    """The bytes of an uploaded file, as the REST API gets them; where it lies on the server is nobody's business."""
     if image is None:
         raise BadRequestError("give an image first.")
-    return image
+    return Path(image).read_bytes()
 
 
 def _guarded(work: Callable[[], Any]) -> Any:
@@ -192,4 +194,5 @@ def _guarded(work: Callable[[], Any]) -> Any:
 
 
 def _caption_of(one: Any) -> str:
-    return f"{one.probability:.2f}" if one.probability is not None else f"cosine {one.similarity:.2f}"
+    score = f"{one.probability:.2f}" if one.probability is not None else f"cosine {one.similarity:.2f}"
+    return f"{score}  {Path(one.image).name}"
