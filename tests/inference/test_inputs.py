@@ -34,6 +34,31 @@ def test_paths_bytes_files_images_arrays_and_tensors_give_the_same(array, tmp_pa
         assert np.array_equal(as_image(form), array), type(form)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "F"])
+def test_a_pillow_image_is_as_its_file(mode, tmp_path):
+    levels = np.arange(54, dtype=np.float32).reshape(6, 9) * 1000
+    if mode == "I;16":
+        image = Image.fromarray(levels.astype(np.uint16))
+    elif mode == "F":
+        image = Image.fromarray(levels)
+    else:
+        image = Image.fromarray((levels / 256).astype(np.uint8)).convert("RGB").convert(mode)
+    image.save(tmp_path / "image.tiff")
+    expected = as_image(tmp_path / "image.tiff")
+    assert len(np.unique(expected)) > 1
+    assert np.array_equal(as_image(Image.open(tmp_path / "image.tiff")), expected)
+
+
+def test_a_pillow_image_of_a_broken_file_is_refused_as_the_file_is(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "image.jpg")
+    data = (tmp_path / "image.jpg").read_bytes()
+    (tmp_path / "image.jpg").write_bytes(data[: len(data) // 2])
+    for form in (tmp_path / "image.jpg", Image.open(tmp_path / "image.jpg")):
+        with pytest.raises(RecordError, match="cannot be decoded: image file is truncated"):
+            as_image(form)
+
+
 def test_grey_arrays_become_rgb(array):
     assert np.array_equal(as_image(array[:, :, 0]), array[:, :, :1].repeat(3, axis=2))
 

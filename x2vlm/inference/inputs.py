@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 from urllib.request import Request, urlopen
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
-from x2vlm.data.io.image_decoding import FORMATS, decode_image
+from x2vlm.data.io.image_decoding import FORMATS, decode_image, decode_pillow
 from x2vlm.data.io.limits import MAX_BYTES
 from x2vlm.data.record import RecordError
 
@@ -37,7 +37,7 @@ def as_image(image: ImageInput, urls: bool = False) -> np.ndarray:
         RecordError: If a file is missing, broken or over a limit.
     """
     if isinstance(image, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return decode_pillow(image, _WHERE)
     if isinstance(image, Tensor):
         return _from_array(_channels_last(image))
     if isinstance(image, np.ndarray):
@@ -93,6 +93,11 @@ def images_in(folder: str | PathLike) -> list[Path]:
     if not files:
         raise ValueError(f"{folder} holds no image: files end in {', '.join(IMAGE_ENDINGS)}.")
     return files
+
+
+def with_name(image: Any, reason: str) -> str:
+    """Why an image cannot be read, beginning with its name."""
+    return reason if reason.startswith(f"{image} ") else f"{image}: {reason}"
 
 
 def is_many(image: Any) -> bool:

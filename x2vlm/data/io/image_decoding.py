@@ -81,11 +81,23 @@ def decode_image(
                 return _pixels(image, data, at_least, exif)
             size = f"{image.width}x{image.height}"
     except Image.UnidentifiedImageError as error:
-        expected = f"one of {', '.join(FORMATS)}" if data else "an image, but it is empty"
-        raise RecordError(where, f"{name} is broken or not {expected}") from error
+        problem = f"is broken or not one of {', '.join(FORMATS)}" if data else "is empty; expected an image"
+        raise RecordError(where, f"{name} {problem}") from error
     except _BROKEN as error:
         raise RecordError(where, f"{name} cannot be decoded: {error}") from error
     raise RecordError(where, f"{name} has {size} pixels, over the limit of {max_pixels:,} (max_pixels)")
+
+
+def decode_pillow(image: Image.Image, where: str) -> np.ndarray:
+    """A Pillow image, upright, as :func:`decode_image` gives its file.
+
+    Raises:
+        RecordError: If its file, which Pillow reads late, is broken.
+    """
+    try:
+        return np.array(_rgb(ImageOps.exif_transpose(image)))
+    except _BROKEN as error:
+        raise RecordError(where, f"a Pillow image cannot be decoded: {error}") from error
 
 
 def _pixels(image: Image.Image, data: bytes, at_least: int, exif: bool) -> np.ndarray:
