@@ -92,8 +92,20 @@ def test_a_broken_image_costs_its_own_answer_alone(folder, capsys, tmp_path):
     assert run("match", ["model", "photos", "a red circle"]) == 1
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 3
-    assert "a.jpg" in captured.err
-    assert "broken" in captured.err
+    assert captured.err.startswith("photos/a.jpg is broken or not one of JPEG")
+
+
+@pytest.mark.parametrize("index", [[], ["--index", "index"]])
+def test_a_search_names_each_broken_image_once_and_beside_the_answers(folder, capfd, tmp_path, index):
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"nonsense")
+    (tmp_path / "photos" / "b.jpg").touch()
+    for _ in range(2):
+        assert run("search", ["model", "photos", "a red circle", *index]) == 1
+        captured = capfd.readouterr()
+        assert [json.loads(line)["rank"] for line in captured.out.splitlines()] == [1, 2, 3]
+        first, second = captured.err.splitlines()
+        assert first.startswith("photos/a.jpg is broken or not one of JPEG")
+        assert second == "photos/b.jpg is empty; expected an image"
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,10 @@ def test_only_the_nearest_are_ranked_anew(inferencer, folder):
     assert {one.image for one in found[:2]} == {one.image for one in by_cosine[:2]}
 
 
-def test_broken_files_are_left_out_and_named(inferencer, folder):
+def test_broken_files_are_left_out_and_named(inferencer, folder, caplog):
     (folder / "broken.jpg").write_bytes(b"nonsense")
     index = inferencer.index(folder)
+    assert f"1 images cannot be read and are left out: {folder / 'broken.jpg'} is broken" in caplog.text
     assert len(index) == 5
     ((name, reason),) = index.broken
     assert name.endswith("broken.jpg")

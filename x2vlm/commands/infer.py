@@ -41,6 +41,7 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
     from x2vlm.building import ConfigError
     from x2vlm.data.record import RecordError
     from x2vlm.inference import Inferencer
+    from x2vlm.inference.inputs import with_name
     from x2vlm.plugins import load_plugins
     from x2vlm.weights import CheckpointError
 
@@ -59,7 +60,7 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             except (RecordError, ValueError) as error:  # of this image: the others go on
                 failed += 1
-                sys.stderr.write(f"{image}: {getattr(error, 'reason', error)}\n")
+                sys.stderr.write(f"{with_name(image, str(getattr(error, 'reason', error)))}\n")
         return int(failed > 0)
     except (ConfigError, CheckpointError, ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"x2vlm {task}: {error}\n")
@@ -167,12 +168,26 @@ def _caption(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tu
 def _search(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tuple[str, Callable]]:
     from tqdm import tqdm
 
+    from x2vlm.inference.image_index import ImageIndex
+
     files = files_of(images) if images else None
     with tqdm(total=len(files or ()), desc="encode", unit="image", disable=not sys.stderr.isatty()) as bar:
-        index = inferencer.index(files, keep=args.index, progress=lambda done: bar.update(done - bar.n))
+        progress = lambda done: bar.update(done - bar.n)  # noqa: E731
+        if args.index is None:
+            index = ImageIndex.of(inferencer, files, progress)
+        else:
+            index = ImageIndex.kept(inferencer, files, args.index, progress)
+    for file, reason in index.broken:
+        yield file, partial(_refuse, file, reason)
     for text in texts:
         for rank, one in enumerate(index.search(inferencer, text, args.k, args.rerank), start=1):
             yield one.image, lambda one=one, rank=rank, text=text: [{"text": text, "rank": rank} | one.to_dict()]
+
+
+def _refuse(file: str, reason: str) -> list[dict[str, Any]]:
+    from x2vlm.data.record import RecordError
+
+    raise RecordError(file, reason)
 
 
 def _explain(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tuple[Path, Callable]]:

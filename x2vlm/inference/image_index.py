@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from x2vlm.data.record import RecordError
-from x2vlm.inference.inputs import ImageInput
+from x2vlm.inference.inputs import ImageInput, with_name
 from x2vlm.inference.results import Retrieved
 from x2vlm.inference.tasks.match import pair_scores
 from x2vlm.models.eval_mode import eval_mode
@@ -53,14 +52,14 @@ class ImageIndex:
     def of(
         cls, inferencer: Any, images: Sequence[ImageInput], progress: Callable[[int], Any] | None = None
     ) -> "ImageIndex":
-        """Encode images with an Inferencer; files that cannot be read are left out and named in ``broken`` and the log.
+        """Encode images with an Inferencer; files that cannot be read are left out and named in ``broken``.
 
         Raises:
             ValueError: If none can be read.
         """
         index = cls._encode(inferencer, images, progress)
         if not len(index):
-            raise ValueError(f"none of the {len(images)} images can be read. The first: {': '.join(index.broken[0])}")
+            raise ValueError(f"none of the {len(images)} images can be read. The first: {with_name(*index.broken[0])}")
         return index
 
     @classmethod
@@ -80,9 +79,6 @@ class ImageIndex:
                 features.append(inferencer.encode_image(arrays))
             if progress is not None:
                 progress(min(start + inferencer.chunk, len(images)))
-        if broken:
-            first = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
-            print_log(f"{len(broken)} of {len(images)} images cannot be read and are left out: {first}", "current", 30)
         return cls(kept, torch.cat(features) if features else torch.zeros(0, 0), tuple(broken))
 
     def search(self, inferencer: Any, query: str, k: int = 10, rerank: int = 32) -> list[Retrieved]:
@@ -158,7 +154,7 @@ class ImageIndex:
             if current:
                 _save(inferencer, file, current)
         if not current:
-            raise ValueError(f"none of the {len(states)} images can be read. The first: {': '.join(broken[0])}")
+            raise ValueError(f"none of the {len(states)} images can be read. The first: {with_name(*broken[0])}")
         if not others and len(known) != len(current):
             _save(inferencer, file, current)
         paths = [path for path in states if path in current]

@@ -3,6 +3,7 @@
 Shape letters: B images, T texts, E embed_dim.
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -12,7 +13,7 @@ from x2vlm.inference.deprecated_names import renamed_argument, renamed_attribute
 from x2vlm.inference.draw_boxes import COLORS, BoxAnnotation, draw_boxes
 from x2vlm.inference.feature_encoder import FeatureEncoder, Images, Videos, as_list
 from x2vlm.inference.image_index import ImageIndex
-from x2vlm.inference.inputs import ImageInput, images_in, is_many
+from x2vlm.inference.inputs import ImageInput, images_in, is_many, with_name
 from x2vlm.inference.results import Answer, AttributeScore, Caption, Grounding, Label, Match, Retrieved
 from x2vlm.inference.tasks.attribute_scores import attribute_scores
 from x2vlm.inference.tasks.classify import classify
@@ -23,6 +24,7 @@ from x2vlm.inference.tasks.match import match
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.registry import INFERENCERS
 
+LOG = logging.getLogger("x2vlm")
 _renamed = renamed_argument("picture", "image")
 
 
@@ -83,12 +85,18 @@ class Inferencer(FeatureEncoder):
             keep: A folder where the features of image files stay: the next time only new and changed files are
                 encoded. Features of another model there are refused.
             progress: Called with the number of images that are done, after each chunk.
+
+        Images that cannot be read are left out; a warning names the first, the index's ``broken`` all of them.
         """
         self.check_task("retrieve")
         if images is None and keep is None:
             raise ValueError("give the images, or the folder that keeps their features.")
         files = images_in(images) if isinstance(images, str | PathLike) else images and list(images)
-        return ImageIndex.of(self, files, progress) if keep is None else ImageIndex.kept(self, files, keep, progress)
+        index = ImageIndex.of(self, files, progress) if keep is None else ImageIndex.kept(self, files, keep, progress)
+        if index.broken:
+            first = "; ".join(with_name(*one) for one in index.broken[:3])
+            LOG.warning("%d images cannot be read and are left out: %s", len(index.broken), first)
+        return index
 
     def retrieve(
         self, query: str, images: str | PathLike | Sequence[ImageInput] | ImageIndex, k: int = 10, rerank: int = 32
