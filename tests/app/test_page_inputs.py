@@ -28,11 +28,16 @@ def test_a_file_reaches_the_model_as_it_was_given(page, tmp_path, mode):
 
 
 def test_a_broken_file_is_refused_without_naming_a_folder_of_the_server(page, tmp_path):
+    from gradio.data_classes import ImageData
+
     file = tmp_path / "photo.jpg"
     file.write_bytes(b"no image")
-    functions = {function.api_name: function.fn for function in page.fns.values()}
+    match = next(function for function in page.fns.values() if function.api_name == "match")
+    given = match.inputs[0].preprocess(ImageData(path=str(file), orig_name=file.name))
     with pytest.raises(gr.Error, match="image of 8 bytes is broken or not one of JPEG"):
-        functions["match"](str(file), "a red circle")
+        match.fn(given, "a red circle")
+    with pytest.raises(gr.Error, match="give an image first"):
+        match.fn(match.inputs[0].preprocess(None), "a red circle")
 
 
 def test_images_that_were_found_are_named(page, folder):

@@ -48,8 +48,10 @@ def theme() -> gr.themes.Base:
 
 
 def _image(examples: Sequence[str]) -> gr.Image:
-    # With another image_mode, gradio encodes grey and transparent files anew, and the answers would be to those.
-    image = gr.Image(type="filepath", image_mode=None, label="Image", sources=["upload", "clipboard"], height=360)
+    image = gr.Image(type="filepath", label="Image", sources=["upload", "clipboard"], height=360)
+    # Gradio's own encodes grey and transparent files anew, and the answers would be to those; it has no sentence for
+    # files that are no image. Set here, because for a subclass gradio writes a .pyi file into this folder.
+    image.preprocess = _uploaded_file
     if examples:
         gr.Examples([[path] for path in examples], [image], label="Examples")
     return image
@@ -176,6 +178,10 @@ def _thumbnail(service: Service, index: int) -> Image.Image:
     image = Image.fromarray(service.inferencer.processor.read(service.index.images[index]))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
+
+
+def _uploaded_file(upload: Any) -> str | None:
+    return None if upload is None else upload.path
 
 
 def _given(image: str | None) -> bytes:
