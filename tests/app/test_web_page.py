@@ -65,3 +65,16 @@ def test_a_person_searches_points_and_matches(address, page, folder):
     page.get_by_role("button", name="Match", exact=True).first.click()
     page.get_by_text("give an image first").first.wait_for()
     assert page.foreign == []
+
+
+def test_a_file_that_nobody_uploaded_is_not_read(address, folder, tmp_path):
+    import httpx
+
+    (tmp_path / "private.png").write_bytes((folder / "0.png").read_bytes())
+    for path in (tmp_path / "private.png", folder / "0.png"):
+        upload = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        calls = f"{address}/gradio_api/call/match"
+        event = httpx.post(calls, json={"data": [upload, "a red circle"]}).json()["event_id"]
+        answer = httpx.get(f"{calls}/{event}", timeout=60).text
+        assert answer.startswith("event: error")
+        assert "a red circle" not in answer

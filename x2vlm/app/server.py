@@ -46,9 +46,11 @@ def create_app(service: Service, examples: Sequence[Path] = (), page: bool = Tru
         return response
 
     if page:
+        blocks = page_of(service, examples).queue(max_size=64, default_concurrency_limit=10)
+        blocks.has_launched = True  # of a page that is only mounted, gradio takes any file of the server as an upload
         app = gr.mount_gradio_app(
             app,
-            page_of(service, examples).queue(max_size=64, default_concurrency_limit=10),
+            blocks,
             path="/",
             theme=theme(),
             max_file_size=MAX_UPLOAD_BYTES,
