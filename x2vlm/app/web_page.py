@@ -60,7 +60,8 @@ def _image(examples: Sequence[str]) -> gr.Image:
 def _search_tab(service: Service, examples: Sequence[str]) -> None:
     text = gr.Textbox(label="Text", placeholder="a dog on a sofa")
     button = gr.Button("Search", variant="primary")
-    gallery = gr.Gallery(label=f"Among {len(service.index)} images", columns=4, height="max-content")
+    # Columns are 100 pixels wide at least: a fourth would lie outside a telephone's screen.
+    gallery = gr.Gallery(label=f"Among {len(service.index)} images", columns=3, height="max-content")
 
     def search(text: str) -> list[tuple[str, str]]:
         found = _guarded(lambda: service.search(text))
