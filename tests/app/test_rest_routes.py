@@ -29,7 +29,7 @@ def test_matches_boxes_and_maps_are_those_of_the_model(client, service, folder):
     assert post(client, "match", image, text=texts).json() == [one.to_dict() for one in expected]
     (box,) = post(client, "ground", image, text="a red circle", candidates=2).json()
     assert box == service.inferencer.ground(image, "a red circle", candidates=2).to_dict()
-    answer = post(client, "explain", image, text="a red circle", word="circle", picture=True).json()
+    answer = post(client, "explain", image, text="a red circle", word="circle", method="attention", picture=True).json()
     assert Image.open(io.BytesIO(base64.b64decode(answer["png"]))).size == (30, 20)
 
 

@@ -81,7 +81,13 @@ def test_a_model_folder_may_name_parts_of_a_plugin_in_the_current_directory(fold
 
 
 def test_explain_writes_a_map(folder, capsys):
-    assert run("explain", ["model", "photos/0.png", "a red circle", "--word", "circle", "--out", "maps"]) == 0
+    assert (
+        run(
+            "explain",
+            ["model", "photos/0.png", "a red circle", "--word", "circle", "--method", "attention", "--out", "maps"],
+        )
+        == 0
+    )
     (line,) = lines(capsys)
     assert np.array(line["heat"]).shape == (2, 2)
     assert Image.open(line["drawn"]).size == (30, 20)

@@ -261,7 +261,8 @@ class Inferencer(FeatureEncoder):
             image: The image.
             text: The text.
             word: A word (or several in a row) of the text; None: all of it.
-            layer: A layer of the fusion encoder, from 0; None: the one in the middle.
+            layer: A layer of the fusion encoder, from 0; None: the one in the middle, but not the last: there only
+                [CLS] has a gradient.
             method: ``gradcam``: attention times the gradient of the matching logit (arXiv:2107.07651, Sec. 5);
                 ``attention``: attention alone.
         """

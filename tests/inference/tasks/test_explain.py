@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from x2vlm.building import build
 from x2vlm.inference import Inferencer
 from x2vlm.inference.tasks.explain import cross_attention_map, word_tokens
+from x2vlm.registry import MODELS, TOKENIZERS
 
 TEXT = "a green triangle above a red circle"
 
@@ -79,6 +81,27 @@ def test_a_word_has_a_map_of_its_own_over_the_grid(inferencer, image):
     assert not np.array_equal(maps[1].heat, maps[2].heat)
     assert maps[0].draw().size == (60, 40)
     assert maps[1].to_dict()["word"] == "triangle"
+
+
+def test_words_have_gradients_in_the_layer_that_is_chosen_of_two(cfg, seed, image):
+    cfg.model.fusion_encoder.depth = 2
+    tokenizer = build(TOKENIZERS, cfg.tokenizer, "tokenizer")
+    model = build(MODELS, cfg.model, "model", tokenizer=tokenizer)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    found = Inferencer(model, tokenizer).explain(image, TEXT, "triangle")
+    assert found.layer == 0
+    assert found.heat.max() == 1
+
+
+def test_in_the_last_layer_grad_cam_is_that_of_the_summary_token(inferencer, image):
+    model, processor = inferencer.model, inferencer.processor
+    expected, _ = cross_attention_map(model, processor.images([image]), *processor.captions([TEXT]), [0], 0)
+    found = inferencer.explain(image, TEXT).heat
+    np.testing.assert_allclose(found.flatten(), expected / expected.max(), atol=1e-6)
+    with pytest.raises(ValueError, match="Grad-CAM of a word has no gradient in layer 0, the last"):
+        inferencer.explain(image, TEXT, "triangle")
 
 
 def test_what_cannot_be_explained_is_told(inferencer, image):

@@ -76,12 +76,21 @@ def explain(
     """See :meth:`~x2vlm.inference.inferencer.Inferencer.explain`.
 
     Raises:
-        ValueError: If there is no such layer, method, or word in the text.
+        ValueError: If there is no such layer, method, or word in the text, or no word of it has a gradient.
     """
     check_method(method)
-    layer = fusion_layer(model, layer, "explain")
+    chosen = fusion_layer(model, layer, "explain")
+    last = len(model.fusion_encoder.layer) - 1
+    layer = last - 1 if layer is None and chosen == last > 0 else chosen
     ids, mask = processor.captions([text])
     tokens = word_tokens(processor, ids[0], word)
+    if method == "gradcam" and layer == last:  # the logit reads [CLS] alone, and later layers bring no words into it
+        if word is not None:
+            raise ValueError(
+                f"Grad-CAM of a word has no gradient in layer {layer}, the last of the fusion encoder: only [CLS] "
+                "reaches the logit. Use an earlier layer, leave the word out, or use method 'attention'."
+            )
+        tokens = [0]
     heat, probability = cross_attention_map(model, processor.images([image]), ids, mask, tokens, layer, method)
     grid = tuple(model.vision_encoder.grid)
     heat = heat.reshape(grid).numpy()
