@@ -19,20 +19,22 @@ model.text_encoder = dict(
     type="HFTextEncoder",
     config=dict(
         model_type="bert",
-        hidden_size=384,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        intermediate_size=768,
+        hidden_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=512,
         max_position_embeddings=64,
         initializer_range=0.05,
     ),
 )
+model.vision_encoder.width = 256
 model.fusion_encoder = None
 model.objectives.pop("itm")
 model.objectives.pop("bbox")
 
 streams.pop("region")
 streams.image.objectives = ("itc",)
+streams.image.batch_size = 64
 streams.parallel = dict(
     dataset=dict(
         type="ParallelText",
@@ -40,7 +42,7 @@ streams.parallel = dict(
         pipeline=[dict(type="PickPair", max_words=30), dict(type="PackSample")],
     ),
     collate=dict(type="PairCollate", max_tokens=40, masking=None),
-    batch_size=128,
+    batch_size=64,
     objectives=("itc",),
 )
 
@@ -51,6 +53,6 @@ evaluations.en = dict(retrieval)
 evaluations.de = dict(retrieval, dataset=dict(retrieval.dataset, captions="captions_de", drop_uncaptioned=True))
 evaluations.zh = dict(retrieval, dataset=dict(retrieval.dataset, captions="captions_zh", drop_uncaptioned=True))
 
-train_cfg.max_iters = train_cfg.val_interval = 400
+train_cfg.max_iters = train_cfg.val_interval = 300
 param_scheduler = dict(type="WarmupLinear", warmup=0.1)
-default_hooks.checkpoint.interval = 400
+default_hooks.checkpoint.interval = 300

@@ -63,6 +63,8 @@ def _explained(error: Exception, names: dict[str, Any]) -> str:
     if missing and isinstance(error, (AttributeError, KeyError, NameError)):
         name = missing[1] or missing[2]
         kind = "name" if isinstance(error, NameError) else "key"
+        if isinstance(error, AttributeError) and "'dict' object" in str(error) and name in set(_all_keys(names)):
+            return f"'{name}' is in a plain dict, which has no attributes: write ['{name}'] in the place of .{name}."
         return f"there is no {kind} '{name}' here.{suggestion(name, set(_all_keys(names)))}"
     if isinstance(error, RuntimeError) and not str(error):  # MMEngine's answer to calling an import
         return "a config cannot call what it imports. Write the value, or compute it in a class."
