@@ -128,11 +128,9 @@ def test_a_key_that_is_not_there_is_reported_with_line_and_nearest_name(write):
 
 
 def test_an_attribute_of_a_plain_dict_is_reported_with_what_to_write(write):
-    assert problem(
-        write("own = dict(region=1)\nstreams = dict(own)\nstreams.region = 2\nstreams.region.weight = 0")
-    ) == (
-        "child.py, line 8: 'region' is in a plain dict, which has no attributes: write ['region'] in the place of .region."
-    )
+    child = "own = dict(region=1)\nstreams = dict(own)\nstreams.region = 2\nstreams.region.weight = 0"
+    reason = "'region' is in a plain dict, which has no attributes: write ['region'] in the place of .region."
+    assert problem(write(child)) == f"child.py, line 8: {reason}"
 
 
 def test_a_name_that_is_not_there_is_reported_with_line_and_nearest_name(write):
