@@ -12,6 +12,10 @@ with read_base():
 train_cfg.max_iters = train_cfg.val_interval = 1000
 default_hooks.checkpoint.interval = 1000
 
+optim_wrapper.optimizer.lr = 2e-3
+
+streams.image.batch_size = 24
+streams.region.batch_size = 64
 streams.pop("video")
 evaluations.pop("video_retrieval")
 streams.region.dataset.objects = (2, 4)

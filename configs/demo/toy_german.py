@@ -23,3 +23,8 @@ for part in (*streams.values(), *evaluations.values()):
     part.dataset.languages = ("de",)
 train_cfg.max_iters = 400
 train_cfg.val_interval = 100
+optim_wrapper.optimizer.lr = 2e-3
+streams.image.batch_size = 24
+streams.region.batch_size = 64
+streams.region.max_images = 16  # records (images); batch_size counts pairs
+streams.video.batch_size = 4

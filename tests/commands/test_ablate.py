@@ -1,5 +1,9 @@
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -185,3 +189,25 @@ def test_a_file_in_the_place_of_the_work_folder_is_told_before_the_first_run(tmp
     config = str(root / "configs" / "ablations" / "base.py")
     with pytest.raises(ConfigError, match=r"--work-dir .*file is a file, but a folder is needed"):
         main([config, "--work-dir", str(tmp_path / "file")])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_stops_an_ablation_stops_its_run_which_saves_first(tmp_path, number):
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "def stop(*_):\n    time.sleep(0.3)\n    pathlib.Path('saved').touch()\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\npathlib.Path('begun').touch()\ntime.sleep(60)\n"
+    )
+    parent = (
+        "import sys, signal\nfrom pathlib import Path\nfrom x2vlm.commands.shared.ablation_run import _call\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"try:\n    _call([sys.executable, '-c', {child!r}], Path('log'))\n"
+        "except KeyboardInterrupt:\n    sys.exit(0 if Path('saved').exists() else 1)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)  # to this process alone, as `kill` does
+        assert process.wait(60) == 0

@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,19 +115,42 @@ def _train(run: AblationRun) -> str | None:
 
 
 def _call(command: Sequence[str], log: Path) -> int:
-    """Run a command with its output appended to a file; on Ctrl-C, wait until it has saved its state."""
+    """Run a command with its output appended to a file; stopped, stop it too, and wait until it has saved its state.
+
+    It has a session of its own, so that Ctrl-C reaches it once, from here, as it does where this process alone is
+    stopped (by `kill`, or a terminal that is closed).
+    """
     root = str(Path(x2vlm.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     with (
         log.open("a") as output,
-        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process,
+        subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        ) as process,
+        _stops_as_interrupts(),
     ):
         try:
             return process.wait()
         except KeyboardInterrupt:
+            process.terminate()  # not SIGINT, which is ignored by what was started in the background
             process.wait()
             raise
+
+
+@contextmanager
+def _stops_as_interrupts() -> Iterator[None]:
+    """Let the signals that end this process raise ``KeyboardInterrupt``; in the main thread, which alone may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.default_int_handler) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def last_line(file: Path) -> str:
