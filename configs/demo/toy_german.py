@@ -23,6 +23,7 @@ for part in (*streams.values(), *evaluations.values()):
     part.dataset.languages = ("de",)
 train_cfg.max_iters = 400
 train_cfg.val_interval = 100
+# Steps of the size with which docs/results.md was measured; the demo makes smaller ones.
 optim_wrapper.optimizer.lr = 2e-3
 streams.image.batch_size = 24
 streams.region.batch_size = 64

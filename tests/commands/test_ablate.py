@@ -191,23 +191,54 @@ def test_a_file_in_the_place_of_the_work_folder_is_told_before_the_first_run(tmp
         main([config, "--work-dir", str(tmp_path / "file")])
 
 
+CHILD = """
+import pathlib, signal, sys, time
+def stop(*_):
+    if pathlib.Path("asked").exists():
+        sys.exit(1)
+    pathlib.Path("asked").touch()
+    time.sleep({saving})
+    pathlib.Path("saved").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path("begun").touch()
+time.sleep(60)
+"""
+PARENT = """
+import signal, sys
+from pathlib import Path
+from x2vlm.commands.shared.ablation_run import _call
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    _call([sys.executable, "-c", {child!r}], Path("log"))
+except KeyboardInterrupt:
+    sys.exit(0 if Path("saved").exists() else 3)
+"""
+
+
+def wait_for(file):
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_stops_an_ablation_stops_its_run_which_saves_first(tmp_path, number):
-    child = (
-        "import pathlib, signal, sys, time\n"
-        "def stop(*_):\n    time.sleep(0.3)\n    pathlib.Path('saved').touch()\n    sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, stop)\npathlib.Path('begun').touch()\ntime.sleep(60)\n"
-    )
-    parent = (
-        "import sys, signal\nfrom pathlib import Path\nfrom x2vlm.commands.shared.ablation_run import _call\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"try:\n    _call([sys.executable, '-c', {child!r}], Path('log'))\n"
-        "except KeyboardInterrupt:\n    sys.exit(0 if Path('saved').exists() else 1)\n"
-    )
+    parent = PARENT.format(child=CHILD.format(saving=0.3))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=environment) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(tmp_path / "begun")
         process.send_signal(number)  # to this process alone, as `kill` does
         assert process.wait(60) == 0
+
+
+def test_a_second_interrupt_stops_the_run_at_once(tmp_path):
+    parent = PARENT.format(child=CHILD.format(saving=50))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=environment) as process:
+        wait_for(tmp_path / "begun")
+        process.send_signal(signal.SIGINT)
+        wait_for(tmp_path / "asked")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 3

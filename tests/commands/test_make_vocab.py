@@ -48,6 +48,14 @@ def test_a_table_without_such_columns_is_text(tmp_path):
     assert list(read_texts(tmp_path / "a.csv", [])) == ["A dog, running\n"]
 
 
+def test_a_table_of_headings_alone_gives_no_text_and_a_broken_one_is_told(tmp_path):
+    (tmp_path / "a.csv").write_text("file,caption\n")
+    assert list(read_texts(tmp_path / "a.csv", [])) == []
+    (tmp_path / "b.csv").write_text('file,caption\n1.jpg,"' + "x" * 200_000 + '"\n')
+    with pytest.raises(ConfigError, match=r"b\.csv is no table"):
+        list(read_texts(tmp_path / "b.csv", []))
+
+
 def test_a_broken_line_is_named(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text('{"text": "x"}\n[1]\n')

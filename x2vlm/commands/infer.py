@@ -172,7 +172,10 @@ def _search(inferencer: Any, images: Any, texts: Any, args: Any) -> Iterator[tup
 
     files = files_of(images) if images else None
     with tqdm(total=len(files or ()), desc="encode", unit="image", disable=not sys.stderr.isatty()) as bar:
-        progress = lambda done: bar.update(done - bar.n)  # noqa: E731
+
+        def progress(done: int) -> None:
+            bar.update(done - bar.n)
+
         if args.index is None:
             index = ImageIndex.of(inferencer, files, progress)
         else:

@@ -1,7 +1,6 @@
 """``make-vocab``: a WordPiece vocabulary from texts, the same from the same texts every time."""
 
 import argparse
-import csv
 import json
 import sys
 from collections import Counter
@@ -46,8 +45,8 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist (looked from {Path.cwd()}).")
-    if file.suffix.lower() in _TABLES and (columns := _columns(file, keys)):
-        yield from (row[column] for row in _rows(file) for column in columns if row[column])
+    if file.suffix.lower() in _TABLES and (cells := _table_texts(file, keys)) is not None:
+        yield from cells
         return
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -63,22 +62,28 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
                 yield from [value] if isinstance(value, str) else value or ()
 
 
-def _rows(file: Path) -> Iterator[dict[str, str | None]]:
-    """The lines of a table by its headings; what stands between the columns is seen in them."""
-    with file.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        first = lines.readline()
-        lines.seek(0)
-        yield from csv.DictReader(lines, delimiter=max(",;\t", key=first.count))
+def _table_texts(file: Path, keys: Sequence[str]) -> list[str] | None:
+    """The cells of a table that hold texts; None if all of each line is text.
 
+    Raises:
+        ConfigError: If it is no table, or has none of the columns that are asked for.
+    """
+    from x2vlm.data.io.row_readers.table_rows import table_headings, table_rows  # slow to import, as is what reads data
 
-def _columns(file: Path, keys: Sequence[str]) -> list[str]:
-    """The columns of a table that hold texts; none if all of each line is text."""
-    headings = list(next(_rows(file), {}))
-    columns = [key for key in keys or _TABLE_KEYS if key in headings]
-    if keys and not columns:
-        there = ", ".join(map(str, headings))
-        raise ConfigError(f"{file} has no column {', '.join(keys)}; its first line has: {there}")
-    return columns
+    try:
+        headings = table_headings(file, "files")
+        columns = [key for key in keys or _TABLE_KEYS if key in headings]
+        if keys and not columns:
+            raise ConfigError(
+                f"{file} has no column {', '.join(keys)}; its first line has: {', '.join(headings) or 'nothing'}"
+            )
+        if not columns:
+            return None
+        return [row[column] for _, row in table_rows(file, "files") for column in columns if row[column]]
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def vocabulary(texts: Iterable[str], size: int) -> list[str]:

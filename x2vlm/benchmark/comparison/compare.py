@@ -21,14 +21,15 @@ SIDES = ("library", "reference")
 def rates(size: str, device: str, precisions: Collection[str]) -> dict[str, Any]:
     """Rate of a device in products of square matrices: ``side``, and operations per second in fp32 and ``precisions``.
 
-    A processor without instructions for bf16 takes minutes for a large product in it: there its sides are 512.
+    A processor without instructions for bf16 takes minutes for a large product in it: there all of them are smaller.
     """
     side = 256 if size == "tiny" else 4096 if device == "cpu" else 8192
+    if device == "cpu" and "bf16" in precisions and not has_bf16_products():
+        side = min(side, 512)
     rates: dict[str, Any] = {"side": side}
     for precision in dict.fromkeys(["fp32", *precisions]):
-        at_most = side if precision != "bf16" or device != "cpu" or has_bf16_products() else 512
         with matmul_precision(precision):
-            rates[precision] = matmul_rate(min(side, at_most), dtype_of(precision), device=device)
+            rates[precision] = matmul_rate(side, dtype_of(precision), device=device)
     return rates
 
 

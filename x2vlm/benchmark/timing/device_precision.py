@@ -65,7 +65,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 def has_bf16_products() -> bool:
     """Whether this processor has fast products of bf16 matrices; without, they take a hundred times as long as fp32."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def dtype_of(precision: str) -> torch.dtype:

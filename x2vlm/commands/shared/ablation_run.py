@@ -134,7 +134,10 @@ def _call(command: Sequence[str], log: Path) -> int:
             return process.wait()
         except KeyboardInterrupt:
             process.terminate()  # not SIGINT, which is ignored by what was started in the background
-            process.wait()
+            try:
+                process.wait()
+            except KeyboardInterrupt:  # asked a second time: the run stops without saving
+                process.terminate()
             raise
 
 

@@ -1,9 +1,7 @@
 """A folder of images, a table of captions, and perhaps one of boxes with phrases: what a spreadsheet writes."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from x2vlm.building import suggestion
@@ -11,6 +9,7 @@ from x2vlm.data.datasets.numbered_adapter import NumberedAdapter
 from x2vlm.data.datasets.subset import Subset
 from x2vlm.data.io.limits import RecordLimits
 from x2vlm.data.io.paths import existing_files, existing_folder, path_inside
+from x2vlm.data.io.row_readers.table_rows import table_headings, table_rows
 from x2vlm.data.record import Record, RecordError
 from x2vlm.registry import DATASETS
 
@@ -24,7 +23,6 @@ COLUMNS = {
     "height": "height",
 }
 _SIDES = ("x", "y", "width", "height")
-_DELIMITERS = ",;\t"
 
 
 @DATASETS.register_module()
@@ -98,29 +96,15 @@ class ImageTable(NumberedAdapter):
     def _read(self, path: str | PathLike, option: str, wanted: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
         """The name of the file, and the cells by what they are, of each line that says something."""
         for file in existing_files(path, option):
-            for where, row in _rows(file, option, [self.columns[name] for name in wanted]):
+            headings = table_headings(file, option)
+            if missing := [self.columns[name] for name in wanted if self.columns[name] not in headings]:
+                raise ValueError(
+                    f"{option}: {file} has no column {', '.join(missing)}; its first line has: "
+                    f"{', '.join(headings) or 'nothing'}. Write the headings into the first line, or say what they are "
+                    "called with columns="
+                )
+            for where, row in table_rows(file, option):
                 cells = {name: (row.get(self.columns[name]) or "").strip() for name in wanted}
                 if cells["file"] and cells[wanted[1]]:
                     self._wheres.setdefault(cells["file"], where)
                     yield cells["file"], cells
-
-
-def _rows(path: Path, option: str, headings: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Place and cells by heading of each line; what stands between the columns is seen in the headings."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline()
-        file.seek(0)
-        delimiter = max(_DELIMITERS, key=first.count)
-        try:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            missing = [name for name in headings if name not in (reader.fieldnames or ())]
-            if missing:
-                there = ", ".join(map(str, reader.fieldnames or ())) or "nothing"
-                raise ValueError(
-                    f"{option}: {path} has no column {', '.join(missing)}; its first line has: {there}. Write the "
-                    "headings into the first line, or say what they are called with columns="
-                )
-            for row in reader:
-                yield f"{path.name}:{reader.line_num}", row
-        except csv.Error as error:
-            raise ValueError(f"{option}: {path} is no table with {delimiter!r} between its columns: {error}") from error
