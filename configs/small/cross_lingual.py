@@ -1,8 +1,9 @@
 """Does parallel text help? Captions in English alone, tested in German: with English-German sentences as a stream.
 
 x2vlm make-vocab vocab.txt data/flickr8k/flickr8k_train.jsonl --key captions --key captions_de --key captions_zh
-python -m plugins.real_towers.store_features configs/small/cross_lingual.py --cfg-options data_root=data/flickr8k
-x2vlm ablate configs/small/cross_lingual.py configs/small/cross_lingual_no_parallel.py --seeds 5 \
+python -m plugins.real_towers.store_features configs/small/cross_lingual.py --views 2 \
+    --cfg-options data_root=data/flickr8k
+x2vlm ablate configs/small/cross_lingual.py configs/small/cross_lingual_no_parallel.py --seeds 3 \
     --cfg-options data_root=data/flickr8k tokenizer.vocab=vocab.txt
 
 The text encoder begins from nothing, and sees German in the parallel sentences only (`multi30k/train.en` and
