@@ -117,3 +117,9 @@ def test_a_stream_without_data_and_an_evaluation_without_metric_are_reported(wri
 def test_a_misspelt_key_of_the_plan_is_reported(write):
     child = "train_cfg = dict(type='MixedTrainLoop', max_iters=1, plan=dict(turn=dict()))"
     assert "train_cfg.plan: StepPlan has no argument 'turn'. Did you mean 'turns'?" in problem(write(child))
+
+
+def test_a_word_for_a_learning_rate_is_no_number(write):
+    assert "optim_wrapper.optimizer.lr: 'abc' is not a number." in problem(
+        write(), {"optim_wrapper.optimizer.lr": "abc"}
+    )

@@ -103,6 +103,8 @@ def test_nothing_of_a_stream_of_weight_0_is_built():
     [
         (dict(batchsize=2), r"streams\.image: Stream has no argument 'batchsize'\. Did you mean 'batch_size'"),
         (dict(batch_size=0), r"streams\.image: batch_size is 0; expected 1 or more"),
+        (dict(weight=float("nan")), r"streams\.image: weight is nan; expected 0 or more"),
+        (dict(num_workers=-1), r"streams\.image: num_workers is -1; expected 0 or more"),
         (dict(weight=-1.0), r"streams\.image: weight is -1.0; expected 0 or more"),
         (dict(dataset=dict(type="TinyText")), r"streams\.image\.dataset: 'TinyText' is not .*Did you mean 'TinyTexts'"),
         (

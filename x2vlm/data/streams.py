@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import torch
@@ -62,8 +63,8 @@ class Stream:
         prefetch_factor: int = PREFETCH_FACTOR,
     ) -> None:
         sizes = (("batch_size", batch_size, 1), ("max_images", max_images, 1), ("prefetch_factor", prefetch_factor, 1))
-        for key, value, least in (*sizes, ("weight", weight, 0)):
-            if value is not None and value < least:
+        for key, value, least in (*sizes, ("num_workers", num_workers, 0), ("weight", weight, 0)):
+            if value is not None and not least <= value < inf:  # a weight that is NaN, too
                 raise ValueError(f"{key} is {value}; expected {least} or more.")
         if not len(dataset):
             raise ValueError(f"the data set of stream '{name}' has no records.")

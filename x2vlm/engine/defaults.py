@@ -102,6 +102,8 @@ def _is(component: Any, kind: type) -> bool:
 
 def _check_accumulation(cfg: Config, interval: int) -> None:
     counts = accumulative_counts(cfg.get("optim_wrapper"))
+    if counts < 1:
+        raise ConfigError(f"is {counts}; expected 1 or more.", "optim_wrapper.accumulative_counts")
     if interval > 0 and interval % counts:
         raise ConfigError(
             f"checkpoints every {interval} iterations would fall inside an accumulation of {counts}, whose gradients "

@@ -97,6 +97,8 @@ class X2VLM(PretrainedModel):
             "frozen": tuple(frozen),
             "temporal_encoder": temporal_encoder,
         }
+        if embed_dim is not None and embed_dim < 0:
+            raise ValueError(f"embed_dim is {embed_dim}; expected the width of the shared space, or None for no such.")
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
         self.activation_checkpointing = activation_checkpointing

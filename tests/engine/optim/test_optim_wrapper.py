@@ -97,3 +97,18 @@ def test_a_run_goes_on_with_its_own_kernels_whatever_the_checkpoint_says(theirs)
     assert group["fused"] is not theirs
     wrappers[1].optimizer.step()
     assert wrappers[1].optimizer.state[group["params"][0]]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("clip_grad", "message"),
+    [
+        (dict(max_norm=-1.0), r"clip_grad\.max_norm is -1\.0; expected a number above 0"),  # would climb
+        (dict(max_norm="1"), r"clip_grad\.max_norm is '1'; expected a number above 0"),
+        (dict(max_nrm=1.0), r"clip_grad has no argument 'max_nrm'\. Did you mean 'max_norm'\?"),
+        (dict(type="value", max_norm=1.0), r"clip_grad needs the argument 'clip_value'"),
+        (dict(type="size", max_norm=1.0), r"clip_grad\.type is 'size'\. Accepted: norm, value"),
+    ],
+)
+def test_clipping_that_could_not_be_meant_is_refused_before_the_first_update(clip_grad, message):
+    with pytest.raises(ValueError, match=message):
+        wrapped(linear(), clip_grad=clip_grad)

@@ -96,3 +96,9 @@ def test_a_bert_of_another_width_is_refused_with_both_shapes(tmp_path):
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(ValueError, match="width 10 cannot be split in 4 heads"):
         CrossAttentionFusion(width=10, context_width=4, num_heads=4)
+
+
+@pytest.mark.parametrize(("sizes", "message"), [(dict(depth=0), "depth is 0; exp"), (dict(num_heads=0), "in 0 heads")])
+def test_no_layers_and_no_heads_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        CrossAttentionFusion(width=8, context_width=8, **sizes)

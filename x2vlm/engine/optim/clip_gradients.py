@@ -6,7 +6,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from x2vlm.argument_checks import argument_problems
 from x2vlm.distributed import full_tensor, is_sharded, local_shard
+
+CLIPPING = {"norm": (nn.utils.clip_grad_norm_, "max_norm"), "value": (nn.utils.clip_grad_value_, "clip_value")}
+
+
+def check_clip_grad(options: Mapping[str, Any]) -> None:
+    """Refuse arguments of ``clip_grad`` that would fail in the first update, or turn gradients round.
+
+    Raises:
+        ValueError: If a name is not known, or the bound is no number above 0.
+    """
+    kind, given = options.get("type", "norm"), [name for name in options if name != "type"]
+    if kind not in CLIPPING:
+        raise ValueError(f"clip_grad.type is {kind!r}. Accepted: {', '.join(CLIPPING)}.")
+    function, bound = CLIPPING[kind]
+    if problems := argument_problems(function, given, hidden=("parameters",), title="clip_grad"):
+        raise ValueError(" ".join(problems))
+    value = options[bound]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"clip_grad.{bound} is {value!r}; expected a number above 0. clip_grad=None does not clip.")
 
 
 def clip_gradients(

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from x2vlm.distributed import shard_like
 from x2vlm.engine.optim.autocast import autocast
-from x2vlm.engine.optim.clip_gradients import clip_gradients
+from x2vlm.engine.optim.clip_gradients import check_clip_grad, clip_gradients
 from x2vlm.engine.optim.loss_scaling import build_scaler, scale_loss, step_unless
 from x2vlm.engine.optim.published_adamw import PublishedAdamW
 from x2vlm.registry import OPTIM_WRAPPERS
@@ -40,6 +40,8 @@ class MixedOptimWrapper(OptimWrapper):
         clip_grad: dict[str, Any] | None = None,
         precision: str = "fp32",
     ) -> None:
+        if clip_grad is not None:
+            check_clip_grad(clip_grad)
         super().__init__(optimizer, accumulative_counts, None if clip_grad is None else dict(clip_grad))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.device = parameters[0].device

@@ -73,8 +73,10 @@ class CrossAttentionFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.detach_text, self.shapes = width, detach_text, check_shapes(shapes)
-        num_heads = num_heads or max(1, width // 64)
-        if width % num_heads:
+        num_heads = max(1, width // 64) if num_heads is None else num_heads
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; expected 1 or more. A model without fusion: fusion_encoder=None.")
+        if num_heads < 1 or width % num_heads:
             raise ValueError(f"fusion width {width} cannot be split in {num_heads} heads: num_heads must divide it.")
         mlp_width = mlp_width or 4 * width
         self.layer = nn.ModuleList(
