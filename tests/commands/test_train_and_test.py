@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from tests.engine.conftest import unformatted_configs  # noqa: F401 (used by all tests)
@@ -85,6 +86,11 @@ def test_a_used_folder_is_refused_in_a_sentence(config_file, capsys):
         (dict(model=dict(type="TinyModle")), r"model: 'TinyModle' is not .*Did you mean 'TinyModel'"),
         (dict(model=dict(type="TinyModel", widht=3)), r"model: .*'widht'.*'width'"),
         (dict(train_cfg=dict(type="MixedTrainLoop")), r"train_cfg: .*max_iters"),
+        (dict(randomness=dict(seed=-1)), r"randomness\.seed: is -1; expected a whole number from 0 to 4294967295"),
+        (dict(custom_hooks=[dict(type="LoggerHook", interval=0)]), r"custom_hooks\[0\]: .*could not be built: "),
+        (dict(param_scheduler=dict(type="WarmupLinear", warmup=-1)), r"param_scheduler: WarmupLinear could not be bu"),
+        (dict(bad_records=dict(max_fraction=7.0)), r"bad_records\.max_fraction is a share from 0 to 1, not 7\.0"),
+        (dict(load_from="nowhere.pth"), r"there is no checkpoint nowhere\.pth"),
     ],
 )
 def test_a_mistake_in_the_config_is_a_sentence(config_file, capsys, changes, message):
@@ -109,15 +115,22 @@ def test_a_missing_config_is_a_sentence(capsys):
 
 
 def test_a_missing_checkpoint_is_a_sentence(config_file, capsys):
-    assert test_command.main([config_file(), "nowhere.pth"]) == 1
+    assert test_command.main([config_file(), "nowhere.pth"]) == 2
     assert "there is no checkpoint nowhere.pth" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_model_is_not_tested(config_file, tmp_path, capsys):
     assert train_command.main([config_file(2)]) == 0
     other = config_file(model=dict(type="TinyModel", width=6))
-    assert test_command.main([other, str(tmp_path / "work" / "iter_2.pth")]) == 1
+    assert test_command.main([other, str(tmp_path / "work" / "iter_2.pth")]) == 2
     assert "does not fit this model" in capsys.readouterr().err
+
+
+def test_weights_alone_are_not_resumed(config_file, tmp_path, capsys):
+    file = tmp_path / "weights.pth"
+    torch.save({"state_dict": {"weight": torch.zeros(2)}}, file)
+    assert train_command.main([config_file(), "--resume", str(file)]) == 2
+    assert f"To begin a new run from them: --cfg-options load_from={file}" in capsys.readouterr().err
 
 
 def test_a_run_that_diverges_ends_with_a_sentence(config_file, tmp_path, capsys):

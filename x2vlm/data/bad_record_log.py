@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from x2vlm.data.batch import BadRecord, Batch
+from x2vlm.part_errors import ConfigError
 
 _MAX_LOGGED = 5  # per stream; after these, only when the count has doubled
 _MAX_IN_ERROR = 20
@@ -50,7 +51,7 @@ class BadRecordLog:
 
     def __init__(self, file: str | Path | None = None, max_fraction: float = 0.05, min_records: int = 100) -> None:
         if not 0 <= max_fraction <= 1:
-            raise ValueError(f"bad_records.max_fraction is a share from 0 to 1, not {max_fraction}.")
+            raise ConfigError(f"bad_records.max_fraction is a share from 0 to 1, not {max_fraction}.")
         self.file = None if file is None else Path(file)
         self.max_fraction = max_fraction
         self.min_records = min_records

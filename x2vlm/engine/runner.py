@@ -1,6 +1,7 @@
 """The runner: builds model, streams and evaluations of a run; saves and loads its checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from x2vlm.building import ConfigError, argument_problems, build
+from x2vlm.building import ConfigError, argument_problems, build, called
 from x2vlm.config_to_python import config_text
 from x2vlm.data.bad_record_log import BadRecordLog
 from x2vlm.data.streams import build_evaluation_loader, build_streams
@@ -44,7 +45,10 @@ class MixedRunner(Runner):
 
     Attributes:
         loaded_from: The checkpoint that was loaded; None if none was.
+        has_begun: Whether all is built and loaded, so that what fails now is the work itself.
     """
+
+    has_begun = False
 
     loaded_from: str | None = None
     _loaded_iters = 0
@@ -79,6 +83,35 @@ class MixedRunner(Runner):
     def build_model(self, model: nn.Module | Mapping) -> nn.Module:
         """The model; components that take a tokenizer get it."""
         return build(MODELS, model, "model", tokenizer=self.tokenizer)
+
+    def set_randomness(self, seed: int | None, **options: Any) -> None:
+        """Seed the random numbers."""
+        try:
+            super().set_randomness(seed, **options)
+        except ValueError as error:  # numpy's, which does not say which seed
+            raise ConfigError(
+                f"is {seed}; expected a whole number from 0 to {2**32 - 1}.", "randomness.seed"
+            ) from error
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Add a hook; one that its constructor refuses is an error of the config."""
+        with _naming_refusals(hook, self._path_of_hook(hook)):
+            super().register_hook(hook, priority)
+
+    def _path_of_hook(self, hook: Any) -> str:
+        named = {f"default_hooks.{name}": cfg for name, cfg in (self.cfg.get("default_hooks") or {}).items()}
+        listed = {f"custom_hooks[{index}]": cfg for index, cfg in enumerate(self.cfg.get("custom_hooks") or ())}
+        return next((path for path, cfg in (named | listed).items() if cfg == hook), "hooks")
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """The schedules; one that its constructor refuses is an error of the config."""
+        with _naming_refusals(scheduler, "param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def load_or_resume(self) -> None:
+        """Load the checkpoint of the config, the last thing before the work begins."""
+        super().load_or_resume()
+        self.has_begun = True
 
     def build_train_loop(self, loop: BaseLoop | Mapping) -> BaseLoop:
         """The training loop with its streams."""
@@ -210,3 +243,15 @@ class MixedRunner(Runner):
         if target.exists() and target.read_text() != text:
             target = target.with_name(f"{target.stem}_{self.timestamp}.py")
         target.write_text(text)
+
+
+@contextmanager
+def _naming_refusals(part: Any, path: str) -> Iterator[None]:
+    """Around MMEngine's building of a part: what its constructor refuses is said with its place in the config."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        title = called(part["type"]) if isinstance(part, Mapping) and "type" in part else "it"
+        raise ConfigError(f"{title} could not be built: {error}", path) from error

@@ -46,6 +46,8 @@ class Outcome:
         try:
             return work()
         except expected as error:
+            if isinstance(error, ConfigError) and not getattr(self.runner, "has_begun", True):
+                status = NOT_STARTED  # the runner builds and loads the last parts itself
             self.end(status, str(error))
         except KeyboardInterrupt:
             self.end(INTERRUPTED, "Interrupted.")

@@ -21,10 +21,21 @@ def read_run(filename: str | Path, model: nn.Module) -> dict[str, Any]:
     Args:
         filename: The checkpoint.
         model: The model, wrapped.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is of no run.
     """
     if isinstance(model, FullySharded) and is_sharded_checkpoint(filename):
         return read_sharded_checkpoint(filename, model.mesh)
-    return shard_weights(read_checkpoint(filename), model)
+    content = read_checkpoint(filename)
+    meta = content.get("meta")
+    done = meta.get("iter") if isinstance(meta, Mapping) else None
+    if not isinstance(done, int) or done < 0:
+        raise CheckpointError(
+            f"{filename} does not say how far its run had come, as a run's checkpoint does: it may hold weights alone. "
+            f"To begin a new run from them: --cfg-options load_from={filename}"
+        )
+    return shard_weights(content, model)
 
 
 def shard_weights(content: dict[str, Any], model: nn.Module) -> dict[str, Any]:
