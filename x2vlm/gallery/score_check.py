@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from x2vlm.part_errors import ConfigError
+
 
 def check_not_nan(values: Tensor, name: str = "scores", allow_infinity: bool = True) -> None:
     """Refuse a tensor that contains NaN.
@@ -13,7 +15,9 @@ def check_not_nan(values: Tensor, name: str = "scores", allow_infinity: bool = T
         allow_infinity: False refuses infinite values too.
 
     Raises:
-        ValueError: If a value is refused.
+        ConfigError: If a value is refused.
     """
     if torch.isnan(values).any() or not (allow_infinity or torch.isfinite(values).all()):
-        raise ValueError(f"some {name} are not a number (NaN): the model has diverged, or its weights were not loaded.")
+        raise ConfigError(
+            f"some {name} are not a number (NaN): the model has diverged, or its weights were not loaded."
+        )

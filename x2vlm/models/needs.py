@@ -6,6 +6,7 @@ from typing import Any
 
 from x2vlm.data.batch import Batch
 from x2vlm.models.outputs import EncodedBatch, is_parallel
+from x2vlm.part_errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:
         encoded: The batch.
 
     Raises:
-        ValueError: If something is missing.
+        ConfigError: If something is missing.
     """
     for path in needs.resolved(is_parallel(encoded.batch)).paths():
         value: Any = encoded
@@ -128,7 +129,7 @@ def check_needs(name: str, needs: Needs, encoded: EncodedBatch) -> None:
             value = getattr(value, attribute)
             if value is None:
                 records = ", ".join(encoded.batch.where[:2]) or "this batch"
-                raise ValueError(
+                raise ConfigError(
                     f"objective '{name}' needs {path}, but {records} (and so on) give no {attribute}. "
                     f"Remove '{name}' from the stream's objectives, or give the stream what it needs."
                 )
