@@ -105,3 +105,10 @@ def test_the_command_lists_names(capsys, root):
 def test_a_text_encoder_of_unknown_size_is_reported():
     with pytest.raises(ConfigError, match=r"model\.text_encoder\.path: 'nowhere' is neither a folder nor one of"):
         empty_model(dict(model=dict(type="X2VLM", text_encoder=dict(type="HFTextEncoder", path="nowhere"))))
+
+
+@pytest.mark.parametrize("command", ["parameters", "flops", "plan"])
+def test_a_config_without_a_model_is_told(tmp_path, capsys, command):
+    (tmp_path / "empty.py").write_text("")
+    assert main([command, str(tmp_path / "empty.py")]) == 1
+    assert "model: is missing: this config builds no model." in capsys.readouterr().err

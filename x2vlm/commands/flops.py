@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cfg = load_config(args.config, args.cfg_options)
     tokenizer = tokenizer_as_large(cfg.get("tokenizer"))
-    model = build(MODELS, without_weights(cfg["model"]), "model", tokenizer=tokenizer)
+    model = build(MODELS, without_weights(cfg.get("model")), "model", tokenizer=tokenizer)
     amount = Amount(args.pairs, args.images, args.tokens, args.masks)
     flops, sizes = flops_by_part(model, amount), parameters_by_part(model)
     if args.json:

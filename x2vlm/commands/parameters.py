@@ -45,7 +45,7 @@ def empty_model(cfg: Mapping[str, Any]) -> Any:
 
     tokenizer = tokenizer_as_large(cfg.get("tokenizer"))
     with torch.device("meta"):
-        return build(MODELS, without_weights(cfg["model"]), "model", tokenizer=tokenizer)
+        return build(MODELS, without_weights(cfg.get("model")), "model", tokenizer=tokenizer)
 
 
 def parameters_by_part(model: Any) -> Counter[str]:

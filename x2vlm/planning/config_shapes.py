@@ -25,7 +25,9 @@ def model_shape(cfg: Mapping[str, Any]) -> ModelShape:
     Raises:
         ConfigError: If there is no formula for one of its components.
     """
-    model = cfg["model"]
+    model = cfg.get("model")
+    if model is None:
+        raise ConfigError("is missing: this config builds no model.", "model")
     objectives = model.get("objectives") or {}
     if unsupported := [name for name in objectives if name not in OBJECTIVES]:
         raise ConfigError(

@@ -20,12 +20,14 @@ KNOWN_TEXT_ENCODERS = {
 """Configurations (as of transformers) of text encoders that configs name without sizes."""
 
 
-def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+def without_weights(model: Mapping[str, Any] | None) -> dict[str, Any]:
     """A model's config with fresh weights everywhere: no file is read for a text encoder of a known name.
 
     Raises:
-        ConfigError: If the sizes of the text encoder are not known.
+        ConfigError: If there is no model, or the sizes of the text encoder are not known.
     """
+    if model is None:
+        raise ConfigError("is missing: this config builds no model.", "model")
     cfg = copy.deepcopy(model.to_dict() if hasattr(model, "to_dict") else dict(model))
     for part in PARTS:
         if cfg.get(part):
