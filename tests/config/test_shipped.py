@@ -146,3 +146,8 @@ def test_a_config_of_the_library_that_is_not_here_is_named_with_its_place(write)
     with pytest.raises(ConfigError, match=r"^configs/demo/toy_pretrain\.py does not exist\. The library's") as told:
         load_config("configs/demo/toy_pretrain.py")
     assert str(told.value).endswith(f"is {shipped_configs() / 'demo' / 'toy_pretrain.py'}.")
+
+
+def test_an_import_that_is_not_there_is_told_with_the_file_of_the_user(write):
+    path = write("from x2vlm.models.vision import NotThere\nmodel.vision_encoder = dict(type=NotThere)")
+    assert "model.vision_encoder: mine.py, line 7: x2vlm.models.vision has no 'NotThere'" in problems(path)

@@ -12,8 +12,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from x2vlm.argument_checks import suggestion
-from x2vlm.building import ConfigError
-from x2vlm.config.config_source import ConfigSource, format_location
+from x2vlm.building import LAZY, ConfigError
+from x2vlm.config.config_source import ConfigSource, display_path, format_location
 from x2vlm.config.shipped import is_shipped
 
 
@@ -34,6 +34,7 @@ def run_config(path: Path, source: ConfigSource | None) -> Config:
     with TemporaryDirectory(prefix="x2vlm-config-") as folder:
         copies = copy_side_by_side(source, Path(folder))
         cfg = _executed(Path(next(iter(copies))), copies)
+    _name_originals(plain_values(cfg), copies)
     cfg.__dict__["_filename"] = str(path)
     return cfg
 
@@ -98,6 +99,17 @@ def copy_side_by_side(source: ConfigSource, folder: Path) -> dict[str, Path]:
         copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
         copies[str(copy)] = part.path
     return copies
+
+
+def _name_originals(node: Any, copies: Mapping[str, Path]) -> None:
+    """Let imports that a config keeps say which file of the user's they stand in, not which copy."""
+    if isinstance(node, (dict, list)):
+        for value in node.values() if isinstance(node, dict) else node:
+            _name_originals(value, copies)
+    elif isinstance(node, LAZY) and node.location:
+        file, _, line = node.location.partition(", line ")
+        if (original := copies.get(str(Path(file).resolve()))) is not None:
+            node.location = f"{display_path(original)}, line {line}"
 
 
 def plain_values(cfg: Config) -> dict[str, Any]:
