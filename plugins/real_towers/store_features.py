@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, nargs=2, default=(0.5, 1.0), help="share of the area of a random crop")
     add_cfg_options(parser)
     args = parser.parse_args(arguments)
+    if args.views < 1:
+        parser.error(f"--views {args.views}: expected 1 or more")
+    if not 0 < args.scale[0] <= args.scale[1] <= 1:
+        parser.error(f"--scale {args.scale[0]} {args.scale[1]}: expected the least and the greatest share, from 0 to 1")
     outcome = Outcome()
     outcome.prepare(lambda: _store_all(args))
     return outcome.status

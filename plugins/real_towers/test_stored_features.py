@@ -285,3 +285,10 @@ def test_what_was_stored_before_an_interruption_is_kept(dataset, tmp_path, capsy
     store_features(dataset, tmp_path / "whole", MeanOfCells(), views=6, scale=(0.5, 1.0))
     assert (folder / FEATURES).read_bytes() == (tmp_path / "whole" / FEATURES).read_bytes()
     assert (folder / VIEWS).read_text() == (tmp_path / "whole" / VIEWS).read_text()
+
+
+@pytest.mark.parametrize("options", [["--views", "0"], ["--scale", "2", "1"], ["--scale", "0", "0.5"]])
+def test_views_that_cannot_be_drawn_are_refused(options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["config.py", *options])
+    assert f"{options[0]} {options[1]}" in capsys.readouterr().err
