@@ -174,3 +174,9 @@ def test_vqa_v1_is_told_from_ok_vqa_whose_files_have_its_names(tmp_path):
     file = tmp_path / config["questions_file"]
     file.write_text(file.read_text().replace("OK-VQA", "VQA"))
     assert build(DATASETS, {**config, "questions_file": file}).published_count() == 248_349
+
+
+def test_fewer_than_no_workers_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["config.py", "--workers", "-1"])
+    assert "--workers: -1 is no count from 0" in capsys.readouterr().err

@@ -8,6 +8,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from x2vlm.building import ConfigError
+
 _HEAD = """# Encoders that were tried
 
 ```bash
@@ -53,7 +55,7 @@ def page(names: Sequence[str] = ()) -> Iterator[tuple[str, bool]]:
     known, found = text_types(), families()
     unknown = [name for name in names if name not in known and name not in found]
     if unknown:
-        raise ValueError(f"{', '.join(unknown)}: neither a text type of transformers nor a family of timm.")
+        raise ConfigError(f"{', '.join(unknown)}: neither a text type of transformers nor a family of timm.")
     kinds = [kind for kind in known if not names or kind in names]
     chosen = {family: models for family, models in found.items() if not names or family in names}
     yield _HEAD.format(versions=f"transformers {transformers.__version__}, timm {timm.__version__}"), False

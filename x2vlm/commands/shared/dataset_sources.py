@@ -2,7 +2,7 @@
 
 import ast
 import re
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -41,8 +41,18 @@ class DatasetSource:
 
 def add_source_options(parser: ArgumentParser) -> None:
     """Add ``--workers`` and ``--cfg-options``."""
-    parser.add_argument("--workers", type=int, default=0, help="processes that read (default: 0, this one)")
+    parser.add_argument(
+        "--workers", type=number_of_workers, default=0, help="processes that read (default: none but this)"
+    )
     add_cfg_options(parser)
+
+
+def number_of_workers(word: str) -> int:
+    """A number of processes from the command line, 0 for none."""
+    number = int(word)
+    if number < 0:
+        raise ArgumentTypeError(f"{word} is no count from 0")
+    return number
 
 
 def open_sources(
