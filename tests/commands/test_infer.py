@@ -155,3 +155,10 @@ def test_a_clip_among_images_costs_its_own_answer_alone(folder, capsys, tmp_path
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 1
     assert "clip.mp4 is a video" in captured.err
+
+
+@pytest.mark.parametrize("command", [["ground", "--out"], ["search", "--index"]])
+def test_a_file_in_the_place_of_a_folder_for_answers_is_refused(folder, capsys, command):
+    task, option = command
+    assert run(task, ["model", "photos/0.png", "a red circle", option, "photos/1.png"]) == 2
+    assert f"x2vlm {task}: {option}: photos/1.png cannot be a folder" in capsys.readouterr().err

@@ -71,3 +71,21 @@ def test_a_vocabulary_that_exists_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match="exists"):
         main([str(out), str(texts), "--size", "90"])
     assert out.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"", ["--key", "text"], r"there is no word in the files, or none under the names of --key"),
+        (b'{"text": "a dog"}', ["--key", "texd"], r"there is no word in the files, or none under the names of --key"),
+        (b'{"text": "a dog"}', [], r"a\.jsonl holds JSON: name the keys that hold its texts, e\.g\. --key caption"),
+        (b'{"text": 3}', ["--key", "text"], r"a\.jsonl:1: text is 3; expected a text or a list of texts"),
+        (b'{"text": {"en": "x"}}', ["--key", "text"], r"a\.jsonl:1: text is .*; expected a text or a list of texts"),
+        (b"PAR1\xff\x00", ["--key", "text"], r"a\.jsonl is not a UTF-8 text file"),
+    ],
+)
+def test_what_holds_no_texts_is_told_and_nothing_is_written(tmp_path, content, options, message):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        main([str(tmp_path / "vocab.txt"), str(tmp_path / "a.jsonl"), *options])
+    assert not (tmp_path / "vocab.txt").exists()

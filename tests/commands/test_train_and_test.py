@@ -126,6 +126,12 @@ def test_a_checkpoint_of_another_model_is_not_tested(config_file, tmp_path, caps
     assert "does not fit this model" in capsys.readouterr().err
 
 
+def test_a_file_in_the_place_of_the_work_folder_is_told(config_file, capsys):
+    file = config_file()
+    assert train_command.main([file, "--work-dir", f"{file}/run"]) == 2
+    assert f"work_dir: {file}/run cannot be a folder, as {file} is a file" in capsys.readouterr().err
+
+
 def test_weights_alone_are_not_resumed(config_file, tmp_path, capsys):
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {"weight": torch.zeros(2)}}, file)

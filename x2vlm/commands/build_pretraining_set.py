@@ -13,7 +13,6 @@ from pathlib import Path
 
 from x2vlm.building import ConfigError
 from x2vlm.commands.make_shards import number_of_bytes
-from x2vlm.commands.shared.dataset_sources import number_of_workers
 from x2vlm.commands.shared.pretraining_set_run import PretrainingSet, print_line
 from x2vlm.config import add_cfg_options, load_config
 from x2vlm.constants import HASH_BITS, HASH_DISTANCE, LEAKAGE_METHODS
@@ -66,9 +65,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-bad", type=float, default=0.05, help="stop a set if a larger share cannot be used (default: 0.05)"
     )
-    parser.add_argument(
-        "--workers", type=number_of_workers, default=0, help="processes that read (default: none but this)"
-    )
+    parser.add_argument("--workers", type=int, default=0, help="processes that read (default: 0, this one)")
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if min(args.shard_records, args.shard_bytes) < 1:

@@ -12,6 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parse(argv)
     from x2vlm.building import ConfigError
+    from x2vlm.data.io.paths import check_output_folder
     from x2vlm.export.onnx_files import export_model
     from x2vlm.inference.trained_model import open_model
     from x2vlm.plugins import load_plugins
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     load_plugins()  # a model folder may name their parts
     try:
+        check_output_folder(args.target, "FOLDER")
         model, tokenizer, preprocessing = open_model(args.model, args.checkpoint)
         model.preprocessing = preprocessing.to_dict()
         files = export_model(model, args.target, args.format, args.int8)

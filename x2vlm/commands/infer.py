@@ -39,6 +39,7 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
     """
     args = _parse(task, argv)
     from x2vlm.building import ConfigError
+    from x2vlm.data.io.paths import check_output_folder
     from x2vlm.data.record import RecordError
     from x2vlm.inference import Inferencer
     from x2vlm.inference.inputs import with_name
@@ -49,6 +50,9 @@ def run(task: str, argv: Sequence[str] | None = None) -> int:
     try:
         images, texts = sort_arguments(args.arguments)
         _check(task, args, images, texts)
+        for option in ("out", "index"):
+            if getattr(args, option, None) is not None:
+                check_output_folder(getattr(args, option), f"--{option}")
         device = args.device or _best_device()
         inferencer = Inferencer.from_checkpoint(args.model, args.checkpoint, args.evaluation, device)
         _check_model(task, inferencer, texts)

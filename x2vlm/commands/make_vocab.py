@@ -11,6 +11,7 @@ from x2vlm.building import ConfigError
 
 _TABLES = (".csv", ".tsv")
 _TABLE_KEYS = ("caption", "phrase")  # of ImageTable
+_JSON = (".jsonl", ".json", ".ndjson")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,8 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--size", type=int, default=8000, help="at most so many pieces (default: 8000)")
     args = parser.parse_args(argv)
+    from x2vlm.data.io.paths import check_output_folder  # slow to import, as is what reads data
+
     if args.out.exists():
         raise ConfigError(f"{args.out} exists. Models trained with it depend on it: remove it, or name another file.")
+    check_output_folder(args.out.parent, "out")
     texts = (text for file in args.files for text in read_texts(file, args.key or ()))
     pieces = vocabulary(texts, args.size)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -41,25 +45,37 @@ def read_texts(file: Path, keys: Sequence[str]) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ConfigError: If a line is no JSON object, or a table has none of the columns.
+        ConfigError: If a file is no text, a line is no JSON object or has no texts under a key, a table has none of the
+            columns, or keys are missing for a file of JSON lines.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist (looked from {Path.cwd()}).")
     if file.suffix.lower() in _TABLES and (cells := _table_texts(file, keys)) is not None:
         yield from cells
         return
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not keys:
-                yield line
-                continue
-            try:
-                entry = json.loads(line)
-                values = [entry.get(key) for key in keys]
-            except (json.JSONDecodeError, AttributeError) as error:
-                raise ConfigError(f"{file}:{number}: expected a JSON object, since --key was given: {error}") from error
-            for value in values:
-                yield from [value] if isinstance(value, str) else value or ()
+    if not keys and file.suffix.lower() in _JSON:
+        raise ConfigError(f"{file} holds JSON: name the keys that hold its texts, e.g. --key caption.")
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                yield from _texts_of_line(line, keys, f"{file}:{number}") if keys else [line]
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} is not a UTF-8 text file: {error}. Write texts, JSON lines, CSV or TSV for it."
+        ) from error
+
+
+def _texts_of_line(line: str, keys: Sequence[str], where: str) -> Iterator[str]:
+    try:
+        entry = json.loads(line)
+        values = {key: entry.get(key) for key in keys}
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ConfigError(f"{where}: expected a JSON object, since --key was given: {error}") from error
+    for key, value in values.items():
+        texts = [value] if isinstance(value, str) else value or []
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"{where}: {key} is {value!r:.80}; expected a text or a list of texts.")
+        yield from texts
 
 
 def _table_texts(file: Path, keys: Sequence[str]) -> list[str] | None:
@@ -92,7 +108,7 @@ def vocabulary(texts: Iterable[str], size: int) -> list[str]:
     With all characters in it, no text of the same alphabet has an unknown word. Ties are broken by the alphabet.
 
     Raises:
-        ConfigError: If ``size`` does not hold the characters.
+        ConfigError: If ``size`` does not hold the characters, or there is no word.
     """
     from transformers import BertTokenizer  # slow to import, as is what reads data
 
@@ -102,6 +118,8 @@ def vocabulary(texts: Iterable[str], size: int) -> list[str]:
     normalize = splitter.backend_tokenizer.normalizer.normalize_str
     split = splitter.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     counts = Counter(word for text in texts for word, _ in split(normalize(text)))
+    if not counts:
+        raise ConfigError("there is no word in the files, or none under the names of --key. Nothing was written.")
     characters = sorted({character for word in counts for character in word})
     inner = [f"##{character}" for character in characters]
     base = [*SPECIAL_TOKENS, *characters, *inner]

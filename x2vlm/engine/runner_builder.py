@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from x2vlm.building import ConfigError
+from x2vlm.data.io.paths import check_output_folder
 from x2vlm.engine.checkpoint.required_weights import check_required
 from x2vlm.engine.checkpoint.resume import choose_start
 from x2vlm.engine.cpu_allocator import keep_freed_memory
@@ -36,6 +37,7 @@ def build_runner(cfg: Config | Mapping[str, Any], mode: str = "train") -> MixedR
         FileNotFoundError: If an annotation file is missing.
     """
     cfg = fill_defaults(cfg)
+    check_output_folder(cfg.work_dir, "work_dir")
     if not torch.cuda.is_available():
         keep_freed_memory()
     init_processes(cfg.launcher, cfg.env_cfg.get("dist_cfg"))

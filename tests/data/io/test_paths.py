@@ -4,8 +4,16 @@ import lzma
 
 import pytest
 
+from x2vlm.building import ConfigError
 from x2vlm.data.io.line_index import LineIndex
-from x2vlm.data.io.paths import existing_file, existing_files, existing_folder, path_inside, read_bytes
+from x2vlm.data.io.paths import (
+    check_output_folder,
+    existing_file,
+    existing_files,
+    existing_folder,
+    path_inside,
+    read_bytes,
+)
 from x2vlm.data.record import RecordError
 
 
@@ -79,3 +87,12 @@ def test_a_compressed_file_is_refused_with_how_to_unpack_it(tmp_path, pack):
 def test_a_name_that_no_file_can_have_is_reported_as_missing(tmp_path, check):
     with pytest.raises(FileNotFoundError, match=r"ann_file: .*x does not exist"):
         check(tmp_path / ("x" * 300), "ann_file")
+
+
+@pytest.mark.parametrize("below", ["", "more", "more/and/more"])
+def test_a_file_in_the_place_of_an_output_folder_is_told_before_the_work(tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match=r"^--out: .* cannot be a folder, as .*file is a file\. Name another"):
+        check_output_folder(tmp_path / "file" / below, "--out")
+    check_output_folder(tmp_path / "new" / below, "--out")
+    assert not (tmp_path / "new").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from x2vlm.data.record import RecordError
+from x2vlm.part_errors import ConfigError
 
 PathLike = str | os.PathLike
 
@@ -52,6 +53,25 @@ def existing_folder(path: PathLike, option: str) -> Path:
         problem = "is a file, but a folder is needed" if os.path.exists(path) else "does not exist"
         raise FileNotFoundError(f"{option}: {path} {problem}{_working_directory_hint(path)}")
     return path
+
+
+def check_output_folder(path: PathLike, option: str) -> None:
+    """Check that files can be written into a folder, which may not be there yet. Nothing is made.
+
+    Args:
+        path: The folder.
+        option: The option that named it, for the message.
+
+    Raises:
+        ConfigError: If it, or what it would lie in, is a file or may not be written into.
+    """
+    place = Path(os.path.abspath(path))
+    while not os.path.exists(place) and place != place.parent:
+        place = place.parent
+    if not os.path.isdir(place):
+        raise ConfigError(f"{option}: {path} cannot be a folder, as {place} is a file. Name another.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option}: {path} cannot be written, as {place} is read-only. Name another.")
 
 
 def existing_files(paths: PathLike | Sequence[PathLike], option: str) -> list[Path]:
