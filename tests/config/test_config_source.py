@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.config.small_config import CHILD, problem
+from x2vlm.building import ConfigError
+from x2vlm.config import load_config
 
 
 def test_a_syntax_error_has_file_and_line(write):
@@ -36,3 +38,10 @@ def test_a_config_that_is_its_own_base_is_reported(write):
 @pytest.mark.parametrize("statement", ["import math", "from os import path"])
 def test_the_standard_library_is_refused(write, statement):
     assert "child.py, line 6: a config cannot import" in problem(write(statement))
+
+
+def test_old_configs_that_are_bases_of_each_other_are_reported(tmp_path):
+    for name, base in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.py").write_text(f"_base_ = ['{base}.py']\n")
+    with pytest.raises(ConfigError, match="a file is a base of itself: follow _base_"):
+        load_config(tmp_path / "a.py")

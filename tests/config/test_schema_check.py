@@ -123,3 +123,8 @@ def test_a_word_for_a_learning_rate_is_no_number(write):
     assert "optim_wrapper.optimizer.lr: 'abc' is not a number." in problem(
         write(), {"optim_wrapper.optimizer.lr": "abc"}
     )
+
+
+@pytest.mark.parametrize("key", ["data_root", "load_from", "work_dir"])
+def test_a_number_in_the_place_of_a_path_is_told(write, key):
+    assert problem(write(f"{key} = 3")) == f"{key}: 3 is no path."

@@ -51,6 +51,8 @@ def _executed(path: Path, files: Mapping[str, Path]) -> Config:
     except Exception as error:  # a config is code: it can raise anything
         frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
         inside = [(f, line) for f, line in frames if str(Path(f.f_code.co_filename).resolve()) in files]
+        if isinstance(error, RecursionError):
+            raise ConfigError("a file is a base of itself: follow _base_ from file to file.") from error
         if not inside:
             raise ConfigError(f"{type(error).__name__}: {error}") from error
         frame, line = inside[-1]

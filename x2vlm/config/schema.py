@@ -168,6 +168,7 @@ MMENGINE = frozenset(
     }
 )
 TOP_LEVEL = OURS | MMENGINE
+PATHS = ("data_root", "load_from", "work_dir")  # of these, texts or None
 
 SETTINGS_SCHEMAS = {
     "streams.*": SettingsSchema("x2vlm.data.streams:Stream", derived=("collate",), hidden=("name",), optional=False),

@@ -6,6 +6,8 @@ different paths.
 """
 
 from collections.abc import Iterator
+from os import PathLike
+from types import NoneType
 from typing import Any
 
 from x2vlm.argument_checks import argument_problems, suggestion, value_problems
@@ -15,6 +17,7 @@ from x2vlm.config.package_settings import package_problems
 from x2vlm.config.schema import (
     ALL_FAMILIES,
     ANY_PART,
+    PATHS,
     TOP_LEVEL,
     PartSchema,
     SettingsSchema,
@@ -31,7 +34,10 @@ def tree_problems(tree: dict[str, Any]) -> list[str]:
     Args:
         tree: The config as plain dicts and lists, what it imports not yet imported.
     """
-    problems = [problem for key in tree if key in TOP_LEVEL for problem in _walk(tree[key], (key,))]
+    problems = [
+        f"{key}: {tree[key]!r} is no path." for key in PATHS if not isinstance(tree.get(key), (str, PathLike, NoneType))
+    ]
+    problems += [problem for key in tree if key in TOP_LEVEL for problem in _walk(tree[key], (key,))]
     return list(dict.fromkeys([*problems, *cross_check_problems(tree, resolve_type), *package_problems(tree)]))
 
 
