@@ -109,3 +109,19 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path, capsys):
     assert main(["convert-checkpoint", str(tmp_path / "official.th"), str(tmp_path / "ours.pth")]) == 2
     assert "is there already and is not written over" in capsys.readouterr().err
     assert (tmp_path / "ours.pth").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert-checkpoint", "nowhere.th", "{file}/ours.safetensors"],
+        ["make-shards", "nowhere", "{file}"],
+        ["browse-dataset", "nowhere", "--out", "{file}/page.html"],
+    ],
+)
+def test_a_file_in_the_place_of_an_output_folder_is_told_first(tmp_path, capsys, command):
+    file = tmp_path / "file"
+    file.write_text("x")
+    words = [word.format(file=file) for word in command]
+    assert main(words) in (1, 2)
+    assert f"{file} cannot be a folder, as {file} is a file" in capsys.readouterr().err

@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(args.out)
     if out.suffix.lower() not in PAGES + SHEETS:
         raise ConfigError(f"--out {out}: expected a page ({', '.join(PAGES)}) or a sheet ({', '.join(SHEETS)})")
+    from x2vlm.data.io.paths import check_output_folder  # slow to import
+
+    check_output_folder(out.parent, "--out")
     try:
         sources = open_sources(args.source, args.cfg_options, args.stream, pipelines=True)
     except (ConfigError, FileNotFoundError) as error:

@@ -26,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def convert(args: argparse.Namespace) -> str:
     """Read, convert, write; returns the report."""
     from x2vlm.building import ConfigError
+    from x2vlm.data.io.paths import check_output_folder
     from x2vlm.weights.read_weights import read_tensors
 
+    check_output_folder(Path(args.target).parent, "target")
     if Path(args.target).is_file():
         raise ConfigError(f"{args.target} is there already and is not written over. Remove it, or name another file.")
     tensors = read_tensors(args.source)

@@ -19,9 +19,11 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 def main(argv: Sequence[str] | None = None) -> int:
     """Write shards; returns the exit status."""
     args = _parse(argv)
+    from x2vlm.data.io.paths import check_output_folder
     from x2vlm.data.shard_writing.shard_manifest import ShardManifest
     from x2vlm.data.shard_writing.write_shards import RESUME_HINT, ShardingStoppedError, write_shards
 
+    check_output_folder(args.out, "out")
     source = open_source(args.source, args.cfg_options)
     part, parts = args.part
     name = args.name if parts == 1 else f"{args.name}-{part}of{parts}"

@@ -29,6 +29,7 @@ class GallerySession:
         from mmengine.device import get_device
         from mmengine.logging import MMLogger
 
+        from x2vlm.data.io.paths import check_output_folder
         from x2vlm.distributed import rank
         from x2vlm.engine.defaults import fill_defaults
         from x2vlm.engine.distributed.launch import init_processes
@@ -37,6 +38,7 @@ class GallerySession:
         from x2vlm.weights import load_into
 
         self.args, self.folder = args, Path(args.folder)
+        check_output_folder(self.folder, "folder")
         self.cfg = cfg = fill_defaults(cfg)
         self.name = _evaluation(cfg, args.evaluation)
         init_processes(cfg.launcher)
