@@ -66,3 +66,14 @@ def objective_arguments(vision: Tower, text: Tower, fusion: Tower, tokenizer: An
 
 def _context_width(vision: Tower, text: Tower) -> int | None:
     return getattr(vision, "width", None) or getattr(text, "width", None)
+
+
+def build_projection(width: int | None, embed_dim: int | None) -> nn.Linear | None:
+    """From a tower of a width to the shared space; None where either is missing.
+
+    Raises:
+        ValueError: If ``embed_dim`` is below 0.
+    """
+    if embed_dim is not None and embed_dim < 0:
+        raise ValueError(f"embed_dim is {embed_dim}; expected the width of the shared space, or None for no such.")
+    return nn.Linear(width, embed_dim) if embed_dim and width else None

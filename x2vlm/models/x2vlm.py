@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from x2vlm.building import build
 from x2vlm.data.batch import Batch
 from x2vlm.models import encode
-from x2vlm.models.build_towers import build_towers, objective_arguments
+from x2vlm.models.build_towers import build_projection, build_towers, objective_arguments
 from x2vlm.models.frozen import freeze
 from x2vlm.models.fusion.requests import FusedStates, FusionRequest, fuse
 from x2vlm.models.layers.attention import check_backend
@@ -97,16 +97,14 @@ class X2VLM(PretrainedModel):
             "frozen": tuple(frozen),
             "temporal_encoder": temporal_encoder,
         }
-        if embed_dim is not None and embed_dim < 0:
-            raise ValueError(f"embed_dim is {embed_dim}; expected the width of the shared space, or None for no such.")
         check_backend(attention, "model.attention")
         self.tokenizer, self.shapes = tokenizer, check_shapes(shapes)
         self.activation_checkpointing = activation_checkpointing
         towers = build_towers(vision_encoder, text_encoder, fusion_encoder, tokenizer, attention, shapes)
         self.vision_encoder, self.text_encoder, self.fusion_encoder = towers
         text_width, vision_width = (getattr(one, "width", None) for one in (self.text_encoder, self.vision_encoder))
-        self.vision_proj = nn.Linear(vision_width, embed_dim) if embed_dim and vision_width else None
-        self.text_proj = nn.Linear(text_width, embed_dim) if embed_dim and text_width else None
+        self.vision_proj = build_projection(vision_width, embed_dim)
+        self.text_proj = build_projection(text_width, embed_dim)
         self.temperature = new_temperature(temperature) if embed_dim else None
         self.num_frames, self.frame_positions = num_frames, None
         temporal = {"type": "MeanOfFrames"} if temporal_encoder is None else temporal_encoder
