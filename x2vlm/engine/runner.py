@@ -26,6 +26,7 @@ from x2vlm.engine.checkpoint.restore import (
     restore_fresh_parameters,
     shard_weights,
 )
+from x2vlm.engine.checkpoint.work_dir_lock import release
 from x2vlm.engine.distributed.fsdp import FullySharded, is_fsdp_config
 from x2vlm.engine.distributed.model_wrapper import unwrap_model
 from x2vlm.engine.eval_loop import build_metric
@@ -112,6 +113,13 @@ class MixedRunner(Runner):
         """Load the checkpoint of the config, the last thing before the work begins."""
         super().load_or_resume()
         self.has_begun = True
+
+    def train(self) -> nn.Module:
+        """Train to the end; then others may train in the work folder."""
+        try:
+            return super().train()
+        finally:
+            release(self.work_dir)
 
     def build_train_loop(self, loop: BaseLoop | Mapping) -> BaseLoop:
         """The training loop with its streams."""

@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.config import Config
 
 from x2vlm.building import ConfigError
-from x2vlm.data.io.atomic_files import sha256_of_file
 from x2vlm.gallery.gallery_layout import GalleryStorage
 from x2vlm.gallery.resumable import write_or_compare_facts
+from x2vlm.weights.integrity import sha256_of_file
 
 FORMAT = 1
 FACTS_FILE = "gallery.json"

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from x2vlm.weights.checkpoint_file import CheckpointError, read_file, read_mapped_entry
+from x2vlm.weights.integrity import check_hashes
 from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint, read_sharded_checkpoint
 
 # Where checkpoints keep their state dict: MMEngine and timm, the published releases and BEiT, DDP wrappers.
@@ -40,12 +41,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint holds, tensors on the CPU. Only tensors, numbers, texts and plain containers are read.
 
     Raises:
-        CheckpointError: If it is not a local file, is not there, is empty, cut short or of another format, or its
-            pickle refers to other objects; the message names them, and nothing in it has been executed then.
+        CheckpointError: If it is not a local file, is not there, is empty, cut short or of another format, has not
+            the hash that lies beside it, or its pickle refers to other objects; the message names them, and nothing in
+            it has been executed then.
     """
     if "://" in str(path):
         raise CheckpointError(f"{path} is not a local file. Download it, and name the file.")
     path = Path(path).expanduser()
+    check_hashes(path)
     return _read_folder(path) if path.is_dir() else read_file(path)
 
 

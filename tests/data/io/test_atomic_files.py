@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from x2vlm.data.io.atomic_files import sha256_of_file, write_atomically
+from x2vlm.data.io.atomic_files import write_atomically
+from x2vlm.weights.integrity import sha256_of_file
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):

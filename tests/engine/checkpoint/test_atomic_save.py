@@ -10,7 +10,7 @@ import pytest
 from tests.engine.checkpoint.checkpoints import names, saving, written
 from x2vlm.engine import SaveError, build_runner
 from x2vlm.engine.checkpoint.atomic_save import PART, commit, part_of, remove_leftovers
-from x2vlm.engine.checkpoint.integrity import damage, hash_of
+from x2vlm.weights.integrity import damage, hash_of
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):

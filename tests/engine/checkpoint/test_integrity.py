@@ -5,7 +5,8 @@ import pytest
 from tests.engine.checkpoint.checkpoints import flipped, log_of, names, saving, written
 from x2vlm.building import ConfigError
 from x2vlm.engine import build_runner
-from x2vlm.engine.checkpoint.integrity import damage, hash_of, rename_damaged
+from x2vlm.weights.integrity import damage, hash_of, rename_damaged
+from x2vlm.weights.read_weights import read_checkpoint
 
 
 def test_any_change_is_found_out(tmp_path):
@@ -61,3 +62,17 @@ def test_a_damaged_checkpoint_that_was_named_is_refused(config, train, tmp_path)
     flipped(tmp_path / "work" / "iter_4.pth")
     with pytest.raises(ConfigError, match=r"--resume: .*iter_4\.pth is damaged"):
         build_runner(config(6, resume=str(tmp_path / "work" / "iter_4.pth")))
+
+
+def test_a_damaged_checkpoint_is_used_for_nothing(config, train, tmp_path):
+    train(config(2))
+    path = tmp_path / "work" / "iter_2.pth"
+    flipped(path)
+    with pytest.raises(ConfigError, match=r"iter_2\.pth is damaged: .*iter_2\.pth\.sha256 does not fit"):
+        read_checkpoint(path)
+    with pytest.raises(ConfigError, match=r"iter_2\.pth is damaged"):
+        build_runner(config(2, load_from=str(path), work_dir=str(tmp_path / "other"))).train()
+    flipped(path)
+    assert read_checkpoint(path)["meta"]["iter"] == 2
+    hash_of(path).unlink()
+    assert read_checkpoint(path)["meta"]["iter"] == 2

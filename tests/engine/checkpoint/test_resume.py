@@ -1,10 +1,14 @@
 """Where a run starts: the latest checkpoint, a named one, or weights; never over another run."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.engine.checkpoint.test_loop_state import assert_same, saving, weights
 from x2vlm.building import ConfigError
 from x2vlm.engine import latest_checkpoint
+from x2vlm.engine.checkpoint.work_dir_lock import LOCK
 
 
 def test_the_latest_checkpoint_is_found_by_number_and_wherever_the_folder_went(tmp_path):
@@ -88,3 +92,18 @@ def test_a_checkpoint_of_another_model_is_not_resumed(config, train):
     train(config(2))
     with pytest.raises(ConfigError, match=r"iter_2\.pth does not fit this config's model(.|\n)*vision_proj"):
         train(config(4, resume=True, model=dict(type="TinyModel", width=6)))
+
+
+def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_leaves_nothing(config, train, tmp_path, root):
+    code = (
+        "import sys, time; from x2vlm.engine.checkpoint.work_dir_lock import claim; claim(sys.argv[1]); "
+        "print('claimed', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "work")]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "claimed\n"
+        with pytest.raises(ConfigError, match=rf"work: process {other.pid} is training in this folder.*--work-dir"):
+            train(config(2))
+        other.kill()
+    assert train(config(2)).iter == 2
+    assert not (tmp_path / "work" / LOCK).exists()

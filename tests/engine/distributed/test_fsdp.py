@@ -21,12 +21,12 @@ from x2vlm.commands import convert_checkpoint
 from x2vlm.commands import test as test_command
 from x2vlm.commands.soak import differences
 from x2vlm.engine import build_runner
-from x2vlm.engine.checkpoint.integrity import SUMS, damage
 from x2vlm.engine.checkpoint.resume import newest_intact
 from x2vlm.engine.hooks.ema_hook import clone_parameters
 from x2vlm.models.layers.tower_layers import layers_of
 from x2vlm.registry import MODELS, TOKENIZERS
 from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.integrity import SUMS, damage
 from x2vlm.weights.read_weights import read_checkpoint, read_entry
 from x2vlm.weights.sharded_checkpoint import REST, is_sharded_checkpoint
 

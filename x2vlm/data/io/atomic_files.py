@@ -1,7 +1,6 @@
 """Files that are complete or absent: written aside, synced to the disk, renamed."""
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,12 +50,3 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
             if is_the_one:  # else the process that was waited for has renamed it
                 yield file
                 return
-
-
-def sha256_of_file(path: str | PathLike) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            total.update(block)
-    return total.hexdigest()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.data.datasets.file_formats.tar_shards import TarShards
-from x2vlm.data.io.atomic_files import sha256_of_file, sync
+from x2vlm.data.io.atomic_files import sync
 from x2vlm.data.record import RecordError
 from x2vlm.data.shard_writing.shard_record import ShardRecord, record_digest
+from x2vlm.weights.integrity import sha256_of_file
 
 
 class ShardVerificationError(RuntimeError):

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from x2vlm.data.io.atomic_files import sha256_of_file, sync, write_atomically
+from x2vlm.data.io.atomic_files import sync, write_atomically
 from x2vlm.distributed import all_gather_objects, rank, world_size
-from x2vlm.engine.checkpoint.integrity import HASH, SUMS, hash_of
 from x2vlm.weights.checkpoint_file import write_file
+from x2vlm.weights.integrity import HASH, SUMS, hash_of, sha256_of_file
 from x2vlm.weights.sharded_checkpoint import write_sharded_checkpoint
 
 PART = ".part"  # suffix while a file is being written

@@ -7,8 +7,9 @@ from typing import Any
 from mmengine.config import Config
 
 from x2vlm.distributed import all_gather_objects, rank
-from x2vlm.engine.checkpoint.integrity import damage, rename_damaged
+from x2vlm.engine.checkpoint.work_dir_lock import claim
 from x2vlm.weights.checkpoint_file import CheckpointError
+from x2vlm.weights.integrity import damage, rename_damaged
 from x2vlm.weights.sharded_checkpoint import is_sharded_checkpoint
 
 
@@ -18,13 +19,14 @@ def choose_start(cfg: Config) -> list[str]:
     Rank 0 decides for all, so that no process reads or renames a file that another is checking.
 
     Raises:
-        CheckpointError: If the checkpoint to resume from does not exist or is damaged, or a new run would share the
-            work folder of an old one.
+        CheckpointError: If the checkpoint to resume from does not exist or is damaged, a new run would share the
+            work folder of an old one, or another process is training there.
     """
     start: tuple[Any, Any, list[str], str | None] = (None, None, [], None)
     if rank() == 0:
         try:
             start = (*_start(cfg), None)
+            claim(cfg.work_dir)
         except CheckpointError as error:
             start = (None, None, [], str(error))
     cfg.resume, cfg.load_from, warnings, problem = all_gather_objects(start)[0]

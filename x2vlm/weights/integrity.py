@@ -1,14 +1,25 @@
 """Integrity of checkpoints: SHA-256 hashes beside them, damage found by them, damaged files renamed."""
 
+import hashlib
 import os
 import zipfile
+from os import PathLike
 from pathlib import Path
 
-from x2vlm.data.io.atomic_files import sha256_of_file
+from x2vlm.weights.checkpoint_file import CheckpointError
 
 HASH = ".sha256"  # in the format of sha256sum: `sha256sum -c iter_500.pth.sha256`
 SUMS = "SHA256SUMS"  # in a folder, the hashes of all its files: `sha256sum -c SHA256SUMS`
 DAMAGED = ".damaged"  # suffix of damaged checkpoints that were renamed
+
+
+def sha256_of_file(path: str | PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            total.update(block)
+    return total.hexdigest()
 
 
 def hash_of(path: Path) -> Path:
@@ -42,6 +53,20 @@ def damage(path: Path) -> str | None:
     except zipfile.BadZipFile:
         return "it is cut off, or no checkpoint"
     return None if broken is None else f"its part {broken} is damaged"
+
+
+def check_hashes(path: Path) -> None:
+    """Refuse a checkpoint whose content does not have the hashes that were written beside it (in it, for a folder).
+
+    Raises:
+        CheckpointError: If it is damaged. One without hashes passes.
+    """
+    has_hashes = (path / SUMS).is_file() if path.is_dir() else hash_of(path).is_file()
+    if has_hashes and (wrong := damage(path)) is not None:
+        raise CheckpointError(
+            f"{path} is damaged: {wrong}. Take another checkpoint, or get it again. If it was changed on purpose, "
+            f"delete {path / SUMS if path.is_dir() else hash_of(path)}."
+        )
 
 
 def rename_damaged(path: Path) -> Path:
