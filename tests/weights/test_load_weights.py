@@ -285,3 +285,14 @@ def test_a_decoder_takes_no_rows_of_words_from_another_vocabulary(golden):
     assert not decoder.bias.any()
     assert "objectives.answer.decoder.bias" in report.missing
     assert torch.equal(decoder.dense.weight, golden[0]["text_encoder.cls.predictions.transform.dense.weight"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_before_a_run_blames_its_records(value):
+    state = state_of(tiny())
+    state["text_proj.weight"][0, 0] = value
+    model = tiny()
+    before = state_of(model)
+    with pytest.raises(CheckpointError, match=r"weight text_proj\.weight is not finite.*Use an earlier checkpoint"):
+        load_into(model, state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

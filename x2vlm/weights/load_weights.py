@@ -111,7 +111,7 @@ def prepare(
     """Convert, copy and resize tensors for a model, without changing it; arguments as in :func:`load_into`.
 
     Raises:
-        CheckpointError: If they do not fit.
+        CheckpointError: If they do not fit, or one is NaN or infinite.
     """
     loading = loading or Loading()
     report = LoadReport(source=source)
@@ -167,7 +167,17 @@ def prepare(
         () if complete else (*loading.allow_missing, *loading.skip, *by_rule),
         loading.allow_unexpected,
     )
+    _check_finite(fitted, source)
     return Prepared(fitted, report, set(fitted) - partly - set(report.fresh))
+
+
+def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{source}: weight {name} is not finite: the training that wrote it failed, or the file is damaged. "
+                "Use an earlier checkpoint."
+            )
 
 
 def note_fresh(model: nn.Module, prepared: Prepared) -> None:
