@@ -20,7 +20,7 @@ model.objectives.bbox.update(weight=0.05)
 loading = dict(allow_missing=["objectives.itm"])  # its head begins here
 streams.image.objectives = ("itm",)
 streams.region.update(batch_size=48, max_images=16, objectives=("bbox",))
-evaluations.retrieval.metric.update(rerank=True, k=16, cosine_weight=10.0)
+evaluations.retrieval.metric.update(rerank=True, k=16, cosine_weight=20.0)
 train_cfg.max_iters = train_cfg.val_interval = 800
 default_hooks.checkpoint.interval = 100
 randomness.seed = 2

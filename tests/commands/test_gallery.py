@@ -78,6 +78,11 @@ def test_recall_on_disk_equals_the_evaluation_and_search_returns_records(config,
             assert context["where"] == f"toy-image-test:{context['record']}"
         assert len(line["found"]) == 3
 
+    search = ["search", *args, folder, "--text", "a red circle", "--k", "3"]
+    assert main([*search, *options(12, 2, 4, f"{EVALUATION}.metric.cosine_weight=1e5")]) == 0
+    similarities = [context["similarity"] for context in json.loads(capsys.readouterr().out)["found"]]
+    assert similarities == sorted(similarities, reverse=True)
+
 
 def test_a_gallery_of_other_weights_or_data_is_refused(config, checkpoint, tmp_path, capsys):
     folder = str(tmp_path / "gallery")

@@ -43,6 +43,18 @@ def test_only_the_nearest_are_ranked_anew(inferencer, folder):
     assert {one.image for one in found[:2]} == {one.image for one in by_cosine[:2]}
 
 
+def test_matching_and_cosine_are_added_as_the_retrieval_metric_adds_them(inferencer, folder):
+    plain = inferencer.index(folder)
+    logits = plain._logits(inferencer, "a red circle", range(5))
+    inferencer.processor.settings = replace(inferencer.processor.settings, cosine_weight=1e4)
+    found = inferencer.retrieve("a red circle", folder, k=5)
+    assert [one.image for one in found] == [one.image for one in inferencer.retrieve("a red circle", folder, 5, 0)]
+    inferencer.processor.settings = replace(inferencer.processor.settings, cosine_weight=0.3)
+    found = inferencer.retrieve("a red circle", folder, k=5)
+    scores = [float(logits[one.index][1]) + 0.3 * one.similarity for one in found]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_broken_files_are_left_out_and_named(inferencer, folder, caplog):
     (folder / "broken.jpg").write_bytes(b"nonsense")
     index = inferencer.index(folder)

@@ -8,8 +8,9 @@ Shape letters: C images, E embed_dim.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from x2vlm.data.record import RecordError
+from x2vlm.gallery.reranking.rerank_key_values import matching_logits
 from x2vlm.inference.inputs import ImageInput, with_name
 from x2vlm.inference.results import Retrieved
-from x2vlm.inference.tasks.match import pair_scores
 from x2vlm.models.eval_mode import eval_mode
 from x2vlm.models.join_outputs import to_cpu
 from x2vlm.weights.checkpoint_file import CheckpointError
@@ -88,7 +89,8 @@ class ImageIndex:
             inferencer: With the model that made the features.
             query: A text.
             k: How many to name.
-            rerank: So many of the nearest by cosine are ordered anew by the probability of matching; 0: none.
+            rerank: So many of the nearest by cosine are ordered anew by matching (plus the cosine, where the model's
+                ``cosine_weight`` says so); 0: none.
         """
         if k < 1 or rerank < 0:
             raise ValueError(f"k is {k} and rerank {rerank}; expected k of 1 or more, and rerank of 0 or more.")
@@ -96,15 +98,24 @@ class ImageIndex:
         if "itm" not in inferencer.model.objectives:
             rerank = 0
         nearest = similarity.topk(min(max(k, rerank), len(self))).indices.tolist()
-        probability = self._probabilities(inferencer, query, nearest[:rerank]) if rerank else {}
-        found = [
-            Retrieved(_name(self.images[number], number), number, float(similarity[number]), probability.get(number))
-            for number in nearest
-        ]
-        key = lambda one: (-1.0 if one.probability is None else one.probability, one.similarity)  # noqa: E731
-        return sorted(found, key=key, reverse=True)[:k]
+        logits = self._logits(inferencer, query, nearest[:rerank]) if rerank else {}
+        weight = inferencer.processor.settings.cosine_weight
 
-    def _probabilities(self, inferencer: Any, query: str, numbers: Sequence[int]) -> dict[int, float]:
+        def goodness(one: Retrieved) -> tuple[float, float]:
+            if one.probability is None:
+                return -inf, one.similarity
+            matching = float(logits[one.index][1]) + weight * one.similarity if weight else one.probability
+            return matching, one.similarity
+
+        found = []
+        for number in nearest:
+            probability = float(logits[number].softmax(dim=0)[1]) if number in logits else None
+            name = _name(self.images[number], number)
+            found.append(Retrieved(name, number, float(similarity[number]), probability))
+        return sorted(found, key=goodness, reverse=True)[:k]
+
+    def _logits(self, inferencer: Any, query: str, numbers: Sequence[int]) -> dict[int, Tensor]:
+        """``[2]`` of objective ``itm`` by image."""
         model, processor = inferencer.model, inferencer.processor
         with eval_mode(model):
             words = to_cpu(model.encode_text(*processor.captions([query])))
@@ -112,8 +123,9 @@ class ImageIndex:
             for start in range(0, len(numbers), inferencer.chunk):
                 part = numbers[start : start + inferencer.chunk]
                 context = to_cpu(inferencer._context(processor.images([self.images[number] for number in part])))
-                values = pair_scores(model, context, words)[1]
-                found |= {number: value[0] for number, value in zip(part, values, strict=True)}
+                rows = torch.arange(len(part))
+                values = matching_logits(model, context, rows, words, torch.zeros_like(rows))
+                found |= dict(zip(part, values.float().cpu(), strict=True))
         return found
 
     @classmethod
@@ -188,7 +200,8 @@ def _load(inferencer: Any, file: Path) -> Known:
 
 def fingerprint(inferencer: Any) -> str:
     """A short name of all that features depend on: the weights, and how images are prepared."""
-    settings = json.dumps(inferencer.processor.settings.to_dict(), sort_keys=True, default=str)
+    settings = replace(inferencer.processor.settings, cosine_weight=0.0)  # features do not depend on that
+    settings = json.dumps(settings.to_dict(), sort_keys=True, default=str)
     return f"{weights_fingerprint(inferencer.model)} {blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
 

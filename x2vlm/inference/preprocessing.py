@@ -36,6 +36,8 @@ class Preprocessing:
         clean: Whether captions, phrases and questions are lower-cased and freed of punctuation, as published.
         clean_sentences: The same of plain sentences (lower case and white space only).
         classes: Names of the classes of objective ``classification``, in their order; empty where not known.
+        cosine_weight: Images that a search re-ranks are ordered by matching plus so many times the cosine, as by
+            ``RetrievalMetric(cosine_weight=...)``, from which it is taken; 0: by matching alone.
     """
 
     image_size: tuple[int, int] | None = (224, 224)
@@ -49,10 +51,12 @@ class Preprocessing:
     clean: bool = True
     clean_sentences: bool = True
     classes: tuple[str, ...] = field(default=())
+    cosine_weight: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain values for JSON; ``cosine_weight`` where there is one."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if value or key != "cosine_weight"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
@@ -100,6 +104,8 @@ def preprocessing_of_config(cfg: Mapping[str, Any], model: Any, evaluation: str 
     for part in parts:
         if "max_tokens" in (part.get("collate") or {}):
             settings = replace(settings, max_tokens=part["collate"]["max_tokens"])
+        if isinstance(metric := part.get("metric"), Mapping) and "cosine_weight" in metric:
+            settings = replace(settings, cosine_weight=float(metric["cosine_weight"]))
     for step in (step for part in parts for step in _steps(part.get("dataset"))):
         settings = replace(settings, **_settings_of(*step))
     return settings if model.num_frames else replace(settings, num_frames=0)

@@ -62,7 +62,7 @@ def search_texts(
         gallery: The gallery.
         texts: One or more queries.
         k: Contexts to return for each query.
-        metric: Defines the index, and how many of the nearest are re-ranked.
+        metric: Defines the index, how many of the nearest are re-ranked, and the weight of the cosine in that.
         scores: Folder for the scores of pairs.
 
     Returns:
@@ -78,7 +78,10 @@ def search_texts(
     if metric.rerank:
         folder = scores / query_digest(tokens)
         logits = _matching_logits(model, data, gallery, encoded, candidates, folder, metric.chunk)
-    ranking = (logits if metric.rerank else cosines).argsort(dim=1, descending=True, stable=True)[:, :k]
+    ranked_by = logits if metric.rerank else cosines
+    if metric.rerank and metric.cosine_weight:
+        ranked_by = logits + metric.cosine_weight * cosines
+    ranking = ranked_by.argsort(dim=1, descending=True, stable=True)[:, :k]
     return [
         [
             _result(
