@@ -16,5 +16,5 @@ with read_base():
 streams.pop("region")
 model.objectives.pop("bbox")
 evaluations.pop("retrieval")
-evaluations.grounding.metric = dict(type="GradCamGroundingMetric")
+evaluations.grounding.metric = dict(type="GradCamGroundingMetric", layer=0)
 train_cfg.max_iters = train_cfg.val_interval = 300
