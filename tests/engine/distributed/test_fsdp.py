@@ -160,10 +160,12 @@ def test_a_file_that_was_not_copied_is_named(folder):
     part = next(folder.glob("shard-00002*"))
     part.unlink()
     assert damage(folder) == f"its part {part.name} is missing"
-    with pytest.raises(CheckpointError, match=r"is not complete: \d+ tensors lack .*perhaps one was not copied"):
+    with pytest.raises(CheckpointError, match=rf"is damaged: its part {part.name} is missing"):
         read_checkpoint(folder)
     (folder / SUMS).unlink()
     assert damage(folder) == f"its list of hashes, {SUMS}, is missing"
+    with pytest.raises(CheckpointError, match=r"is not complete: \d+ tensors lack .*perhaps one was not copied"):
+        read_checkpoint(folder)
 
 
 class Evil:
