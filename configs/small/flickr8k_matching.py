@@ -5,7 +5,7 @@ python tools/train.py configs/small/flickr8k_matching.py --work-dir work_dirs/ma
 
 The towers and their shared space are fixed, so that cosines stay as they are and a step costs little: all captions of
 a batch are matched, against easy and hard negatives. Boxes go on with little weight, or the fusion encoder would
-forget them. Beside contrast and boxes of full weight matching hardly learns (docs/results.md).
+forget them. Beside contrast and boxes of full weight matching learns slowly (docs/results.md).
 """
 
 from mmengine.config import read_base

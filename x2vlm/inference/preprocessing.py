@@ -22,7 +22,7 @@ from x2vlm.registry import TRANSFORMS
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images and texts are prepared; a saved model carries it.
+    """How images and texts are prepared, and what a search re-ranks is ordered; a saved model carries it.
 
     Attributes:
         image_size: Height and width of the model's input; None for a model of texts alone.

@@ -94,6 +94,11 @@ def test_a_checkpoint_of_another_model_is_not_resumed(config, train):
         train(config(4, resume=True, model=dict(type="TinyModel", width=6)))
 
 
+def test_a_lock_that_cannot_be_opened_stops_no_training(config, train, tmp_path):
+    (tmp_path / "work" / LOCK).mkdir(parents=True)
+    assert train(config(2)).iter == 2
+
+
 def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_leaves_nothing(config, train, tmp_path, root):
     code = (
         "import sys, time; from x2vlm.engine.checkpoint.work_dir_lock import claim; claim(sys.argv[1]); "

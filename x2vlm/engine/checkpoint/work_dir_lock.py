@@ -16,7 +16,7 @@ def claim(work_dir: str | Path) -> None:
     """Take a work folder for this process, until :func:`release` or its end, whatever ends it.
 
     The lock is one of the kernel (``fcntl``), which forked workers do not inherit, so nothing is left of it when the
-    process is killed. Where the file system has no locks, nothing is checked.
+    process is killed. Where the file system has no locks, or the file cannot be opened, nothing is checked.
 
     Raises:
         CheckpointError: If another process is training in it.
@@ -25,7 +25,10 @@ def claim(work_dir: str | Path) -> None:
     if folder in _held:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / LOCK).open("a+b")
+    try:
+        file = (folder / LOCK).open("a+b")
+    except OSError:  # the file of another user, whose run ended; that the folder can be written is checked elsewhere
+        return
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES, by system
