@@ -45,20 +45,6 @@ def test_the_help_of_no_command_loads_torch(root):
     assert ends == [f"ended: {command} 0 False" for command in cli.COMMANDS]
 
 
-@pytest.mark.parametrize("chosen", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}])
-def test_threads_that_wait_leave_the_core_to_others_unless_the_user_says_how(root, monkeypatch, chosen):
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in chosen.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("OMP_DISPLAY_ENV", "verbose")  # libgomp writes what it took when torch loads it
-    shown = python("from x2vlm import cli; cli.main(['train', 'missing.py']); import torch", root).stderr
-    if "GOMP_SPINCOUNT" not in shown:
-        pytest.skip("this torch brings another OpenMP than GNU's")
-    spins = {"GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": "30000000000"}  # the latter as libgomp sets it
-    assert f"GOMP_SPINCOUNT = '{next((spins[name] for name in chosen), '1000')}'" in shown
-
-
 def test_help_names_every_command(capsys):
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -88,7 +88,6 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 after Ctrl-C.
     """
-    import_module("x2vlm.commands")  # before torch: how its threads wait
     from x2vlm.building import ConfigError, PartError
 
     module, _, function = COMMANDS[command][0].partition(":")
